@@ -1,0 +1,1 @@
+//! Benchmarks of beamline, each beside its floor

@@ -1,0 +1,1 @@
+//! The binaries beamline and beamline-epmd

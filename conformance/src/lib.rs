@@ -1,0 +1,1 @@
+//! fixture-node: one small node with a fixed set of processes

@@ -1,0 +1,1 @@
+//! Tests of beamline against live Erlang and Elixir nodes

@@ -1,0 +1,1 @@
+//! Erlang distribution: handshake, channel and control messages as pure state machines.

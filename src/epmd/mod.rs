@@ -1,0 +1,1 @@
+//! The Erlang Port Mapper Daemon: its messages and registry (pure), a client and a server.

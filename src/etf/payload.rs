@@ -1,0 +1,57 @@
+//! A term that is still in its external form: what a remote message is until its receiver decodes it.
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{DecodeError, EncodeError, Reader, Writer};
+use crate::term::{Atom, Term};
+
+/// One encoded term (without version byte), with the atoms that it refers to by number.
+///
+/// Its bytes were checked when it was made, so decoding it fails only where the type does not fit.
+#[derive(Debug, Clone)]
+pub struct Payload {
+    bytes: Bytes,
+    atoms: Vec<Atom>,
+}
+
+impl Payload {
+    /// Takes a checked term: see [`Reader::skip`].
+    pub(crate) fn new(bytes: Bytes, atoms: Vec<Atom>) -> Self {
+        Self { bytes, atoms }
+    }
+
+    /// A value in its external form.
+    ///
+    /// # Errors
+    /// If the value has none.
+    pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Self, EncodeError> {
+        let _ = value;
+        todo!()
+    }
+
+    /// A reader over the term.
+    pub fn reader(&self) -> Reader<'_> {
+        Reader::new(&self.bytes, &self.atoms)
+    }
+
+    /// The value, decoded straight into its type.
+    ///
+    /// # Errors
+    /// If the term is not of that type; the error names the place.
+    pub fn decode<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
+        todo!()
+    }
+
+    /// The term. Binaries are slices of the received buffer.
+    pub fn term(&self) -> Term {
+        todo!()
+    }
+
+    /// Copies the term into a writer, its numbered atoms renumbered or spelled out.
+    pub fn write(&self, writer: &mut Writer) {
+        let _ = writer;
+        todo!()
+    }
+}

@@ -1,0 +1,1 @@
+//! OTP's gen_server.

@@ -1,0 +1,12 @@
+//! beamline: a production actor library that speaks Erlang's distribution natively.
+//!
+//! A program that embeds it is a node of an Erlang, Elixir or beamline cluster.
+
+pub mod dist;
+pub mod epmd;
+pub mod etf;
+pub mod gen_server;
+pub mod node;
+pub mod process;
+pub mod term;
+pub mod world;

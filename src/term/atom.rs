@@ -1,0 +1,140 @@
+//! Atoms, without an atom table: short text lives in the value itself, longer text is shared. A peer that
+//! sends new atoms therefore costs what its messages cost, and nothing that outlives them.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::ops::Deref;
+
+use smol_str::SmolStr;
+
+/// The most characters an atom may have.
+pub const ATOM_CHARS_MAX: usize = 255;
+
+/// An Erlang atom: UTF-8 text of at most 255 characters.
+///
+/// ```
+/// use beamline::term::Atom;
+///
+/// const OK: Atom = Atom::from_static("ok");
+/// assert_eq!(Atom::new("ok").unwrap(), OK);
+/// ```
+#[derive(Clone)]
+pub struct Atom(SmolStr);
+
+/// The text has more characters than an atom can hold.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("an atom has at most {ATOM_CHARS_MAX} characters, this text has {chars}")]
+pub struct AtomError {
+    chars: usize,
+}
+
+impl Atom {
+    /// An atom of this text.
+    ///
+    /// # Errors
+    /// If the text has more than 255 characters.
+    pub fn new(text: &str) -> Result<Self, AtomError> {
+        // A character takes at least a byte, so short text needs no count.
+        if text.len() > ATOM_CHARS_MAX {
+            let chars = text.chars().count();
+            if chars > ATOM_CHARS_MAX {
+                return Err(AtomError { chars });
+            }
+        }
+        Ok(Self(SmolStr::new(text)))
+    }
+
+    /// An atom of a text known to the program.
+    ///
+    /// # Panics
+    /// If the text has more than 255 bytes: a mistake in the program, found when it is compiled if the atom is a constant.
+    pub const fn from_static(text: &'static str) -> Self {
+        assert!(text.len() <= ATOM_CHARS_MAX, "an atom has at most 255 characters");
+        Self(SmolStr::new_static(text))
+    }
+
+    /// The atom's text.
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+impl From<&'static str> for Atom {
+    /// As [`Atom::from_static`].
+    fn from(text: &'static str) -> Self {
+        Self::from_static(text)
+    }
+}
+
+impl Deref for Atom {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl Borrow<str> for Atom {
+    fn borrow(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl AsRef<str> for Atom {
+    fn as_ref(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl PartialEq for Atom {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for Atom {}
+
+impl PartialEq<str> for Atom {
+    fn eq(&self, other: &str) -> bool {
+        self.as_str() == other
+    }
+}
+
+impl PartialEq<&str> for Atom {
+    fn eq(&self, other: &&str) -> bool {
+        self.as_str() == *other
+    }
+}
+
+impl PartialOrd for Atom {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Atom {
+    /// By code point, as Erlang orders atoms.
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.as_str().cmp(other.as_str())
+    }
+}
+
+impl Hash for Atom {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
+    }
+}
+
+impl fmt::Debug for Atom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for Atom {
+    /// In Erlang's syntax, quoted where that asks for it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

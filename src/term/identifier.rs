@@ -1,0 +1,101 @@
+//! Pids, ports and references: plain data that can be sent, stored and compared. Identity is the node, its
+//! creation (which of the node's lives) and the numbers.
+
+use std::fmt;
+
+use super::Atom;
+
+/// A process identifier.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Pid {
+    /// The node that the process runs on.
+    pub node: Atom,
+    /// The process's number.
+    pub id: u32,
+    /// The high part of the process's number.
+    pub serial: u32,
+    /// The node's incarnation.
+    pub creation: u32,
+}
+
+/// A port identifier.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Port {
+    /// The node that the port is open on.
+    pub node: Atom,
+    /// The port's number.
+    pub id: u64,
+    /// The node's incarnation.
+    pub creation: u32,
+}
+
+/// The most 32-bit words a reference may have.
+pub const REFERENCE_WORDS_MAX: usize = 5;
+
+/// A reference: of a monitor, a timer, a call, or a process alias.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Reference {
+    /// The node that made it.
+    pub node: Atom,
+    /// That node's incarnation.
+    pub creation: u32,
+    len: u8,
+    // Words past `len` are zero, so that derived equality holds.
+    words: [u32; REFERENCE_WORDS_MAX],
+}
+
+impl Reference {
+    /// A reference of these words, as they stand on the wire.
+    ///
+    /// Returns `None` if there are more than five.
+    pub fn new(node: Atom, creation: u32, words: &[u32]) -> Option<Self> {
+        let mut all = [0; REFERENCE_WORDS_MAX];
+        all.get_mut(..words.len())?.copy_from_slice(words);
+        Some(Self { node, creation, len: words.len() as u8, words: all })
+    }
+
+    /// The words, in the order of the wire.
+    pub fn words(&self) -> &[u32] {
+        &self.words[..usize::from(self.len)]
+    }
+}
+
+impl fmt::Debug for Pid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for Pid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "<{}.{}.{}>", self.node.as_str(), self.id, self.serial)
+    }
+}
+
+impl fmt::Debug for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for Port {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#Port<{}.{}>", self.node.as_str(), self.id)
+    }
+}
+
+impl fmt::Debug for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#Ref<{}", self.node.as_str())?;
+        for word in self.words() {
+            write!(f, ".{word}")?;
+        }
+        f.write_str(">")
+    }
+}

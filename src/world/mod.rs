@@ -1,0 +1,156 @@
+//! The one seam between a node and the world: network, clock, entropy, disk, probe, spawning.
+//!
+//! Everything a node cannot compute from its inputs enters here, so the same node runs on real sockets
+//! ([`World::tokio`]) and inside a seeded simulation. Dynamic dispatch happens once a connection, file or
+//! clock reading, never once a message.
+
+mod gate;
+mod tokio;
+
+use std::fmt::Display;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use ::tokio::io::{AsyncRead, AsyncWrite};
+use ::tokio::task::JoinHandle;
+use ::tokio::time::{Sleep, Timeout};
+use rand_chacha::ChaCha8Rng;
+
+pub use self::gate::Gate;
+
+/// A boxed future, as the object-safe traits of the world return it.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+/// The reading half of a connection.
+pub type BoxRead = Box<dyn AsyncRead + Send + Unpin>;
+/// The writing half of a connection.
+pub type BoxWrite = Box<dyn AsyncWrite + Send + Unpin>;
+
+/// An established connection, as two halves that are driven apart.
+pub struct Conn {
+    /// What the peer sends.
+    pub read: BoxRead,
+    /// What the peer receives.
+    pub write: BoxWrite,
+    /// Our end.
+    pub local: SocketAddr,
+    /// The peer's end.
+    pub peer: SocketAddr,
+}
+
+/// A listening socket.
+pub trait Listener: Send {
+    /// Waits for the next connection. Cancel safe.
+    fn accept(&mut self) -> BoxFuture<'_, io::Result<Conn>>;
+    /// The address that peers connect to.
+    fn local_addr(&self) -> io::Result<SocketAddr>;
+}
+
+/// Makes and accepts connections.
+pub trait Network: Send + Sync {
+    /// Connects to `host` (a name or an address) and `port`.
+    fn connect<'a>(&'a self, host: &'a str, port: u16) -> BoxFuture<'a, io::Result<Conn>>;
+    /// Listens on `host` and `port`; port 0 asks for any free one.
+    fn listen<'a>(&'a self, host: &'a str, port: u16) -> BoxFuture<'a, io::Result<Box<dyn Listener>>>;
+}
+
+/// A point on a node's own monotonic clock, in nanoseconds. A number, so that it can be logged, compared
+/// over runs and skewed.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct Mono(pub u64);
+
+impl Mono {
+    /// The time since `earlier`, zero if that lies ahead.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl std::ops::Add<Duration> for Mono {
+    type Output = Self;
+
+    fn add(self, rhs: Duration) -> Self {
+        Self(self.0.saturating_add(u64::try_from(rhs.as_nanos()).unwrap_or(u64::MAX)))
+    }
+}
+
+/// A node's clocks.
+pub trait Clock: Send + Sync {
+    /// The monotonic clock.
+    fn mono(&self) -> Mono;
+    /// The wall clock.
+    fn wall(&self) -> SystemTime;
+    /// How long the runtime's timer must run for `local` to pass on this node's clock (a drifting clock differs).
+    fn to_timer(&self, local: Duration) -> Duration {
+        local
+    }
+}
+
+/// A node's randomness.
+pub trait Entropy: Send + Sync {
+    /// An independent stream for one purpose: a new consumer never shifts the numbers that another one draws.
+    fn fork(&self, label: &str) -> ChaCha8Rng;
+}
+
+/// What a simulation observes. Absent in production.
+pub trait Probe: Send + Sync {
+    /// Something observable happened on `node`.
+    fn event(&self, node: &str, kind: &'static str, detail: &dyn Display);
+}
+
+/// Everything outside a node.
+#[derive(Clone)]
+pub struct World {
+    /// Connections.
+    pub net: Arc<dyn Network>,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// The observer of a simulation.
+    pub probe: Option<Arc<dyn Probe>>,
+    /// What every spawned task passes before it is polled, in a simulation.
+    pub gate: Option<Arc<Gate>>,
+}
+
+impl World {
+    /// The real world: the system's sockets, clocks and randomness, on tokio.
+    pub fn tokio() -> Self {
+        tokio::world()
+    }
+
+    /// Sleeps for `duration` of this node's clock.
+    #[expect(clippy::disallowed_methods, reason = "this is the seam")]
+    pub fn sleep(&self, duration: Duration) -> Sleep {
+        ::tokio::time::sleep(self.clock.to_timer(duration))
+    }
+
+    /// Waits for `future` for at most `duration` of this node's clock.
+    #[expect(clippy::disallowed_methods, reason = "this is the seam")]
+    pub fn timeout<F: Future>(&self, duration: Duration, future: F) -> Timeout<F> {
+        ::tokio::time::timeout(self.clock.to_timer(duration), future)
+    }
+
+    /// Runs `future` as a task of this node.
+    #[expect(clippy::disallowed_methods, reason = "this is the seam")]
+    pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        match &self.gate {
+            None => ::tokio::spawn(future),
+            Some(gate) => ::tokio::spawn(gate::Gated::new(gate.clone(), future)),
+        }
+    }
+
+    /// Tells the simulation's observer, if there is one, that something happened on `node`.
+    pub fn event(&self, node: &str, kind: &'static str, detail: &dyn Display) {
+        if let Some(probe) = &self.probe {
+            probe.event(node, kind, detail);
+        }
+    }
+}
