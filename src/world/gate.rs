@@ -1,30 +1,52 @@
-//! The gate that every spawned task passes: in production there is none.
+//! The gate that every task of a simulated node passes before it is polled: while it is shut the node stands
+//! still, as under SIGSTOP or a migrating virtual machine. In production there is none.
 
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::sync::{Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
 
 /// Decides when the tasks of a simulated node may run.
 #[derive(Debug, Default)]
-pub struct Gate {}
-
-/// A task behind a gate. Only simulated nodes have one, so the box costs production nothing.
-pub(super) struct Gated<F> {
-    _gate: Arc<Gate>,
-    future: Pin<Box<F>>,
+pub struct Gate {
+    state: Mutex<State>,
 }
 
-impl<F> Gated<F> {
-    pub(super) fn new(gate: Arc<Gate>, future: F) -> Self {
-        Self { _gate: gate, future: Box::pin(future) }
+#[derive(Debug, Default)]
+struct State {
+    paused: bool,
+    waiting: Vec<Waker>,
+}
+
+impl Gate {
+    /// Stops the node's tasks: from now on none is polled.
+    pub fn pause(&self) {
+        self.lock().paused = true;
     }
-}
 
-impl<F: Future> Future for Gated<F> {
-    type Output = F::Output;
+    /// Lets the node's tasks run on, in the order in which they were held.
+    pub fn resume(&self) {
+        let waiting = {
+            let mut state = self.lock();
+            state.paused = false;
+            std::mem::take(&mut state.waiting)
+        };
+        for waker in waiting {
+            waker.wake();
+        }
+    }
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        self.future.as_mut().poll(cx)
+    /// Ready if the task may be polled now; else its waker is kept until the gate opens.
+    pub(super) fn poll_admit(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut state = self.lock();
+        if !state.paused {
+            return Poll::Ready(());
+        }
+        if !state.waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+            state.waiting.push(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

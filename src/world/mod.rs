@@ -7,12 +7,15 @@
 mod gate;
 mod tokio;
 
+use std::any::Any;
 use std::fmt::Display;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::ready;
 use std::time::{Duration, SystemTime};
 
 use ::tokio::io::{AsyncRead, AsyncWrite};
@@ -97,7 +100,7 @@ pub trait Entropy: Send + Sync {
 
 /// What a simulation observes. Absent in production.
 pub trait Probe: Send + Sync {
-    /// Something observable happened on `node`.
+    /// Something observable happened on `node`; an empty name is the node whose world this is.
     fn event(&self, node: &str, kind: &'static str, detail: &dyn Display);
 }
 
@@ -134,17 +137,37 @@ impl World {
         ::tokio::time::timeout(self.clock.to_timer(duration), future)
     }
 
-    /// Runs `future` as a task of this node.
+    /// Runs `future` as a task of this node, behind its [`Gate`] if it has one.
+    ///
+    /// A panic is reported to the log and the probe, and then ends the task as tokio's own would.
     #[expect(clippy::disallowed_methods, reason = "this is the seam")]
     pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        match &self.gate {
-            None => ::tokio::spawn(future),
-            Some(gate) => ::tokio::spawn(gate::Gated::new(gate.clone(), future)),
-        }
+        let gate = self.gate.clone();
+        let probe = self.probe.clone();
+        ::tokio::spawn(async move {
+            let mut future = std::pin::pin!(future);
+            std::future::poll_fn(move |cx| {
+                if let Some(gate) = &gate {
+                    ready!(gate.poll_admit(cx));
+                }
+                match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+                    Ok(poll) => poll,
+                    Err(panic) => {
+                        let text = panic_text(panic.as_ref());
+                        tracing::error!(panic = text, "a task of the node panicked");
+                        if let Some(probe) = &probe {
+                            probe.event("", "panic", &text);
+                        }
+                        resume_unwind(panic)
+                    }
+                }
+            })
+            .await
+        })
     }
 
     /// Tells the simulation's observer, if there is one, that something happened on `node`.
@@ -154,3 +177,17 @@ impl World {
         }
     }
 }
+
+/// What a panic said, for logs and exit reasons.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    if let Some(text) = panic.downcast_ref::<&'static str>() {
+        text
+    } else if let Some(text) = panic.downcast_ref::<String>() {
+        text
+    } else {
+        "a panic without a text"
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,99 @@
 //! The real world, on tokio.
+#![expect(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "this is where the real world enters"
+)]
 
-use super::World;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use rand_chacha::ChaCha8Rng;
+use rand_core::SeedableRng;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
+
+use super::{BoxFuture, Clock, Conn, Entropy, Listener, Mono, Network, World};
 
 pub(super) fn world() -> World {
-    todo!()
+    World {
+        net: Arc::new(Tcp),
+        clock: Arc::new(SystemClock { start: Instant::now() }),
+        entropy: Arc::new(SystemEntropy),
+        probe: None,
+        gate: None,
+    }
+}
+
+struct Tcp;
+
+impl Network for Tcp {
+    fn connect<'a>(&'a self, host: &'a str, port: u16) -> BoxFuture<'a, io::Result<Conn>> {
+        Box::pin(async move {
+            let stream = TcpStream::connect((host, port)).await?;
+            let peer = stream.peer_addr()?;
+            conn(stream, peer)
+        })
+    }
+
+    fn listen<'a>(&'a self, host: &'a str, port: u16) -> BoxFuture<'a, io::Result<Box<dyn Listener>>> {
+        Box::pin(async move {
+            // Binds with SO_REUSEADDR (on Unix), so that a restarted node gets its port back at once, and a
+            // backlog of 1024.
+            let listener = TcpListener::bind((host, port)).await?;
+            Ok(Box::new(Accept(listener)) as Box<dyn Listener>)
+        })
+    }
+}
+
+struct Accept(TcpListener);
+
+impl Listener for Accept {
+    fn accept(&mut self) -> BoxFuture<'_, io::Result<Conn>> {
+        Box::pin(async move {
+            let (stream, peer) = self.0.accept().await?;
+            conn(stream, peer)
+        })
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+}
+
+fn conn(stream: TcpStream, peer: SocketAddr) -> io::Result<Conn> {
+    // A node writes whole batches itself: waiting for more to send would only add latency.
+    stream.set_nodelay(true)?;
+    let local = stream.local_addr()?;
+    let (read, write) = stream.into_split();
+    Ok(Conn { read: Box::new(read), write: Box::new(write), local, peer })
+}
+
+struct SystemClock {
+    // tokio's instant is the system's, except in a test that pauses the runtime's time.
+    start: Instant,
+}
+
+impl Clock for SystemClock {
+    fn mono(&self) -> Mono {
+        let elapsed = Instant::now().saturating_duration_since(self.start);
+        Mono(u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    fn wall(&self) -> SystemTime {
+        SystemTime::now()
+    }
+}
+
+struct SystemEntropy;
+
+impl Entropy for SystemEntropy {
+    /// Every stream has its own seed from the system, so that challenges drawn from it cannot be foretold.
+    fn fork(&self, _label: &str) -> ChaCha8Rng {
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).expect("the system has a source of randomness");
+        ChaCha8Rng::from_seed(seed)
+    }
 }
