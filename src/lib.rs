@@ -2,6 +2,11 @@
 //!
 //! A program that embeds it is a node of an Erlang, Elixir or beamline cluster.
 
+// The derive macros name the library as its users do.
+extern crate self as beamline;
+
+pub use beamline_macros::Protocol;
+
 pub mod dist;
 pub mod epmd;
 pub mod etf;

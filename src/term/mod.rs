@@ -2,6 +2,7 @@
 
 mod atom;
 mod identifier;
+mod serde;
 
 pub use self::atom::{Atom, AtomError};
 pub use self::identifier::{Pid, Port, Reference};
