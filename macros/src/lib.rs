@@ -1,10 +1,40 @@
 //! The derive macros of beamline: sugar only, each expands to code that a reader could have written.
 
-use proc_macro::TokenStream;
+mod protocol;
 
-/// Gives the callers of a server whose calls are an enum a method for each variant, with that variant's reply.
+use proc_macro::TokenStream;
+use syn::{DeriveInput, parse_macro_input};
+
+/// Gives the callers of a server a method for each variant of its call enum, which returns that variant's own reply.
+///
+/// Each variant says with `#[reply(T)]` what it is answered with. For an enum `Ask` the derive writes
+///
+/// - `AskReply`, an enum of the replies under the same variant names. A server answers `AskReply::Add(12)`; callers on
+///   other nodes receive the inner value alone, here `12`.
+/// - `AskClient`, a trait of every handle through which an `Ask` can be called, with a method for each variant. The
+///   method is the variant's name in snake case and takes the variant's fields. A method of the handle itself
+///   (`stop`, say) goes before one of the trait; `AskClient::stop(&server)` still reaches it.
+/// - `impl Protocol for Ask`.
+///
+/// ```text
+/// #[derive(Serialize, Deserialize, Protocol)]
+/// #[serde(rename_all = "snake_case")]
+/// enum Ask {
+///     #[reply(i64)]
+///     Get,
+///     #[reply(i64)]
+///     Add(i64),
+///     #[reply(Result<f64, Refusal>)]
+///     Window { secs: u32 },
+/// }
+///
+/// let n: i64 = counter.add(5).await?;
+/// ```
+///
+/// The code it writes names the crates `beamline` and `serde`.
 #[proc_macro_derive(Protocol, attributes(reply))]
 pub fn derive_protocol(input: TokenStream) -> TokenStream {
-    let _ = input;
-    TokenStream::new()
+    protocol::expand(parse_macro_input!(input as DeriveInput))
+        .unwrap_or_else(|e| e.into_compile_error())
+        .into()
 }
