@@ -3,6 +3,7 @@
 //! Source: *Distribution Protocol*, "Distribution Handshake". Version 6, and the opening of version 5 from a peer.
 
 mod acceptor;
+mod digest;
 mod error;
 mod framer;
 mod initiator;
@@ -10,10 +11,13 @@ mod message;
 
 use crate::term::Atom;
 
+use self::message::{check_host, check_node_name};
 use super::Flags;
 
 pub use self::acceptor::{Acceptor, AcceptorStep, Answer, Introduction, NameRequest};
-pub use self::error::{HandshakeError, HandshakeFault, NodeNameError, Phase, Refusal};
+pub use self::error::{
+    HandshakeError, HandshakeFault, NodeNameError, Phase, Refusal, Undecodable, Violation,
+};
 pub use self::framer::{Framer, LengthPrefix};
 pub use self::initiator::{AliveQuestion, Initiator, InitiatorStep};
 
@@ -32,9 +36,11 @@ impl Local {
     /// # Errors
     /// If the name is none that a node can have, or has characters that the handshake cannot carry (above 255).
     pub fn new(name: Atom, creation: u32, flags: Flags) -> Result<Self, NodeNameError> {
-        let _ = name;
-        let _ = (creation, flags);
-        todo!()
+        check_node_name(&name)?;
+        if name.chars().any(|c| u8::try_from(c).is_err()) {
+            return Err(NodeNameError::NotLatin1);
+        }
+        Ok(Self { name, creation, flags, mandatory: Flags::MANDATORY_26 })
     }
 
     /// An initiator that asks its peer for a name, on this host.
@@ -42,8 +48,12 @@ impl Local {
     /// # Errors
     /// If the host cannot be part of a node's name.
     pub fn unnamed(host: Atom, flags: Flags) -> Result<Self, NodeNameError> {
-        let _ = (host, flags);
-        todo!()
+        check_host(&host)?;
+        if host.chars().any(|c| u8::try_from(c).is_err()) {
+            return Err(NodeNameError::NotLatin1);
+        }
+        let flags = flags | Flags::NAME_ME;
+        Ok(Self { name: host, creation: 0, flags, mandatory: Flags::MANDATORY_26 })
     }
 
     /// Demands other flags of the peer.
