@@ -2,6 +2,8 @@
 //!
 //! Source: *External Term Format* (`erl_ext_dist`) in the ERTS User's Guide.
 
+mod decode;
+mod encode;
 mod error;
 mod limits;
 mod payload;
@@ -10,9 +12,11 @@ mod serde;
 mod tags;
 mod writer;
 
-pub use self::error::{DecodeError, DecodeErrorKind, EncodeError};
+pub use self::decode::decode;
+pub use self::encode::{to_bytes, to_bytes_compressed};
+pub use self::error::{DecodeError, DecodeErrorKind, EncodeError, f64Bits};
 pub use self::limits::Limits;
 pub use self::payload::Payload;
 pub use self::reader::{Reader, Token};
 pub use self::serde::{deserialize, from_bytes, from_slice, from_term, serialize, to_term, to_vec};
-pub use self::writer::{AtomRefs, Encoded, Writer};
+pub use self::writer::{AtomRefs, Encoded, FunMark, Writer};

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{DecodeError, EncodeError, Reader, Writer};
+use super::{DecodeError, EncodeError, Reader, Writer, decode};
 use crate::term::{Atom, Term};
 
 /// One encoded term (without version byte), with the atoms that it refers to by number.
@@ -17,7 +17,7 @@ pub struct Payload {
 }
 
 impl Payload {
-    /// Takes a checked term: see [`Reader::skip`].
+    /// Takes one checked term: see [`Reader::skip`].
     pub(crate) fn new(bytes: Bytes, atoms: Vec<Atom>) -> Self {
         Self { bytes, atoms }
     }
@@ -46,12 +46,27 @@ impl Payload {
 
     /// The term. Binaries are slices of the received buffer.
     pub fn term(&self) -> Term {
-        todo!()
+        let term = decode::build(&mut self.reader(), Some(&self.bytes));
+        debug_assert!(term.is_ok(), "a payload is checked before it is made");
+        term.unwrap_or_default()
+    }
+
+    /// How many bytes the term takes.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether there is no term, which does not happen.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
     }
 
     /// Copies the term into a writer, its numbered atoms renumbered or spelled out.
     pub fn write(&self, writer: &mut Writer) {
-        let _ = writer;
-        todo!()
+        if self.atoms.is_empty() {
+            return writer.shared_raw(&self.bytes);
+        }
+        let written = writer.term(&self.term());
+        debug_assert!(written.is_ok(), "what was decoded has an external form");
     }
 }

@@ -1,21 +1,75 @@
 //! Writes terms in the forms that Erlang/OTP itself sends.
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 
-use super::EncodeError;
-use crate::term::{Atom, Pid, Port, Reference};
+use super::tags::*;
+use super::{EncodeError, f64Bits};
+use crate::term::{Atom, AtomError, FunHead, Pid, Port, Reference};
+
+/// From this length on a shared binary becomes a part of its own: below it a copy costs less than another part to write.
+const OWN_PART_LEN: usize = 4096;
+
+/// A distribution header has at most 255 atoms.
+const ATOM_REFS_MAX: usize = 255;
+
+/// Slots of the table by which an atom's number is found.
+const SLOTS: usize = 512;
 
 /// The distinct atoms of one distribution packet, in the order of their first use: at most 255; later ones are
 /// spelled out in the term.
 #[derive(Debug, Default)]
 pub struct AtomRefs {
     atoms: Vec<Atom>,
+    /// Open addressing by a hash of the text: number + 1, or 0 for a free slot. Empty as long as few atoms are there.
+    slots: Vec<u8>,
 }
 
 impl AtomRefs {
     /// The atoms, by their number in the packet.
     pub fn atoms(&self) -> &[Atom] {
         &self.atoms
+    }
+
+    /// The number of an atom; `None` if the header is full.
+    fn number(&mut self, text: &str, atom: impl FnOnce() -> Atom) -> Option<u8> {
+        const FEW: usize = 8;
+        if self.slots.is_empty() {
+            if let Some(found) = self.atoms.iter().position(|atom| atom.as_str() == text) {
+                return u8::try_from(found).ok();
+            }
+            if self.atoms.len() < FEW {
+                self.atoms.push(atom());
+                return u8::try_from(self.atoms.len() - 1).ok();
+            }
+            self.slots = vec![0; SLOTS];
+            for number in 0..self.atoms.len() {
+                let slot = self.slot(self.atoms[number].as_str());
+                self.slots[slot] = number as u8 + 1;
+            }
+        }
+        let slot = self.slot(text);
+        if self.slots[slot] != 0 {
+            return Some(self.slots[slot] - 1);
+        }
+        if self.atoms.len() == ATOM_REFS_MAX {
+            return None;
+        }
+        self.atoms.push(atom());
+        self.slots[slot] = self.atoms.len() as u8;
+        Some(self.slots[slot] - 1)
+    }
+
+    /// The slot of a text, or the free one where it belongs. With 255 atoms at most half of the slots are taken.
+    fn slot(&self, text: &str) -> usize {
+        // FNV-1a. Whoever picks colliding atoms slows his own packet by at most 255 steps an atom.
+        let hash = text
+            .bytes()
+            .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+        let mut slot = (hash ^ (hash >> 16)) as usize % SLOTS;
+        while self.slots[slot] != 0 && self.atoms[usize::from(self.slots[slot]) - 1].as_str() != text {
+            slot = (slot + 1) % SLOTS;
+        }
+        slot
     }
 }
 
@@ -28,12 +82,44 @@ pub struct Encoded {
     pub atoms: AtomRefs,
 }
 
+impl Encoded {
+    /// How many bytes there are, in all parts.
+    pub fn len(&self) -> usize {
+        self.parts.iter().map(Bytes::len).sum()
+    }
+
+    /// Whether nothing was written.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The parts as one buffer, without a copy if it is one already.
+    pub fn into_bytes(mut self) -> Bytes {
+        match self.parts.len() {
+            0 => Bytes::new(),
+            1 => self.parts.swap_remove(0),
+            _ => self.parts.concat().into(),
+        }
+    }
+}
+
+/// An internal fun whose free variables are being written.
+#[must_use = "a fun has to be ended"]
+#[derive(Debug)]
+pub struct FunMark {
+    size_at: usize,
+}
+
 /// Writes terms, token by token, in the order in which a [`Reader`](super::Reader) reads them. The caller answers for as many
 /// elements following a header as it announces.
 #[derive(Debug, Default)]
 pub struct Writer {
+    parts: Vec<Bytes>,
+    parts_len: usize,
     out: BytesMut,
     atoms: Option<AtomRefs>,
+    /// Funs begun and not ended: their size goes before them, so all of them has to stay in `out`.
+    open_funs: u32,
 }
 
 impl Writer {
@@ -44,12 +130,12 @@ impl Writer {
 
     /// A writer that collects atoms for a distribution header and writes ATOM_CACHE_REF in their place.
     pub fn with_atom_refs() -> Self {
-        Self { out: BytesMut::new(), atoms: Some(AtomRefs::default()) }
+        Self { atoms: Some(AtomRefs::default()), ..Self::default() }
     }
 
     /// How many bytes are written, in all parts.
     pub fn len(&self) -> usize {
-        todo!()
+        self.parts_len + self.out.len()
     }
 
     /// Whether nothing is written yet.
@@ -58,33 +144,92 @@ impl Writer {
     }
 
     /// What was written.
-    pub fn finish(self) -> Encoded {
-        let _ = (self.out, self.atoms);
-        todo!()
+    pub fn finish(mut self) -> Encoded {
+        if !self.out.is_empty() {
+            self.parts.push(self.out.freeze());
+        }
+        Encoded { parts: self.parts, atoms: self.atoms.unwrap_or_default() }
     }
 
     /// Bytes as they are: a version byte, or terms that are encoded already.
     pub fn raw(&mut self, bytes: &[u8]) {
-        let _ = bytes;
-        todo!()
+        self.out.put_slice(bytes);
+    }
+
+    /// Shared bytes as they are: large ones become a part of their own.
+    pub fn shared_raw(&mut self, bytes: &Bytes) {
+        if bytes.len() < OWN_PART_LEN || self.open_funs > 0 {
+            self.raw(bytes);
+            return;
+        }
+        if !self.out.is_empty() {
+            self.parts_len += self.out.len();
+            self.parts.push(self.out.split().freeze());
+        }
+        self.parts_len += bytes.len();
+        self.parts.push(bytes.clone());
+    }
+
+    fn tagged<const N: usize>(&mut self, tag: u8, bytes: [u8; N]) {
+        self.out.put_u8(tag);
+        self.out.put_slice(&bytes);
+    }
+
+    fn counted(&mut self, tag: u8, count: usize) -> Result<(), EncodeError> {
+        let count_u32 = u32::try_from(count).map_err(|_| EncodeError::TooLong(count))?;
+        self.tagged(tag, count_u32.to_be_bytes());
+        Ok(())
     }
 
     /// An integer.
     pub fn integer(&mut self, value: i64) {
-        let _ = value;
-        todo!()
+        if let Ok(byte) = u8::try_from(value) {
+            self.tagged(SMALL_INTEGER_EXT, [byte]);
+        } else if let Ok(value) = i32::try_from(value) {
+            self.tagged(INTEGER_EXT, value.to_be_bytes());
+        } else {
+            self.small_big(value < 0, value.unsigned_abs());
+        }
     }
 
     /// An unsigned integer.
     pub fn unsigned(&mut self, value: u64) {
-        let _ = value;
-        todo!()
+        match i64::try_from(value) {
+            Ok(value) => self.integer(value),
+            Err(_) => self.small_big(false, value),
+        }
+    }
+
+    fn small_big(&mut self, negative: bool, magnitude: u64) {
+        let len = 8 - magnitude.leading_zeros() as usize / 8;
+        self.tagged(SMALL_BIG_EXT, [len as u8, u8::from(negative)]);
+        self.out.put_slice(&magnitude.to_le_bytes()[..len]);
     }
 
     /// An integer of any size: sign and little-endian magnitude.
+    ///
+    /// # Errors
+    /// If the magnitude does not fit a term.
     pub fn big_integer(&mut self, negative: bool, magnitude: &[u8]) -> Result<(), EncodeError> {
-        let _ = (negative, magnitude);
-        todo!()
+        let len = magnitude.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        let magnitude = &magnitude[..len];
+        let mut low = [0; 8];
+        if let Some(low_bytes) = low.get_mut(..len) {
+            low_bytes.copy_from_slice(magnitude);
+            let value = u64::from_le_bytes(low);
+            match if negative { 0_i64.checked_sub_unsigned(value) } else { i64::try_from(value).ok() } {
+                Some(value) => self.integer(value),
+                None => self.small_big(negative, value),
+            }
+            return Ok(());
+        }
+        match u8::try_from(len) {
+            Ok(len) => self.tagged(SMALL_BIG_EXT, [len]),
+            Err(_) => self.counted(LARGE_BIG_EXT, len)?,
+        }
+        self.out.put_u8(u8::from(negative));
+        self.out.put_slice(magnitude);
+        Ok(())
     }
 
     /// A float.
@@ -92,14 +237,20 @@ impl Writer {
     /// # Errors
     /// NaN and infinities have no external form.
     pub fn float(&mut self, value: f64) -> Result<(), EncodeError> {
-        let _ = value;
-        todo!()
+        if !value.is_finite() {
+            return Err(EncodeError::NotFinite(f64Bits(value.to_bits())));
+        }
+        self.tagged(NEW_FLOAT_EXT, value.to_be_bytes());
+        Ok(())
     }
 
     /// An atom.
     pub fn atom(&mut self, atom: &Atom) {
-        let _ = atom;
-        todo!()
+        let refs = self.atoms.as_mut();
+        match refs.and_then(|refs| refs.number(atom.as_str(), || atom.clone())) {
+            Some(number) => self.tagged(ATOM_CACHE_REF, [number]),
+            None => self.spelled_atom(atom.as_str()),
+        }
     }
 
     /// An atom of a text known to the program (a field or variant name), without making an [`Atom`] first where it is not needed.
@@ -107,78 +258,210 @@ impl Writer {
     /// # Errors
     /// More than 255 characters.
     pub fn atom_text(&mut self, text: &str) -> Result<(), EncodeError> {
-        let _ = text;
-        todo!()
+        Atom::check(text).map_err(|error: AtomError| EncodeError::Atom(error))?;
+        let refs = self.atoms.as_mut();
+        match refs.and_then(|refs| refs.number(text, || Atom::from_checked(text))) {
+            Some(number) => self.tagged(ATOM_CACHE_REF, [number]),
+            None => self.spelled_atom(text),
+        }
+        Ok(())
+    }
+
+    /// The text has at most 255 characters, which are at most 1020 bytes.
+    fn spelled_atom(&mut self, text: &str) {
+        match u8::try_from(text.len()) {
+            Ok(len) => self.tagged(SMALL_ATOM_UTF8_EXT, [len]),
+            Err(_) => self.tagged(ATOM_UTF8_EXT, (text.len() as u16).to_be_bytes()),
+        }
+        self.out.put_slice(text.as_bytes());
     }
 
     /// A binary, copied.
+    ///
+    /// # Errors
+    /// If it does not fit a term.
     pub fn binary(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
-        let _ = bytes;
-        todo!()
+        self.counted(BINARY_EXT, bytes.len())?;
+        self.out.put_slice(bytes);
+        Ok(())
     }
 
     /// A binary; a large one becomes a part of its own instead of being copied.
+    ///
+    /// # Errors
+    /// If it does not fit a term.
     pub fn shared_binary(&mut self, bytes: &Bytes) -> Result<(), EncodeError> {
-        let _ = bytes;
-        todo!()
+        self.counted(BINARY_EXT, bytes.len())?;
+        self.shared_raw(bytes);
+        Ok(())
     }
 
-    /// A bit string with `bits` (1 to 7) used bits in its last byte.
+    /// A bit string with `bits` (1 to 7) used bits in its last byte, from the high end.
+    ///
+    /// # Errors
+    /// If there are no bytes, `bits` is out of its range, or it does not fit a term.
     pub fn bit_string(&mut self, bytes: &[u8], bits: u8) -> Result<(), EncodeError> {
-        let _ = (bytes, bits);
-        todo!()
+        let (Some((last, whole)), 1..=7) = (bytes.split_last(), bits) else {
+            return Err(EncodeError::Bits { len: bytes.len(), bits });
+        };
+        self.counted(BIT_BINARY_EXT, bytes.len())?;
+        self.out.put_u8(bits);
+        self.out.put_slice(whole);
+        self.out.put_u8(last & (0xff << (8 - bits)));
+        Ok(())
     }
 
     /// A proper list of bytes, in its short form where it fits.
+    ///
+    /// # Errors
+    /// If it does not fit a term.
     pub fn byte_list(&mut self, bytes: &[u8]) -> Result<(), EncodeError> {
-        let _ = bytes;
-        todo!()
+        match u16::try_from(bytes.len()) {
+            Ok(0) => self.nil(),
+            Ok(_) => self.string(bytes.len(), bytes.iter().copied()),
+            Err(_) => {
+                self.list(bytes.len())?;
+                for byte in bytes {
+                    self.tagged(SMALL_INTEGER_EXT, [*byte]);
+                }
+                self.nil();
+            }
+        }
+        Ok(())
+    }
+
+    /// A list in its short form, of 1 to 65535 bytes.
+    pub(super) fn string(&mut self, len: usize, bytes: impl Iterator<Item = u8>) {
+        self.tagged(STRING_EXT, (len as u16).to_be_bytes());
+        self.out.extend(bytes);
     }
 
     /// The empty list.
     pub fn nil(&mut self) {
-        todo!()
+        self.out.put_u8(NIL_EXT);
     }
 
     /// A list of `len` (at least 1) elements, which follow, and then its tail.
+    ///
+    /// # Errors
+    /// If the count does not fit a term.
     pub fn list(&mut self, len: usize) -> Result<(), EncodeError> {
-        let _ = len;
-        todo!()
+        self.counted(LIST_EXT, len)
     }
 
     /// A tuple of `len` elements, which follow.
+    ///
+    /// # Errors
+    /// If the count does not fit a term.
     pub fn tuple(&mut self, len: usize) -> Result<(), EncodeError> {
-        let _ = len;
-        todo!()
+        match u8::try_from(len) {
+            Ok(len) => self.tagged(SMALL_TUPLE_EXT, [len]),
+            Err(_) => self.counted(LARGE_TUPLE_EXT, len)?,
+        }
+        Ok(())
     }
 
     /// A map of `len` pairs, which follow.
+    ///
+    /// # Errors
+    /// If the count does not fit a term.
     pub fn map(&mut self, len: usize) -> Result<(), EncodeError> {
-        let _ = len;
-        todo!()
+        self.counted(MAP_EXT, len)
     }
 
     /// A pid.
     pub fn pid(&mut self, pid: &Pid) {
-        let _ = pid;
-        todo!()
+        self.out.put_u8(NEW_PID_EXT);
+        self.atom(&pid.node);
+        self.out.put_u32(pid.id);
+        self.out.put_u32(pid.serial);
+        self.out.put_u32(pid.creation);
     }
 
     /// A port.
     pub fn port(&mut self, port: &Port) {
-        let _ = port;
-        todo!()
+        let small = u32::try_from(port.id);
+        self.out.put_u8(if small.is_ok() { NEW_PORT_EXT } else { V4_PORT_EXT });
+        self.atom(&port.node);
+        match small {
+            Ok(id) => self.out.put_u32(id),
+            Err(_) => self.out.put_u64(port.id),
+        }
+        self.out.put_u32(port.creation);
     }
 
     /// A reference.
     pub fn reference(&mut self, reference: &Reference) {
-        let _ = reference;
-        todo!()
+        let words = reference.words();
+        self.tagged(NEWER_REFERENCE_EXT, (words.len() as u16).to_be_bytes());
+        self.atom(&reference.node);
+        self.out.put_u32(reference.creation);
+        for word in words {
+            self.out.put_u32(*word);
+        }
     }
 
     /// `fun Module:Function/Arity`.
     pub fn export(&mut self, module: &Atom, function: &Atom, arity: u8) {
-        let _ = (module, function, arity);
-        todo!()
+        self.out.put_u8(EXPORT_EXT);
+        self.atom(module);
+        self.atom(function);
+        self.tagged(SMALL_INTEGER_EXT, [arity]);
+    }
+
+    /// An internal fun of `free` free variables, which follow, and then [`Writer::end_fun`].
+    ///
+    /// # Errors
+    /// If there are more free variables than a fun can have.
+    pub fn fun(&mut self, head: &FunHead, free: usize) -> Result<FunMark, EncodeError> {
+        if free > super::reader::FREE_VARIABLES_MAX {
+            return Err(EncodeError::TooLong(free));
+        }
+        self.out.put_u8(NEW_FUN_EXT);
+        let mark = FunMark { size_at: self.out.len() };
+        self.open_funs += 1;
+        self.out.put_u32(0);
+        self.out.put_u8(head.arity);
+        self.out.put_slice(&head.uniq);
+        self.out.put_u32(head.index);
+        self.out.put_u32(free as u32);
+        self.atom(&head.module);
+        self.integer(head.old_index);
+        self.integer(head.old_uniq);
+        self.pid(&head.pid);
+        Ok(mark)
+    }
+
+    /// Ends the innermost internal fun.
+    ///
+    /// # Errors
+    /// If it does not fit a term.
+    pub fn end_fun(&mut self, mark: FunMark) -> Result<(), EncodeError> {
+        self.open_funs -= 1;
+        let size = self.out.len() - mark.size_at;
+        let size = u32::try_from(size).map_err(|_| EncodeError::TooLong(size))?;
+        self.out[mark.size_at..][..4].copy_from_slice(&size.to_be_bytes());
+        Ok(())
+    }
+
+    /// A native record; as many values as it has fields follow.
+    ///
+    /// # Errors
+    /// If the count does not fit a term.
+    pub fn record(
+        &mut self,
+        module: &Atom,
+        name: &Atom,
+        exported: bool,
+        fields: &[Atom],
+    ) -> Result<(), EncodeError> {
+        self.counted(RECORD_EXT, fields.len())?;
+        self.out.put_u8(u8::from(exported));
+        self.atom(module);
+        self.atom(name);
+        for field in fields {
+            self.atom(field);
+        }
+        Ok(())
     }
 }

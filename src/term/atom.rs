@@ -35,6 +35,12 @@ impl Atom {
     /// # Errors
     /// If the text has more than 255 characters.
     pub fn new(text: &str) -> Result<Self, AtomError> {
+        Self::check(text)?;
+        Ok(Self::from_checked(text))
+    }
+
+    /// Whether a text can be an atom's.
+    pub(crate) fn check(text: &str) -> Result<(), AtomError> {
         // A character takes at least a byte, so short text needs no count.
         if text.len() > ATOM_CHARS_MAX {
             let chars = text.chars().count();
@@ -42,7 +48,12 @@ impl Atom {
                 return Err(AtomError { chars });
             }
         }
-        Ok(Self(SmolStr::new(text)))
+        Ok(())
+    }
+
+    /// An atom of a text that [`Atom::check`] has passed.
+    pub(crate) fn from_checked(text: &str) -> Self {
+        Self(SmolStr::new(text))
     }
 
     /// An atom of a text known to the program.

@@ -1,26 +1,72 @@
 //! Erlang's terms as Rust values.
 
+mod accessors;
 mod atom;
+mod bigint;
+mod compare;
+mod deep;
+mod fun;
 mod identifier;
+mod list;
+mod map;
 mod serde;
 
-pub use self::atom::{Atom, AtomError};
-pub use self::identifier::{Pid, Port, Reference};
+pub use self::atom::{ATOM_CHARS_MAX, Atom, AtomError};
+pub use self::bigint::BigInt;
+pub use self::fun::{Fun, FunHead, Record};
+pub use self::identifier::{Pid, Port, REFERENCE_WORDS_MAX, Reference};
+pub use self::list::{BitString, ImproperList, Terms};
+pub use self::map::{IntoIter as MapIntoIter, Map};
+
+pub(crate) use self::compare::bits_term;
 
 use bytes::Bytes;
 
 /// Any Erlang term.
-#[derive(Debug, Clone, PartialEq)]
+///
+/// Equality is Erlang's `=:=`: `1` and `1.0` differ, and so do `0.0` and `-0.0` (as from OTP 27 on). The order is
+/// that of [`Term::erlang_cmp`], with terms that are only `==` told apart by their types.
+///
+/// Terms may nest to any depth: cloning, comparing, hashing, printing and dropping them do not recurse.
 #[non_exhaustive]
 pub enum Term {
     /// An integer that fits 64 bits.
     Integer(i64),
+    /// A larger integer. What fits 64 bits becomes a [`Term::Integer`] when it is decoded, parsed or made by `From`.
+    BigInt(BigInt),
+    /// A float. Only finite ones have an external form.
+    Float(f64),
     /// An atom.
     Atom(Atom),
     /// A pid.
     Pid(Pid),
+    /// A port.
+    Port(Box<Port>),
     /// A reference.
-    Reference(Reference),
-    /// A binary.
+    Reference(Box<Reference>),
+    /// A fun, internal or external.
+    Fun(Box<Fun>),
+    /// A binary. A decoded one is a slice of the bytes that it came in, and keeps all of them alive.
     Binary(Bytes),
+    /// A string of bits whose number is not a multiple of eight.
+    BitString(Box<BitString>),
+    /// A proper list; `[]` is the one without elements.
+    List(Terms),
+    /// A list whose last tail is not a list: `[a | b]`.
+    ImproperList(ImproperList),
+    /// A tuple.
+    Tuple(Terms),
+    /// A map.
+    Map(Map),
+    /// A native record of OTP 29, kept so that it can be sent on.
+    Record(Box<Record>),
+}
+
+const _: () = assert!(size_of::<Term>() <= 40);
+
+impl std::fmt::Debug for Term {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let _ = f;
+        todo!()
+    }
 }

@@ -1,0 +1,290 @@
+//! Validation of a whole term in one pass: what stands between a peer's bytes and all that trusts them.
+
+use std::cmp::Ordering;
+use std::collections::HashSet;
+
+use smallvec::SmallVec;
+
+use super::{AtomText, Reader, Token};
+use crate::etf::decode;
+use crate::etf::tags::*;
+use crate::etf::{DecodeError, DecodeErrorKind, Limits};
+
+/// A container whose values are being read.
+#[derive(Clone, Copy)]
+struct Frame {
+    /// Values still to come; those of a map are its keys and values.
+    left: usize,
+    kind: Kind,
+    /// For a map, where its keys begin in the stack of keys.
+    keys: usize,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Kind {
+    Plain,
+    /// The elements of a list; its tail is still to come.
+    List,
+    Tail,
+    Map,
+}
+
+/// What can be said of a map's keys at first sight.
+enum Keys {
+    Distinct,
+    Equal(usize),
+    /// There are keys among them that have more than one form on the wire.
+    Unclear,
+}
+
+/// A key that can be compared as it stands on the wire.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum PlainKey<'a> {
+    Integer(i64),
+    Atom(&'a [u8]),
+    Binary(&'a [u8]),
+    String(&'a [u8]),
+}
+
+impl<'a> Reader<'a> {
+    /// Skips one whole term, checking all of it against `limits`, without recursion. All that is wrong with a term is found here.
+    ///
+    /// # Errors
+    /// If the bytes there are not a term, or go past a limit.
+    pub fn skip(&mut self, limits: &Limits) -> Result<(), DecodeError> {
+        let start = self.clone();
+        let mut stack: SmallVec<[Frame; 16]> = SmallVec::new();
+        let mut keys: SmallVec<[usize; 16]> = SmallVec::new();
+        let mut top = Frame { left: 1, kind: Kind::Plain, keys: 0 };
+        let (mut values, mut atoms, mut unclear) = (1_usize, 0_usize, false);
+        let depth = limits.depth as usize;
+        loop {
+            let at = self.offset;
+            if top.kind == Kind::Map && top.left.is_multiple_of(2) {
+                keys.push(at);
+            }
+            top.left -= 1;
+            let tag = self.u8()?;
+            let entered = match tag {
+                SMALL_INTEGER_EXT => {
+                    self.take(1)?;
+                    None
+                }
+                INTEGER_EXT => {
+                    self.take(4)?;
+                    None
+                }
+                SMALL_ATOM_UTF8_EXT | ATOM_UTF8_EXT | ATOM_EXT | SMALL_ATOM_EXT => {
+                    atoms += 1;
+                    self.atom_text(tag, at)?;
+                    None
+                }
+                ATOM_CACHE_REF => {
+                    self.atom_text(tag, at)?;
+                    None
+                }
+                BINARY_EXT => {
+                    let len = self.u32()? as usize;
+                    self.take(len)?;
+                    None
+                }
+                NIL_EXT => None,
+                STRING_EXT => {
+                    let len = usize::from(self.u16()?);
+                    self.take(len)?;
+                    values += len;
+                    None
+                }
+                SMALL_TUPLE_EXT => {
+                    let count = usize::from(self.u8()?);
+                    Some((Kind::Plain, self.count(count, 1)?))
+                }
+                LARGE_TUPLE_EXT => {
+                    let count = self.u32()? as usize;
+                    Some((Kind::Plain, self.count(count, 1)?))
+                }
+                LIST_EXT => {
+                    let count = self.u32()? as usize;
+                    let count = self.count(count, 1)?;
+                    if top.kind == Kind::Tail {
+                        // It continues the list that it is the tail of, which is no deeper.
+                        top = Frame { left: count, kind: Kind::List, keys: 0 };
+                        values += count;
+                        None
+                    } else {
+                        Some((Kind::List, count))
+                    }
+                }
+                MAP_EXT => {
+                    let count = self.u32()? as usize;
+                    Some((Kind::Map, self.count(count, 2)? * 2))
+                }
+                NEW_FLOAT_EXT => {
+                    self.float(at)?;
+                    None
+                }
+                SMALL_BIG_EXT => {
+                    let len = usize::from(self.u8()?);
+                    self.skip_big(len, limits, at)?;
+                    None
+                }
+                LARGE_BIG_EXT => {
+                    let len = self.u32()? as usize;
+                    self.skip_big(len, limits, at)?;
+                    None
+                }
+                _ => {
+                    self.offset = at;
+                    atoms += 2;
+                    match self.next_token()? {
+                        Token::Fun { free, .. } => Some((Kind::Plain, free)),
+                        Token::Record { fields, .. } => {
+                            for _ in 0..fields {
+                                self.atom()?;
+                            }
+                            atoms += fields;
+                            values += fields;
+                            Some((Kind::Plain, fields))
+                        }
+                        _ => None,
+                    }
+                }
+            };
+            if let Some((kind, left)) = entered {
+                values += left;
+                stack.push(top);
+                if stack.len() > depth {
+                    return Err(DecodeError::new(DecodeErrorKind::Depth, at));
+                }
+                top = Frame { left, kind, keys: keys.len() };
+            }
+            if values > limits.values {
+                return Err(DecodeError::new(DecodeErrorKind::Values, at));
+            }
+            while top.left == 0 {
+                match top.kind {
+                    Kind::List => {
+                        top = Frame { left: 1, kind: Kind::Tail, keys: 0 };
+                        break;
+                    }
+                    Kind::Map => {
+                        match self.compare_keys(&keys[top.keys..]) {
+                            Keys::Distinct => {}
+                            Keys::Unclear => unclear = true,
+                            Keys::Equal(at) => {
+                                return Err(DecodeError::new(DecodeErrorKind::DuplicateKey, at));
+                            }
+                        }
+                        keys.truncate(top.keys);
+                    }
+                    Kind::Plain | Kind::Tail => {}
+                }
+                match stack.pop() {
+                    Some(outer) => top = outer,
+                    None => {
+                        if atoms > limits.atoms {
+                            start.clone().count_atoms(self.offset, limits)?;
+                        }
+                        if unclear {
+                            // The structure is known to be sound, so building it is bounded; it looks at every map.
+                            decode::build(&mut start.clone(), None)?;
+                        }
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    fn skip_big(&mut self, len: usize, limits: &Limits, at: usize) -> Result<(), DecodeError> {
+        if len > limits.integer_len {
+            return Err(DecodeError::new(DecodeErrorKind::IntegerLength(len), at));
+        }
+        self.take(1)?;
+        self.take(len)?;
+        Ok(())
+    }
+
+    fn compare_keys(&self, offsets: &[usize]) -> Keys {
+        if offsets.len() < 2 {
+            return Keys::Distinct;
+        }
+        let mut keys: SmallVec<[(PlainKey<'a>, usize); 32]> = SmallVec::with_capacity(offsets.len());
+        let mut ascending = true;
+        for &offset in offsets {
+            let Some(key) = self.plain_key(offset) else { return Keys::Unclear };
+            ascending &= keys.last().is_none_or(|(last, _)| last.cmp(&key) == Ordering::Less);
+            keys.push((key, offset));
+        }
+        if !ascending {
+            keys.sort_unstable();
+            if let Some(pair) = keys.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+                return Keys::Equal(pair[1].1);
+            }
+        }
+        Keys::Distinct
+    }
+
+    #[inline]
+    fn plain_key(&self, offset: usize) -> Option<PlainKey<'a>> {
+        let mut reader = Self { input: self.input, offset, atoms: self.atoms };
+        let tag = reader.u8().ok()?;
+        Some(match tag {
+            SMALL_INTEGER_EXT => PlainKey::Integer(i64::from(reader.u8().ok()?)),
+            INTEGER_EXT => PlainKey::Integer(i64::from(reader.u32().ok()? as i32)),
+            SMALL_ATOM_UTF8_EXT => {
+                let len = usize::from(reader.u8().ok()?);
+                PlainKey::Atom(reader.take(len).ok()?)
+            }
+            ATOM_CACHE_REF | ATOM_UTF8_EXT | SMALL_ATOM_EXT | ATOM_EXT => {
+                match reader.atom_text(tag, offset).ok()? {
+                    AtomText::Ref(atom) => PlainKey::Atom(atom.as_str().as_bytes()),
+                    AtomText::Utf8(text) => PlainKey::Atom(text.as_bytes()),
+                    AtomText::Latin1(bytes) if bytes.is_ascii() => PlainKey::Atom(bytes),
+                    AtomText::Latin1(_) => return None,
+                }
+            }
+            BINARY_EXT => {
+                let len = reader.u32().ok()? as usize;
+                PlainKey::Binary(reader.take(len).ok()?)
+            }
+            STRING_EXT => {
+                let len = usize::from(reader.u16().ok()?);
+                // Without elements it is the empty list, which has its own tag, too.
+                PlainKey::String(reader.take(len).ok().filter(|text| !text.is_empty())?)
+            }
+            _ => return None,
+        })
+    }
+
+    /// Counts the distinct atoms up to `end`. Only a term that spells out more atoms than the limit comes here.
+    #[cold]
+    fn count_atoms(&mut self, end: usize, limits: &Limits) -> Result<(), DecodeError> {
+        let mut seen = HashSet::new();
+        while self.offset < end {
+            let at = self.offset;
+            match self.next_token()? {
+                Token::Atom(atom) => {
+                    seen.insert(atom);
+                }
+                Token::Pid(pid) => {
+                    seen.insert(pid.node);
+                }
+                Token::Port(port) => {
+                    seen.insert(port.node);
+                }
+                Token::Reference(reference) => {
+                    seen.insert(reference.node);
+                }
+                Token::Export { module, function, .. } => seen.extend([module, function]),
+                Token::Fun { head, .. } => seen.extend([head.module, head.pid.node]),
+                Token::Record { module, name, .. } => seen.extend([module, name]),
+                _ => {}
+            }
+            if seen.len() > limits.atoms {
+                return Err(DecodeError::new(DecodeErrorKind::Atoms, at));
+            }
+        }
+        Ok(())
+    }
+}
