@@ -104,6 +104,11 @@ impl Flags {
         Self(mine.expanded().0 & theirs.expanded().0)
     }
 
+    /// Whether packets begin with a distribution header, if these are the effective flags.
+    pub(crate) const fn header(self) -> bool {
+        self.0 & (Self::DIST_HDR_ATOM_CACHE.0 | Self::FRAGMENTS.0) != 0
+    }
+
     /// The `mandatory` flags that this set lacks, if it lacks any.
     pub fn missing(self, mandatory: Self) -> Option<MissingFlags> {
         let missing = mandatory.0 & !self.expanded().0;

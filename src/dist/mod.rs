@@ -11,6 +11,11 @@ mod fragment;
 pub mod handshake;
 mod tick;
 
+pub use self::atom_cache::HeaderError;
 pub use self::control::{Control, ControlError, Item, Target};
 pub use self::flags::{Flags, MissingFlags};
+pub use self::fragment::FragmentError;
 pub use self::tick::{Tick, Ticker};
+
+/// Begins a packet, or a term that no distribution header stands in front of.
+const VERSION_MAGIC: u8 = 131;

@@ -1,0 +1,159 @@
+//! The atom cache of a connection, one table a direction, and the part of the distribution header that keeps it.
+//!
+//! Source: *Distribution Protocol*, "Distribution Header".
+
+use bytes::{BufMut, BytesMut};
+use smallvec::SmallVec;
+
+use crate::term::Atom;
+
+/// The cache has 8 segments of 256 slots.
+const SLOTS: usize = 8 * 256;
+
+/// In the half byte of flags that an atom has: the slot is given a new text. The other three bits are the segment.
+const NEW_ENTRY: u8 = 0b1000;
+
+/// In the half byte after that of the last atom: new texts have a length of 16 bits instead of 8.
+const LONG_ATOMS: u8 = 0b0001;
+
+/// The most atoms that one header can list: their number is a byte.
+pub(crate) const HEADER_ATOMS_MAX: usize = 255;
+
+/// A distribution header that breaks the protocol.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum HeaderError {
+    /// The packet ends within it.
+    #[error("the packet ends within the distribution header")]
+    Truncated,
+    /// It refers to a slot that was never filled.
+    #[error("the atom cache has nothing in slot {0}")]
+    EmptySlot(u16),
+    /// A new entry is no atom: no UTF-8, or more than 255 characters.
+    #[error("what the header puts into slot {0} of the atom cache is no atom")]
+    NotAnAtom(u16),
+}
+
+/// What the peer's headers have put into the cache.
+#[derive(Debug)]
+pub(crate) struct ReceiveCache {
+    slots: Box<[Option<Atom>]>,
+}
+
+impl ReceiveCache {
+    pub(crate) fn new() -> Self {
+        Self { slots: vec![None; SLOTS].into() }
+    }
+
+    /// Reads the atoms of a header off the front of `input`, which begins with their number.
+    pub(crate) fn read_header(&mut self, input: &mut &[u8]) -> Result<Vec<Atom>, HeaderError> {
+        let n = usize::from(take::<1>(input)?[0]);
+        if n == 0 {
+            return Ok(Vec::new());
+        }
+        let flags = take_slice(input, n / 2 + 1)?;
+        // The length of `flags` covers every index up to and including `n`.
+        let half =
+            |i: usize| flags.get(i / 2).map_or(0, |byte| if i % 2 == 0 { byte & 0xf } else { byte >> 4 });
+        let long_atoms = half(n) & LONG_ATOMS != 0;
+
+        let mut atoms = Vec::with_capacity(n);
+        for i in 0..n {
+            let segment = u16::from(half(i) & !NEW_ENTRY);
+            let slot = segment << 8 | u16::from(take::<1>(input)?[0]);
+            let entry = self.slots.get_mut(usize::from(slot)).ok_or(HeaderError::EmptySlot(slot))?;
+            if half(i) & NEW_ENTRY != 0 {
+                let len =
+                    if long_atoms { u16::from_be_bytes(take(input)?) } else { take::<1>(input)?[0].into() };
+                let text = take_slice(input, len.into())?;
+                let atom = std::str::from_utf8(text).ok().and_then(|text| Atom::new(text).ok());
+                *entry = Some(atom.ok_or(HeaderError::NotAnAtom(slot))?);
+            }
+            atoms.push(entry.clone().ok_or(HeaderError::EmptySlot(slot))?);
+        }
+        Ok(atoms)
+    }
+}
+
+fn take<const N: usize>(input: &mut &[u8]) -> Result<[u8; N], HeaderError> {
+    let (head, rest) = input.split_first_chunk().ok_or(HeaderError::Truncated)?;
+    *input = rest;
+    Ok(*head)
+}
+
+fn take_slice<'a>(input: &mut &'a [u8], len: usize) -> Result<&'a [u8], HeaderError> {
+    let (head, rest) = input.split_at_checked(len).ok_or(HeaderError::Truncated)?;
+    *input = rest;
+    Ok(head)
+}
+
+/// What our headers have put into the peer's cache.
+#[derive(Debug)]
+pub(crate) struct SendCache {
+    slots: Box<[Option<Atom>]>,
+}
+
+impl SendCache {
+    pub(crate) fn new() -> Self {
+        Self { slots: vec![None; SLOTS].into() }
+    }
+
+    /// Writes the atoms of a header, at most [`HEADER_ATOMS_MAX`] distinct ones, and gives them slots. Headers must be sent in the
+    /// order in which they are written.
+    pub(crate) fn write_header(&mut self, atoms: &[Atom], out: &mut BytesMut) {
+        debug_assert!(atoms.len() <= HEADER_ATOMS_MAX);
+        out.put_u8(atoms.len() as u8);
+        if atoms.is_empty() {
+            return;
+        }
+        // Their slots, and whether they are new.
+        let mut refs = SmallVec::<[(u16, bool); 16]>::new();
+        let mut long_atoms = false;
+        for atom in atoms {
+            let mut slot = home_slot(atom);
+            // An atom replaces whatever is in its slot, but not an atom of this same header: a receiver may fill its table before
+            // it resolves the references.
+            while refs.iter().any(|&(used, _)| used == slot) {
+                slot = (slot + 1) % SLOTS as u16;
+            }
+            let entry = &mut self.slots[usize::from(slot)];
+            let new = entry.as_ref() != Some(atom);
+            if new {
+                *entry = Some(atom.clone());
+                long_atoms |= atom.len() > usize::from(u8::MAX);
+            }
+            refs.push((slot, new));
+        }
+
+        let half = |&(slot, new): &(u16, bool)| (slot >> 8) as u8 | if new { NEW_ENTRY } else { 0 };
+        let last = if long_atoms { LONG_ATOMS } else { 0 };
+        let mut halves = refs.iter().map(half).chain([last]);
+        while let Some(low) = halves.next() {
+            out.put_u8(low | halves.next().unwrap_or(0) << 4);
+        }
+        for (atom, &(slot, new)) in atoms.iter().zip(&refs) {
+            out.put_u8(slot as u8);
+            if !new {
+                continue;
+            }
+            if long_atoms {
+                out.put_u16(atom.len() as u16);
+            } else {
+                out.put_u8(atom.len() as u8);
+            }
+            out.put_slice(atom.as_bytes());
+        }
+    }
+}
+
+/// Where an atom goes first: FNV-1a, folded. It is fixed, so that the same run sends the same bytes.
+fn home_slot(atom: &Atom) -> u16 {
+    let mut hash = 0x811c_9dc5_u32;
+    for byte in atom.bytes() {
+        hash = (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+    }
+    ((hash ^ hash >> 11 ^ hash >> 22) % SLOTS as u32) as u16
+}
+
+#[cfg(test)]
+mod tests;
