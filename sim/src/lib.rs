@@ -1,1 +1,35 @@
-//! The simulated world of beamline
+//! The simulated world of beamline: whole nodes, on simulated hosts, in one thread, from one seed.
+//!
+//! A [`Sim`] gives each node a [`World`](beamline::world::World) whose network, clocks and randomness come from
+//! the seed. The same seed gives the same [`Trace`], in every process, on stable Rust.
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! let mut sim = beamline_sim::Sim::new(7);
+//! sim.service("server", |world| async move {
+//!     let mut listener = world.net.listen("0.0.0.0", 80).await?;
+//!     loop {
+//!         drop(listener.accept().await?);
+//!     }
+//! });
+//! sim.node("client", |world| async move {
+//!     world.sleep(Duration::from_secs(1)).await;
+//!     world.net.connect("server", 80).await?;
+//!     world.event("", "hello", &"there");
+//!     Ok(())
+//! });
+//! let trace = sim.run().unwrap();
+//! assert!(trace.events().iter().any(|event| event.ends_with("client#1 hello there")));
+//! ```
+
+mod clock;
+mod entropy;
+mod network;
+pub mod scenario;
+mod sim;
+mod trace;
+
+pub use self::network::SYN_PATIENCE;
+pub use self::sim::{Body, EPOCH, Failure, Sim};
+pub use self::trace::{Difference, Trace};
