@@ -94,3 +94,6 @@ pub enum Simultaneous {
 pub fn simultaneous(mine: &Atom, peer: &Atom) -> Simultaneous {
     if mine.as_bytes() > peer.as_bytes() { Simultaneous::KeepMine } else { Simultaneous::TakeTheirs }
 }
+
+#[cfg(test)]
+mod tests;
