@@ -5,6 +5,8 @@
 mod decode;
 mod encode;
 mod error;
+#[cfg(test)]
+mod golden;
 mod limits;
 mod payload;
 mod reader;

@@ -380,12 +380,13 @@ impl Writer {
 
     /// A port.
     pub fn port(&mut self, port: &Port) {
-        let small = u32::try_from(port.id);
-        self.out.put_u8(if small.is_ok() { NEW_PORT_EXT } else { V4_PORT_EXT });
+        // The older form has 28 bits, though its field has 32.
+        let small = u32::try_from(port.id).ok().filter(|id| *id < 1 << 28);
+        self.out.put_u8(if small.is_some() { NEW_PORT_EXT } else { V4_PORT_EXT });
         self.atom(&port.node);
         match small {
-            Ok(id) => self.out.put_u32(id),
-            Err(_) => self.out.put_u64(port.id),
+            Some(id) => self.out.put_u32(id),
+            None => self.out.put_u64(port.id),
         }
         self.out.put_u32(port.creation);
     }

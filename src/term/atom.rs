@@ -2,7 +2,6 @@
 //! sends new atoms therefore costs what its messages cost, and nothing that outlives them.
 
 use std::borrow::Borrow;
-use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 
@@ -134,18 +133,5 @@ impl Ord for Atom {
 impl Hash for Atom {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.as_str().hash(state);
-    }
-}
-
-impl fmt::Debug for Atom {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl fmt::Display for Atom {
-    /// In Erlang's syntax, quoted where that asks for it.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
     }
 }

@@ -1,7 +1,5 @@
 //! Integers past 64 bits.
 
-use std::fmt;
-
 use num_bigint::Sign;
 
 /// An integer of any size.
@@ -66,17 +64,5 @@ impl std::str::FromStr for BigInt {
 impl std::hash::Hash for BigInt {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
         self.0.hash(state);
-    }
-}
-
-impl fmt::Display for BigInt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
-    }
-}
-
-impl fmt::Debug for BigInt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
     }
 }

@@ -335,7 +335,7 @@ impl PartialOrd for Port {
 
 impl Ord for Port {
     fn cmp(&self, other: &Self) -> Ordering {
-        (self.id, &self.node, self.creation).cmp(&(other.id, &other.node, other.creation))
+        (&self.node, self.creation, self.id).cmp(&(&other.node, other.creation, other.id))
     }
 }
 
@@ -348,7 +348,14 @@ impl PartialOrd for Reference {
 impl Ord for Reference {
     fn cmp(&self, other: &Self) -> Ordering {
         let order = (&self.node, self.creation).cmp(&(&other.node, other.creation));
+        // The last word is the most significant one; zeros above it do not count.
+        let significant =
+            |words: &[u32]| words.iter().rposition(|word| *word != 0).map_or(0, |last| last + 1);
         let (a, b) = (self.words(), other.words());
-        order.then_with(|| a.iter().rev().cmp(b.iter().rev()))
+        let (a_words, b_words) = (&a[..significant(a)], &b[..significant(b)]);
+        order
+            .then_with(|| a_words.len().cmp(&b_words.len()))
+            .then_with(|| a_words.iter().rev().cmp(b_words.iter().rev()))
+            .then_with(|| a.len().cmp(&b.len()))
     }
 }

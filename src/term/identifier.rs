@@ -1,8 +1,6 @@
 //! Pids, ports and references: plain data that can be sent, stored and compared. Identity is the node, its
 //! creation (which of the node's lives) and the numbers.
 
-use std::fmt;
-
 use super::Atom;
 
 /// A process identifier.
@@ -57,45 +55,5 @@ impl Reference {
     /// The words, in the order of the wire.
     pub fn words(&self) -> &[u32] {
         &self.words[..usize::from(self.len)]
-    }
-}
-
-impl fmt::Debug for Pid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl fmt::Display for Pid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "<{}.{}.{}>", self.node.as_str(), self.id, self.serial)
-    }
-}
-
-impl fmt::Debug for Port {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl fmt::Display for Port {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "#Port<{}.{}>", self.node.as_str(), self.id)
-    }
-}
-
-impl fmt::Debug for Reference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl fmt::Display for Reference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "#Ref<{}", self.node.as_str())?;
-        for word in self.words() {
-            write!(f, ".{word}")?;
-        }
-        f.write_str(">")
     }
 }

@@ -1,6 +1,5 @@
 //! Sequences of terms, and of bits.
 
-use std::fmt;
 use std::ops::{Deref, DerefMut};
 
 use bytes::Bytes;
@@ -85,12 +84,6 @@ impl Drop for Terms {
     }
 }
 
-impl fmt::Debug for Terms {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(&self.0).finish()
-    }
-}
-
 /// A list whose last tail is not a list: at least one element, and the tail.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
 pub struct ImproperList(pub(super) Terms);
@@ -116,7 +109,7 @@ impl ImproperList {
 }
 
 /// A string of bits whose number is not a multiple of eight. The unused bits of its last byte are zero.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct BitString {
     bytes: Bytes,
     bits: u8,

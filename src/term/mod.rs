@@ -5,11 +5,14 @@ mod atom;
 mod bigint;
 mod compare;
 mod deep;
+mod display;
 mod fun;
 mod identifier;
 mod list;
 mod map;
+mod parse;
 mod serde;
+mod text;
 
 pub use self::atom::{ATOM_CHARS_MAX, Atom, AtomError};
 pub use self::bigint::BigInt;
@@ -17,6 +20,7 @@ pub use self::fun::{Fun, FunHead, Record};
 pub use self::identifier::{Pid, Port, REFERENCE_WORDS_MAX, Reference};
 pub use self::list::{BitString, ImproperList, Terms};
 pub use self::map::{IntoIter as MapIntoIter, Map};
+pub use self::parse::{ParseError, ParseErrorKind};
 
 pub(crate) use self::compare::bits_term;
 
@@ -63,10 +67,3 @@ pub enum Term {
 }
 
 const _: () = assert!(size_of::<Term>() <= 40);
-
-impl std::fmt::Debug for Term {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let _ = f;
-        todo!()
-    }
-}
