@@ -39,7 +39,8 @@ plain(T) when is_pid(T); is_port(T); is_reference(T) -> false;
 plain(T) when is_function(T) -> erlang:fun_info(T, type) =:= {type, external};
 plain([H | T]) -> plain(H) andalso plain(T);
 plain(T) when is_tuple(T) -> plain(tuple_to_list(T));
-plain(T) when is_map(T) -> plain(maps:to_list(T));
+%% Larger maps are printed in the order of their hashes.
+plain(T) when is_map(T) -> map_size(T) =< 32 andalso plain(maps:to_list(T));
 plain(_) -> true.
 
 encode(T, Options) -> term_to_binary(T, Options).
