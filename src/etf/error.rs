@@ -91,7 +91,32 @@ pub enum DecodeErrorKind {
     /// An integer longer than [`Limits::integer_len`](super::Limits).
     #[error("an integer of {0} bytes is over the limit")]
     IntegerLength(usize),
+    /// A term that is not of the type that it is decoded into.
+    #[error(transparent)]
+    Mismatch(Box<Mismatch>),
 }
+
+/// Where and why a term does not fit a type. The offset in the [`DecodeError`] is that of the term found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mismatch {
+    /// Where in the value: `Ask.window.secs`, `[3]`, `#{key}`; empty at its root.
+    pub path: String,
+    /// What was expected there.
+    pub reason: String,
+    /// The term found there, in Erlang's syntax, cut short.
+    pub found: String,
+}
+
+impl std::fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if !self.path.is_empty() {
+            write!(f, "{}: ", self.path)?;
+        }
+        write!(f, "{}, found {}", self.reason, self.found)
+    }
+}
+
+impl std::error::Error for Mismatch {}
 
 /// A value that has no external form. The program that encodes it is at fault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -121,6 +146,18 @@ pub enum EncodeError {
         len: usize,
         /// The bits said to be used in the last byte.
         bits: u8,
+    },
+    /// A value that its own type refuses to serialize, or that says one length and has another.
+    #[error("{0}")]
+    Refused(String),
+    /// A fault within a value.
+    #[error("{path}: {fault}")]
+    Within {
+        /// Where in the value: `Ask.window.secs`, `[3]`, `#{key}`.
+        path: String,
+        /// The fault there.
+        #[source]
+        fault: Box<Self>,
     },
 }
 

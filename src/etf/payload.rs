@@ -1,10 +1,11 @@
 //! A term that is still in its external form: what a remote message is until its receiver decodes it.
 
 use bytes::Bytes;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use ::serde::Serialize;
+use ::serde::de::DeserializeOwned;
 
-use super::{DecodeError, EncodeError, Reader, Writer, decode};
+use super::serde::Source;
+use super::{DecodeError, EncodeError, Reader, Writer, decode, serde};
 use crate::term::{Atom, Term};
 
 /// One encoded term (without version byte), with the atoms that it refers to by number.
@@ -27,8 +28,9 @@ impl Payload {
     /// # Errors
     /// If the value has none.
     pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Self, EncodeError> {
-        let _ = value;
-        todo!()
+        let mut writer = Writer::new();
+        super::serialize(value, &mut writer)?;
+        Ok(Self { bytes: writer.finish().into_bytes(), atoms: Vec::new() })
     }
 
     /// A reader over the term.
@@ -41,7 +43,7 @@ impl Payload {
     /// # Errors
     /// If the term is not of that type; the error names the place.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
-        todo!()
+        serde::read(&mut self.reader(), Source::Checked(&self.bytes))
     }
 
     /// The term. Binaries are slices of the received buffer.

@@ -110,6 +110,20 @@ pub struct FunMark {
     size_at: usize,
 }
 
+/// A tag and a count of 32 bits.
+const COUNTED_LEN: usize = 5;
+/// The tag and the length of a list in its short form.
+const STRING_HEAD_LEN: usize = 3;
+
+/// A list or a map that is being written.
+#[derive(Debug)]
+pub(crate) struct Mark {
+    /// The part that its head is in, and where.
+    part: usize,
+    at: usize,
+    expected: usize,
+}
+
 /// Writes terms, token by token, in the order in which a [`Reader`](super::Reader) reads them. The caller answers for as many
 /// elements following a header as it announces.
 #[derive(Debug, Default)]
@@ -367,6 +381,72 @@ impl Writer {
     /// If the count does not fit a term.
     pub fn map(&mut self, len: usize) -> Result<(), EncodeError> {
         self.counted(MAP_EXT, len)
+    }
+
+    /// Begins a list whose length is only expected, up to [`Writer::end_list`].
+    pub(crate) fn begin_list(&mut self, expected: usize) -> Result<Mark, EncodeError> {
+        let mark = Mark { part: self.parts.len(), at: self.out.len(), expected };
+        self.list(expected)?;
+        Ok(mark)
+    }
+
+    /// Begins a map whose length is only expected, up to [`Writer::end_map`].
+    pub(crate) fn begin_map(&mut self, expected: usize) -> Result<Mark, EncodeError> {
+        let mark = Mark { part: self.parts.len(), at: self.out.len(), expected };
+        self.map(expected)?;
+        Ok(mark)
+    }
+
+    /// Ends a proper list of `len` elements, and gives it the form in which Erlang sends it.
+    pub(crate) fn end_list(&mut self, mark: Mark, len: usize) -> Result<(), EncodeError> {
+        if len == 0 {
+            // Nothing was written behind the head.
+            self.out.truncate(mark.at);
+            self.nil();
+            return Ok(());
+        }
+        // If all elements take two bytes, all of them may be small integers, which is what the short form is for.
+        let elements = mark.at + COUNTED_LEN;
+        if mark.part == self.parts.len() && self.out.len() - elements == len * 2 {
+            let (pairs, _) = self.out[elements..].as_chunks::<2>();
+            if len <= usize::from(u16::MAX) && pairs.iter().all(|[tag, _]| *tag == SMALL_INTEGER_EXT) {
+                let bytes = mark.at + STRING_HEAD_LEN;
+                for index in 0..len {
+                    self.out[bytes + index] = self.out[elements + index * 2 + 1];
+                }
+                self.out.truncate(bytes + len);
+                self.out[mark.at] = STRING_EXT;
+                self.out[mark.at + 1..bytes].copy_from_slice(&(len as u16).to_be_bytes());
+                return Ok(());
+            }
+        }
+        self.correct(mark, len)?;
+        self.nil();
+        Ok(())
+    }
+
+    /// Ends a map of `len` pairs.
+    pub(crate) fn end_map(&mut self, mark: Mark, len: usize) -> Result<(), EncodeError> {
+        self.correct(mark, len)
+    }
+
+    /// Corrects an expected count.
+    fn correct(&mut self, mark: Mark, len: usize) -> Result<(), EncodeError> {
+        if len == mark.expected {
+            return Ok(());
+        }
+        let count = u32::try_from(len).map_err(|_| EncodeError::TooLong(len))?.to_be_bytes();
+        let field = mark.at + 1..mark.at + COUNTED_LEN;
+        match self.parts.get_mut(mark.part) {
+            None => self.out[field].copy_from_slice(&count),
+            // A large binary has come between. What is written of a part is shared, and so is copied; it is short.
+            Some(part) => {
+                let mut copy = BytesMut::from(&part[..]);
+                copy[field].copy_from_slice(&count);
+                *part = copy.freeze();
+            }
+        }
+        Ok(())
     }
 
     /// A pid.

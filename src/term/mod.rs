@@ -21,6 +21,7 @@ pub use self::identifier::{Pid, Port, REFERENCE_WORDS_MAX, Reference};
 pub use self::list::{BitString, ImproperList, Terms};
 pub use self::map::{IntoIter as MapIntoIter, Map};
 pub use self::parse::{ParseError, ParseErrorKind};
+pub use self::serde::{Binary, Charlist};
 
 pub(crate) use self::compare::bits_term;
 

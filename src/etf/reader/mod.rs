@@ -2,6 +2,8 @@
 
 mod skip;
 
+use std::borrow::Cow;
+
 use super::tags::*;
 use super::{DecodeError, DecodeErrorKind};
 use crate::term::{ATOM_CHARS_MAX, Atom, FunHead, Pid, Port, REFERENCE_WORDS_MAX, Reference};
@@ -295,6 +297,25 @@ impl<'a> Reader<'a> {
                 Ok(Atom::from_checked(&bytes.iter().map(|byte| char::from(*byte)).collect::<String>()))
             }
         }
+    }
+
+    /// The text of the next term if it is an atom, else nothing is read.
+    #[inline]
+    pub(crate) fn atom_str(&mut self) -> Result<Option<Cow<'a, str>>, DecodeError> {
+        let at = self.offset;
+        let Some(&tag) = self.input.get(at) else { return Err(self.truncated()) };
+        if !matches!(tag, SMALL_ATOM_UTF8_EXT | ATOM_CACHE_REF | ATOM_UTF8_EXT | SMALL_ATOM_EXT | ATOM_EXT) {
+            return Ok(None);
+        }
+        self.offset += 1;
+        Ok(Some(match self.atom_text(tag, at)? {
+            AtomText::Ref(atom) => Cow::Borrowed(atom.as_str()),
+            AtomText::Utf8(text) => Cow::Borrowed(text),
+            AtomText::Latin1(bytes) => match std::str::from_utf8(bytes) {
+                Ok(text) if text.is_ascii() => Cow::Borrowed(text),
+                _ => Cow::Owned(bytes.iter().map(|byte| char::from(*byte)).collect()),
+            },
+        }))
     }
 
     /// An atom's text, checked.

@@ -1,19 +1,65 @@
-//! The mapping between Rust types and terms, straight to and from bytes.
+//! The mapping between Rust types and terms, straight to and from bytes, through serde.
+//!
+//! | Rust | term | also read |
+//! |---|---|---|
+//! | unit variant, unit struct | atom of its serde name | |
+//! | newtype or tuple variant | `{tag, A}`, `{tag, A, B}` | |
+//! | struct variant | `{tag, #{field => V}}` | as a struct |
+//! | struct | map with atom keys | binary keys, a keyword list; unknown keys are ignored |
+//! | newtype struct | what it holds | |
+//! | tuple, tuple struct, array | tuple | |
+//! | `Vec`, sets, other sequences | list, in the short form if all are integers from 0 to 255 | |
+//! | `HashMap`, `BTreeMap` | map | |
+//! | `Result<T, E>` | `{ok, T}`, `{error, E}`; `ok` or `error` alone for `()` | `{ok, ok}` and the like for `()` |
+//! | `Option<T>` | `undefined` for `None`, else the value alone | `nil` |
+//! | `()` | `ok` | `nil`, `undefined`, `{}` |
+//! | `bool` | `true`, `false` | |
+//! | integers | integer | never a float |
+//! | `f32`, `f64` | float; NaN and infinities are an error | integers |
+//! | `String`, `&str` | binary of UTF-8 | |
+//! | `char` | binary of one UTF-8 character | |
+//! | `serde_bytes` types, [`Binary`](crate::term::Binary) | binary | |
+//! | `Vec<u8>` | list | |
+//! | [`Term`] and what it is made of, [`Charlist`](crate::term::Charlist) | themselves | |
+//!
+//! Names of fields and variants come as serde has them: `#[serde(rename_all = "snake_case")]` on a type makes them those
+//! that an Erlang programmer expects.
+//!
+//! Some values share a term, and then the type decides, in favour of `None`: `Some(None)` of an `Option<Option<T>>`, an [`Atom`](crate::term::Atom)
+//! `undefined` in an `Option`. A user's own enum that is called `Result` with the variants `Ok` and `Err` is written as the
+//! standard one is. A struct with `#[serde(flatten)]` is written with binary keys, because serde hides from the format that they are names.
+//! Untagged enums and flattened fields pass through a buffer of serde's that knows no atoms or tuples: an enum in them can
+//! only be of unit variants, and a [`Term`] in them is refused.
+
+mod baton;
+mod de;
+mod describe;
+mod fault;
+mod path;
+mod ser;
+
+#[cfg(test)]
+mod tests;
 
 use bytes::Bytes;
 use serde::de::{Deserialize, DeserializeOwned};
 use serde::ser::Serialize;
 
-use super::{DecodeError, EncodeError, Reader, Writer};
+use self::de::Deserializer;
+use self::fault::Fault;
+use self::ser::Serializer;
+use super::tags::{COMPRESSED, VERSION_MAGIC};
+use super::{DecodeError, DecodeErrorKind, EncodeError, Limits, Reader, Writer};
 use crate::term::Term;
+
+pub(crate) use self::baton::{NATIVE, take_term, with_writer};
 
 /// Writes a value as one term, without a version byte.
 ///
 /// # Errors
 /// If the value has no external form; the error names the place in it. What was written until then is of no use.
 pub fn serialize<T: Serialize + ?Sized>(value: &T, writer: &mut Writer) -> Result<(), EncodeError> {
-    let _ = (value, writer);
-    todo!()
+    value.serialize(Serializer::new(writer))
 }
 
 /// Reads one term, without a version byte, into its type.
@@ -21,35 +67,82 @@ pub fn serialize<T: Serialize + ?Sized>(value: &T, writer: &mut Writer) -> Resul
 /// # Errors
 /// If the bytes are not a term, or the term is not of that type; the error names the place.
 pub fn deserialize<'de, T: Deserialize<'de>>(reader: &mut Reader<'de>) -> Result<T, DecodeError> {
-    let _ = reader;
-    todo!()
+    read(reader, Source::Unchecked(None))
+}
+
+/// As [`deserialize`], for what is known of the source.
+pub(super) fn read<'de, T: Deserialize<'de>>(
+    reader: &mut Reader<'de>,
+    source: Source<'de>,
+) -> Result<T, DecodeError> {
+    let mut deserializer = Deserializer::new(reader.clone(), source);
+    let value = T::deserialize(&mut deserializer)?;
+    *reader = deserializer.into_reader();
+    Ok(value)
+}
+
+/// What is known of the bytes that a reader reads.
+#[derive(Clone, Copy)]
+pub(super) enum Source<'de> {
+    /// [`Reader::skip`] has seen them. Binaries may be slices of them.
+    Checked(&'de Bytes),
+    /// Nobody has checked them. Binaries may be slices of them if they are shared.
+    Unchecked(Option<&'de Bytes>),
 }
 
 /// A value as Erlang's `term_to_binary` writes it: with a version byte, atoms spelled out.
 ///
+/// ```
+/// let bytes = beamline::etf::to_vec(&("a", 1_u8, [true; 0])).unwrap();
+/// assert_eq!(bytes, [131, 104, 3, 109, 0, 0, 0, 1, b'a', 97, 1, 104, 0]);
+/// ```
+///
 /// # Errors
 /// As [`serialize`].
 pub fn to_vec<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, EncodeError> {
-    let _ = value;
-    todo!()
+    to_bytes(value).map(Vec::from)
 }
 
-/// What `term_to_binary` wrote, with its version byte. Strings and byte slices may borrow from the input.
+fn to_bytes<T: Serialize + ?Sized>(value: &T) -> Result<Bytes, EncodeError> {
+    let mut writer = Writer::new();
+    writer.raw(&[VERSION_MAGIC]);
+    serialize(value, &mut writer)?;
+    Ok(writer.finish().into_bytes())
+}
+
+/// What `term_to_binary` wrote, with its version byte. Strings and byte slices may borrow from the input. Bytes
+/// after the term are not looked at, and a compressed term is refused: [`from_bytes`] reads one.
+///
+/// ```
+/// let name: &str = beamline::etf::from_slice(&[131, 109, 0, 0, 0, 2, b'j', b'o']).unwrap();
+/// assert_eq!(name, "jo");
+/// ```
 ///
 /// # Errors
 /// As [`deserialize`].
 pub fn from_slice<'de, T: Deserialize<'de>>(bytes: &'de [u8]) -> Result<T, DecodeError> {
-    let _ = bytes;
-    todo!()
+    whole(bytes, Source::Unchecked(None))
 }
 
-/// As [`from_slice`], and binaries of type [`Term`] are slices of the input instead of copies.
+fn whole<'de, T: Deserialize<'de>>(bytes: &'de [u8], source: Source<'de>) -> Result<T, DecodeError> {
+    let mut reader = Reader::new(bytes, &[]);
+    match reader.u8()? {
+        VERSION_MAGIC => read(&mut reader, source),
+        other => Err(DecodeError::new(DecodeErrorKind::Version(other), 0)),
+    }
+}
+
+/// As [`from_slice`], but binaries of type [`Term`] and [`Binary`](crate::term::Binary) are slices of the input
+/// instead of copies, and the term may be compressed.
 ///
 /// # Errors
 /// As [`deserialize`].
 pub fn from_bytes<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, DecodeError> {
-    let _ = bytes;
-    todo!()
+    if bytes.get(1) == Some(&COMPRESSED) {
+        let (term, _) = super::decode(bytes, &Limits::default())?;
+        return from_term(&term);
+    }
+    whole(bytes, Source::Unchecked(Some(bytes)))
 }
 
 /// A value as a term.
@@ -57,15 +150,17 @@ pub fn from_bytes<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, DecodeError> 
 /// # Errors
 /// As [`serialize`].
 pub fn to_term<T: Serialize + ?Sized>(value: &T) -> Result<Term, EncodeError> {
-    let _ = value;
-    todo!()
+    let bytes = to_bytes(value)?;
+    let term = super::decode(&bytes, &Limits::default());
+    // It is past a limit, or a map has two equal keys.
+    term.map(|(term, _)| term).map_err(|error| EncodeError::Refused(error.to_string()))
 }
 
-/// A term as a value of a type.
+/// A term as a value of a type. Offsets in errors are those in its external form.
 ///
 /// # Errors
-/// As [`deserialize`].
+/// As [`deserialize`]; a term that has no external form is not of any type.
 pub fn from_term<T: DeserializeOwned>(term: &Term) -> Result<T, DecodeError> {
-    let _ = term;
-    todo!()
+    let bytes = super::to_bytes(term).map_err(|error| Fault::unencodable(&error))?;
+    whole(&bytes, Source::Unchecked(Some(&bytes)))
 }

@@ -1,0 +1,822 @@
+//! From bytes to Rust values.
+
+use std::borrow::Cow;
+
+use serde::de::value::{BytesDeserializer, StrDeserializer};
+use serde::de::{
+    self, DeserializeSeed, EnumAccess, Expected, MapAccess, SeqAccess, Unexpected, VariantAccess, Visitor,
+};
+use serde::forward_to_deserialize_any;
+
+use super::Source;
+use super::baton::{self, NATIVE};
+use super::describe::describe;
+use super::fault::Fault;
+use super::path::Step;
+use crate::etf::{Limits, Reader, Token, decode};
+use crate::term::Term;
+
+/// How deep a value may nest where its own type recurses, which serde does on the stack. Terms of type
+/// [`Term`](crate::term::Term) are not bound by it.
+const NESTING_MAX: u32 = 128;
+
+/// Reads one value.
+pub(super) struct Deserializer<'de> {
+    reader: Reader<'de>,
+    source: Source<'de>,
+    /// How much deeper the value may nest.
+    left: u32,
+}
+
+type Result<T> = std::result::Result<T, Fault>;
+
+impl<'de> Deserializer<'de> {
+    pub(super) fn new(reader: Reader<'de>, source: Source<'de>) -> Self {
+        Self { reader, source, left: NESTING_MAX }
+    }
+
+    pub(super) fn into_reader(self) -> Reader<'de> {
+        self.reader
+    }
+
+    /// Whether no value is around the one being read.
+    fn root(&self) -> bool {
+        self.left == NESTING_MAX
+    }
+
+    /// Says where a fault is, if that is not known yet.
+    #[cold]
+    fn locate(&self, start: &Reader<'de>, fault: Fault) -> Fault {
+        fault.at(start.offset(), || describe(start.clone()))
+    }
+
+    #[cold]
+    fn mismatch<T>(&self, start: &Reader<'de>, expected: &dyn Expected) -> Result<T> {
+        Err(self.locate(start, de::Error::invalid_type(Unexpected::Other("another term"), expected)))
+    }
+
+    /// Reads what is within a container.
+    #[inline]
+    fn nest<T>(
+        &mut self,
+        start: &Reader<'de>,
+        name: &'static str,
+        read: impl FnOnce(&mut Self) -> Result<T>,
+    ) -> Result<T> {
+        if self.left == 0 {
+            return Err(self.locate(start, Fault::nesting()));
+        }
+        self.left -= 1;
+        let result = read(self);
+        self.left += 1;
+        result.map_err(|fault| {
+            let fault = self.locate(start, fault);
+            if self.root() { fault.within(Step::Type(name)) } else { fault }
+        })
+    }
+
+    /// Reads a value without parts.
+    #[inline]
+    fn leaf<V: Visitor<'de>>(
+        &mut self,
+        visitor: V,
+        visit: impl FnOnce(Token<'de>, V) -> std::result::Result<Result<V::Value>, V>,
+    ) -> Result<V::Value> {
+        let start = self.reader.clone();
+        let token = self.reader.next_token()?;
+        match visit(token, visitor) {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(fault)) => Err(self.locate(&start, fault)),
+            Err(visitor) => self.mismatch(&start, &visitor),
+        }
+    }
+
+    /// The next term as it is.
+    fn term(&mut self) -> Result<Term> {
+        let source = match self.source {
+            Source::Checked(source) => Some(source),
+            Source::Unchecked(source) => {
+                // Only then its counts may be reserved.
+                self.reader.clone().skip(&Limits::default())?;
+                source
+            }
+        };
+        Ok(decode::build(&mut self.reader, source)?)
+    }
+
+    /// The text of the next term, if it is an atom.
+    #[inline]
+    fn atom(&mut self) -> Result<Option<Cow<'de, str>>> {
+        Ok(self.reader.atom_str()?)
+    }
+
+    fn integer<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value> {
+        self.leaf(visitor, |token, visitor| match token {
+            Token::Integer(value) => Ok(visitor.visit_i64(value)),
+            Token::BigInteger { negative, magnitude } => match (negative, big(magnitude)) {
+                (false, Some(value)) => Ok(match u64::try_from(value) {
+                    Ok(value) => visitor.visit_u64(value),
+                    Err(_) => visitor.visit_u128(value),
+                }),
+                (true, Some(value)) => match 0_i128.checked_sub_unsigned(value) {
+                    Some(value) => Ok(visitor.visit_i128(value)),
+                    None => Err(visitor),
+                },
+                (_, None) => Err(visitor),
+            },
+            _ => Err(visitor),
+        })
+    }
+
+    /// Reads a list. Its tail has to be the empty list.
+    fn list<V: Visitor<'de>>(
+        &mut self,
+        start: &Reader<'de>,
+        elements: usize,
+        visitor: V,
+    ) -> Result<V::Value> {
+        self.nest(start, "", |de| {
+            let mut list = List { de, left: elements, bytes: &[], index: 0, ended: false };
+            let value = visitor.visit_seq(&mut list)?;
+            match list.advance()? {
+                false => Ok(value),
+                true => Err(de::Error::invalid_length(
+                    list.index + 1,
+                    &format!("a list of {} elements", list.index).as_str(),
+                )),
+            }
+        })
+    }
+
+    /// Reads a map, or what stands for one.
+    fn pairs<V: Visitor<'de>>(
+        &mut self,
+        start: &Reader<'de>,
+        name: &'static str,
+        pairs: Pairs,
+        left: usize,
+        visitor: V,
+    ) -> Result<V::Value> {
+        self.nest(start, name, |de| {
+            let key = de.reader.clone();
+            let mut access = PairAccess { de, pairs, left, key };
+            let value = visitor.visit_map(&mut access)?;
+            access.finish()?;
+            Ok(value)
+        })
+    }
+
+    /// Reads the rest of a tuple of so many elements.
+    fn tuple<V: Visitor<'de>>(
+        &mut self,
+        start: &Reader<'de>,
+        name: &'static str,
+        left: usize,
+        expected: usize,
+        visitor: V,
+    ) -> Result<V::Value> {
+        if left != expected {
+            let fault = de::Error::invalid_length(left, &visitor);
+            return Err(self.locate(start, fault));
+        }
+        self.nest(start, name, |de| {
+            let mut tuple = Tuple { de, left, index: 0 };
+            let value = visitor.visit_seq(&mut tuple)?;
+            if tuple.left > 0 {
+                return Err(de::Error::invalid_length(
+                    expected,
+                    &format!("a tuple of {}", tuple.index).as_str(),
+                ));
+            }
+            Ok(value)
+        })
+    }
+}
+
+/// A magnitude's value, if it fits.
+fn big(magnitude: &[u8]) -> Option<u128> {
+    let mut bytes = [0; 16];
+    bytes.get_mut(..magnitude.len())?.copy_from_slice(magnitude);
+    Some(u128::from_le_bytes(bytes))
+}
+
+/// The nearest float, unless that is infinite.
+fn big_float(negative: bool, magnitude: &[u8]) -> Option<f64> {
+    let value = magnitude.iter().rev().fold(0.0, |value, byte| value * 256.0 + f64::from(*byte));
+    f64::is_finite(value).then_some(if negative { -value } else { value })
+}
+
+macro_rules! integers {
+    ($($method:ident)*) => {$(
+        #[inline]
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+            self.integer(visitor)
+        }
+    )*};
+}
+
+impl<'de> de::Deserializer<'de> for &mut Deserializer<'de> {
+    type Error = Fault;
+
+    fn is_human_readable(&self) -> bool {
+        false
+    }
+
+    integers! {
+        deserialize_i8 deserialize_i16 deserialize_i32 deserialize_i64 deserialize_i128
+        deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_u128
+    }
+
+    /// For types that take what they find. Atoms become text, as binaries do that are text.
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        let start = self.reader.clone();
+        match self.reader.next_token()? {
+            Token::Float(value) => visitor.visit_f64(value).map_err(|fault| self.locate(&start, fault)),
+            Token::Integer(value) => visitor.visit_i64(value).map_err(|fault| self.locate(&start, fault)),
+            Token::Binary(bytes) => match std::str::from_utf8(bytes) {
+                Ok(text) => visitor.visit_borrowed_str(text),
+                Err(_) => visitor.visit_borrowed_bytes(bytes),
+            }
+            .map_err(|fault| self.locate(&start, fault)),
+            Token::Atom(atom) => match atom.as_str() {
+                "true" => visitor.visit_bool(true),
+                "false" => visitor.visit_bool(false),
+                "undefined" | "nil" => visitor.visit_unit(),
+                text => visitor.visit_str(text),
+            }
+            .map_err(|fault| self.locate(&start, fault)),
+            Token::String(_) | Token::Nil | Token::List(_) => {
+                self.reader = start;
+                self.deserialize_seq(visitor)
+            }
+            Token::Tuple(len) => self.tuple(&start, "", len, len, visitor),
+            Token::Map(len) => self.pairs(&start, "", Pairs::Any, len, visitor),
+            Token::BigInteger { negative: false, magnitude } if magnitude.len() <= 8 => {
+                self.reader = start;
+                self.integer(visitor)
+            }
+            // What serde has no word for passes as a marked newtype struct of its encoding.
+            _ => {
+                self.reader = start.clone();
+                let term = self.term()?;
+                let bytes = super::to_vec(&term).map_err(<Fault as de::Error>::custom)?;
+                let visited = visitor.visit_newtype_struct(BytesDeserializer::new(&bytes));
+                visited.map_err(|fault| self.locate(&start, fault))
+            }
+        }
+    }
+
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        self.leaf(visitor, |token, visitor| match token {
+            Token::Atom(atom) if atom == "true" => Ok(visitor.visit_bool(true)),
+            Token::Atom(atom) if atom == "false" => Ok(visitor.visit_bool(false)),
+            _ => Err(visitor),
+        })
+    }
+
+    fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        self.deserialize_f64(visitor)
+    }
+
+    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        self.leaf(visitor, |token, visitor| match token {
+            Token::Float(value) => Ok(visitor.visit_f64(value)),
+            Token::Integer(value) => Ok(visitor.visit_i64(value)),
+            Token::BigInteger { negative, magnitude } => match big_float(negative, magnitude) {
+                Some(value) => Ok(visitor.visit_f64(value)),
+                None => Err(visitor),
+            },
+            _ => Err(visitor),
+        })
+    }
+
+    fn deserialize_char<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        self.deserialize_str(visitor)
+    }
+
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        self.leaf(visitor, |token, visitor| match token {
+            Token::Binary(bytes) => match std::str::from_utf8(bytes) {
+                Ok(text) => Ok(visitor.visit_borrowed_str(text)),
+                Err(_) => Err(visitor),
+            },
+            _ => Err(visitor),
+        })
+    }
+
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        self.deserialize_str(visitor)
+    }
+
+    fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        self.leaf(visitor, |token, visitor| match token {
+            Token::Binary(bytes) => Ok(visitor.visit_borrowed_bytes(bytes)),
+            _ => Err(visitor),
+        })
+    }
+
+    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        self.deserialize_bytes(visitor)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        let start = self.reader.clone();
+        match self.atom()?.as_deref() {
+            Some("undefined" | "nil") => visitor.visit_none(),
+            _ => {
+                self.reader = start;
+                visitor.visit_some(self)
+            }
+        }
+    }
+
+    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        self.leaf(visitor, |token, visitor| match token {
+            Token::Atom(atom) if matches!(atom.as_str(), "ok" | "nil" | "undefined") => {
+                Ok(visitor.visit_unit())
+            }
+            Token::Tuple(0) => Ok(visitor.visit_unit()),
+            _ => Err(visitor),
+        })
+    }
+
+    fn deserialize_unit_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value> {
+        self.leaf(visitor, |token, visitor| match token {
+            Token::Atom(atom) if atom == name => Ok(visitor.visit_unit()),
+            _ => Err(visitor),
+        })
+    }
+
+    #[inline]
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value> {
+        if name != NATIVE {
+            return visitor.visit_newtype_struct(self);
+        }
+        let start = self.reader.clone();
+        let term = self.term()?;
+        baton::lend_term(term, || visitor.visit_unit()).map_err(|fault| self.locate(&start, fault))
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        let start = self.reader.clone();
+        match self.reader.next_token()? {
+            Token::List(len) => self.list(&start, len, visitor),
+            // Its elements, none of them read yet, are the tail of a list without elements.
+            Token::Nil | Token::String(_) => {
+                self.reader = start.clone();
+                self.list(&start, 0, visitor)
+            }
+            _ => self.mismatch(&start, &visitor),
+        }
+    }
+
+    fn deserialize_tuple<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value> {
+        self.deserialize_tuple_struct("", len, visitor)
+    }
+
+    fn deserialize_tuple_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        len: usize,
+        visitor: V,
+    ) -> Result<V::Value> {
+        let start = self.reader.clone();
+        match self.reader.next_token()? {
+            Token::Tuple(found) => self.tuple(&start, name, found, len, visitor),
+            _ => self.mismatch(&start, &visitor),
+        }
+    }
+
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        let start = self.reader.clone();
+        match self.reader.next_token()? {
+            Token::Map(len) => self.pairs(&start, "", Pairs::Map, len, visitor),
+            _ => self.mismatch(&start, &visitor),
+        }
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value> {
+        let start = self.reader.clone();
+        match self.reader.next_token()? {
+            Token::Map(len) => self.pairs(&start, name, Pairs::Fields, len, visitor),
+            // A keyword list.
+            Token::List(len) => self.pairs(&start, name, Pairs::Keywords, len, visitor),
+            Token::Nil => self.pairs(&start, name, Pairs::Fields, 0, visitor),
+            _ => self.mismatch(&start, &visitor),
+        }
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value> {
+        let start = self.reader.clone();
+        let elements = match self.reader.next_token()? {
+            Token::Atom(_) => {
+                self.reader = start.clone();
+                None
+            }
+            Token::Tuple(len @ 1..) => Some(len - 1),
+            _ => return self.mismatch(&start, &visitor),
+        };
+        let Some(tag) = self.atom()? else { return self.mismatch(&start, &visitor) };
+        let tag = match (name, &*tag) {
+            ("Result", "ok") if variants == RESULT => Cow::Borrowed("Ok"),
+            ("Result", "error") if variants == RESULT => Cow::Borrowed("Err"),
+            _ => tag,
+        };
+        self.nest(&start, name, |de| {
+            visitor.visit_enum(Variant { de, name, variants, tag, elements, start: start.clone() })
+        })
+    }
+
+    /// A field's name. Keys that are no name are those of no field, which the type ignores or refuses.
+    fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        let start = self.reader.clone();
+        let visited = match self.atom()? {
+            Some(Cow::Borrowed(text)) => visitor.visit_borrowed_str(text),
+            Some(Cow::Owned(text)) => visitor.visit_string(text),
+            None => match self.reader.next_token()? {
+                Token::Binary(bytes) => visitor.visit_borrowed_bytes(bytes),
+                _ => {
+                    self.reader = start.clone();
+                    self.reader.skip(&Limits::default())?;
+                    visitor.visit_bytes(NO_NAME)
+                }
+            },
+        };
+        visited.map_err(|fault| self.locate(&start, fault))
+    }
+
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        self.reader.skip(&Limits::default())?;
+        visitor.visit_unit()
+    }
+}
+
+/// What serde calls the variants of a [`Result`](std::result::Result).
+pub(super) const RESULT: &[&str] = &["Ok", "Err"];
+
+/// Text that cannot be a field's name: it is not UTF-8.
+const NO_NAME: &[u8] = &[0xff];
+
+/// The elements of a list.
+struct List<'a, 'de> {
+    de: &'a mut Deserializer<'de>,
+    /// Elements to come before the tail.
+    left: usize,
+    /// Elements to come of a list in the short form.
+    bytes: &'de [u8],
+    index: usize,
+    /// The tail was the empty list.
+    ended: bool,
+}
+
+impl List<'_, '_> {
+    /// Goes on to the next element: whether there is one. A tail that is a list continues the list.
+    #[inline]
+    fn advance(&mut self) -> Result<bool> {
+        while self.left == 0 && self.bytes.is_empty() && !self.ended {
+            let start = self.de.reader.clone();
+            match self.de.reader.next_token()? {
+                Token::Nil => self.ended = true,
+                Token::List(len) => self.left = len,
+                Token::String(bytes) => {
+                    self.bytes = bytes;
+                    self.ended = true;
+                }
+                _ => {
+                    return Err(self.de.locate(&start, de::Error::custom("expected a list's tail to be []")));
+                }
+            }
+        }
+        Ok(self.left > 0 || !self.bytes.is_empty())
+    }
+}
+
+impl<'de> SeqAccess<'de> for &mut List<'_, 'de> {
+    type Error = Fault;
+
+    #[inline]
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>> {
+        if self.left == 0 && !self.advance()? {
+            return Ok(None);
+        }
+        let result = if self.left > 0 {
+            self.left -= 1;
+            seed.deserialize(&mut *self.de)
+        } else if let Some((byte, rest)) = self.bytes.split_first() {
+            let offset = self.de.reader.offset() - self.bytes.len();
+            self.bytes = rest;
+            seed.deserialize(Byte(*byte)).map_err(|fault| fault.at(offset, || byte.to_string()))
+        } else {
+            return Ok(None);
+        };
+        self.index += 1;
+        match result {
+            Ok(value) => Ok(Some(value)),
+            Err(fault) => Err(fault.within(Step::Index(self.index - 1))),
+        }
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        // A hint: serde bounds what it reserves for it. An element takes at least a byte, so the input bounds it too.
+        Some(self.left + self.bytes.len())
+    }
+}
+
+/// The elements of a tuple.
+struct Tuple<'a, 'de> {
+    de: &'a mut Deserializer<'de>,
+    left: usize,
+    index: usize,
+}
+
+impl<'de> SeqAccess<'de> for &mut Tuple<'_, 'de> {
+    type Error = Fault;
+
+    #[inline]
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        self.left -= 1;
+        self.index += 1;
+        match seed.deserialize(&mut *self.de) {
+            Ok(value) => Ok(Some(value)),
+            Err(fault) => Err(fault.within(Step::Index(self.index - 1))),
+        }
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.left)
+    }
+}
+
+/// What pairs of keys and values are written as.
+#[derive(Clone, Copy, PartialEq)]
+enum Pairs {
+    /// A map.
+    Map,
+    /// A map of whatever keys, for a type that takes what it finds.
+    Any,
+    /// A map whose keys name fields.
+    Fields,
+    /// A list of pairs whose keys name fields.
+    Keywords,
+}
+
+struct PairAccess<'a, 'de> {
+    de: &'a mut Deserializer<'de>,
+    pairs: Pairs,
+    left: usize,
+    /// Where the last key begins.
+    key: Reader<'de>,
+}
+
+impl<'de> PairAccess<'_, 'de> {
+    /// Reads what is left: a type that knows all that it wants need not ask for the end.
+    fn finish(&mut self) -> Result<()> {
+        if self.left > 0 {
+            return Err(de::Error::custom("expected fewer pairs"));
+        }
+        if self.pairs == Pairs::Keywords {
+            let start = self.de.reader.clone();
+            if self.de.reader.next_token()? != Token::Nil {
+                return Err(self.de.locate(&start, de::Error::custom("expected a list's tail to be []")));
+            }
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn within(&self, fault: Fault) -> Fault {
+        let name = match self.pairs {
+            Pairs::Map | Pairs::Any => None,
+            Pairs::Fields | Pairs::Keywords => {
+                let mut key = self.key.clone();
+                match key.next_token() {
+                    Ok(Token::Atom(atom)) => Some(atom.to_string()),
+                    Ok(Token::Binary(bytes)) => std::str::from_utf8(bytes).ok().map(str::to_owned),
+                    _ => None,
+                }
+            }
+        };
+        match name {
+            Some(name) => fault.within(Step::Field(&name)),
+            None => fault.within(Step::Key(&describe(self.key.clone()))),
+        }
+    }
+}
+
+impl<'de> MapAccess<'de> for &mut PairAccess<'_, 'de> {
+    type Error = Fault;
+
+    #[inline]
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        self.left -= 1;
+        if self.pairs == Pairs::Keywords {
+            let start = self.de.reader.clone();
+            if self.de.reader.next_token()? != Token::Tuple(2) {
+                return Err(self.de.locate(&start, de::Error::custom("expected a pair of a keyword list")));
+            }
+        }
+        self.key = self.de.reader.clone();
+        match self.pairs {
+            Pairs::Any => seed.deserialize(AnyKey(self.de)).map(Some),
+            _ => seed.deserialize(&mut *self.de).map(Some),
+        }
+    }
+
+    #[inline]
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value> {
+        seed.deserialize(&mut *self.de).map_err(|fault| self.within(fault))
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.left)
+    }
+}
+
+/// A key that a type wants as text which takes what it finds otherwise: there an atom is text as well as a binary.
+struct AnyKey<'a, 'de>(&'a mut Deserializer<'de>);
+
+impl<'de> de::Deserializer<'de> for AnyKey<'_, 'de> {
+    type Error = Fault;
+
+    fn is_human_readable(&self) -> bool {
+        false
+    }
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        self.0.deserialize_any(visitor)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
+        newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
+    }
+}
+
+/// A variant: an atom, or a tuple that begins with one.
+struct Variant<'a, 'de> {
+    de: &'a mut Deserializer<'de>,
+    name: &'static str,
+    variants: &'static [&'static str],
+    tag: Cow<'de, str>,
+    /// What the tuple has behind its tag.
+    elements: Option<usize>,
+    start: Reader<'de>,
+}
+
+impl<'de> Variant<'_, 'de> {
+    fn result(&self) -> bool {
+        self.name == "Result" && self.variants == RESULT
+    }
+
+    fn within<T>(tag: &str, result: Result<T>) -> Result<T> {
+        result.map_err(|fault| fault.within(Step::Field(tag)))
+    }
+
+    /// Sees that the tuple has so many elements behind its tag.
+    fn expect(&self, elements: usize) -> Result<()> {
+        if self.elements == Some(elements) {
+            return Ok(());
+        }
+        let fault = match elements {
+            0 => de::Error::custom(format_args!("expected the atom {}", self.tag)),
+            _ => de::Error::custom(format_args!("expected a tuple of {} elements", elements + 1)),
+        };
+        Self::within(&self.tag, Err(self.de.locate(&self.start, fault)))
+    }
+}
+
+impl<'de> EnumAccess<'de> for Variant<'_, 'de> {
+    type Error = Fault;
+    type Variant = Self;
+
+    #[inline]
+    fn variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<(T::Value, Self)> {
+        let value = seed.deserialize(StrDeserializer::<Fault>::new(&self.tag))?;
+        Ok((value, self))
+    }
+}
+
+impl<'de> VariantAccess<'de> for Variant<'_, 'de> {
+    type Error = Fault;
+
+    fn unit_variant(self) -> Result<()> {
+        match self.elements {
+            None => Ok(()),
+            // The type takes what it does not know (`#[serde(other)]`), and so all that comes with it.
+            Some(elements) if !self.variants.contains(&&*self.tag) => {
+                for _ in 0..elements {
+                    self.de.reader.skip(&Limits::default())?;
+                }
+                Ok(())
+            }
+            Some(_) => {
+                let fault = de::Error::custom(format_args!("expected the atom {} alone", self.tag));
+                Self::within(&self.tag, Err(self.de.locate(&self.start, fault)))
+            }
+        }
+    }
+
+    #[inline]
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value> {
+        if self.result() {
+            let tag = if self.tag == "Ok" { "ok" } else { "error" };
+            if self.elements.is_none() {
+                // `ok` and `error` alone, for a unit.
+                return Self::within(tag, seed.deserialize(Absent));
+            }
+            self.expect(1)?;
+            return Self::within(tag, seed.deserialize(self.de));
+        }
+        self.expect(1)?;
+        Self::within(&self.tag, seed.deserialize(self.de))
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value> {
+        self.expect(len)?;
+        Self::within(&self.tag, self.de.tuple(&self.start, "", len, len, visitor))
+    }
+
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value> {
+        self.expect(1)?;
+        Self::within(&self.tag, de::Deserializer::deserialize_struct(self.de, "", fields, visitor))
+    }
+}
+
+/// An element of a list in the short form.
+struct Byte(u8);
+
+impl<'de> de::Deserializer<'de> for Byte {
+    type Error = Fault;
+
+    fn is_human_readable(&self) -> bool {
+        false
+    }
+
+    #[inline]
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        visitor.visit_u8(self.0)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        visitor.visit_some(self)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value> {
+        if name == NATIVE {
+            return baton::lend_term(Term::Integer(self.0.into()), || visitor.visit_unit());
+        }
+        visitor.visit_newtype_struct(self)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq
+        tuple tuple_struct map struct enum identifier ignored_any
+    }
+}
+
+/// What `ok` and `error` say when they stand alone.
+struct Absent;
+
+impl<'de> de::Deserializer<'de> for Absent {
+    type Error = Fault;
+
+    fn is_human_readable(&self) -> bool {
+        false
+    }
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
+        visitor.visit_unit()
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value> {
+        if name == NATIVE {
+            return Err(de::Error::invalid_type(Unexpected::Unit, &visitor));
+        }
+        visitor.visit_newtype_struct(self)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct seq
+        tuple tuple_struct map struct enum identifier ignored_any
+    }
+}
