@@ -53,8 +53,7 @@ impl ReceiveCache {
         }
         let flags = take_slice(input, n / 2 + 1)?;
         // The length of `flags` covers every index up to and including `n`.
-        let half =
-            |i: usize| flags.get(i / 2).map_or(0, |byte| if i % 2 == 0 { byte & 0xf } else { byte >> 4 });
+        let half = |i: usize| flags.get(i / 2).map_or(0, |byte| byte >> (4 * (i % 2)) & 0xf);
         let long_atoms = half(n) & LONG_ATOMS != 0;
 
         let mut atoms = Vec::with_capacity(n);

@@ -49,6 +49,7 @@ impl Default for Limits {
 
 /// What arrived.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "nearly all are signals, and each is taken apart at once")]
 pub enum Received {
     /// The peer is alive.
     Tick,

@@ -225,7 +225,7 @@ impl Accepted {
         (Acceptor(state), challenge.encode())
     }
 
-    fn receive_alive(mut self: Box<Self>, message: &[u8]) -> Result<AcceptorStep, HandshakeError> {
+    fn receive_alive(mut self, message: &[u8]) -> Result<AcceptorStep, HandshakeError> {
         let AliveAnswer(replace) =
             AliveAnswer::decode(message).map_err(|fault| self.error(Phase::Status, fault.into()))?;
         if !replace {
@@ -236,7 +236,7 @@ impl Accepted {
         Ok(AcceptorStep::Continue(next, vec![challenge]))
     }
 
-    fn receive_complement(mut self: Box<Self>, message: &[u8]) -> Result<AcceptorStep, HandshakeError> {
+    fn receive_complement(mut self, message: &[u8]) -> Result<AcceptorStep, HandshakeError> {
         let complement = SendComplement::decode(message)
             .map_err(|fault| self.error(Phase::ChallengeReply, fault.into()))?;
         self.peer.flags = self.peer.flags | Flags(u64::from(complement.flags_high) << 32);
@@ -244,10 +244,10 @@ impl Accepted {
         if let Some(missing) = self.peer.flags.missing(self.local.mandatory) {
             return Err(self.error(Phase::ChallengeReply, HandshakeFault::Incompatible(missing)));
         }
-        Ok(AcceptorStep::Continue(Acceptor(State::Reply(self)), Vec::new()))
+        Ok(AcceptorStep::Continue(Acceptor(State::Reply(Box::new(self))), Vec::new()))
     }
 
-    fn receive_reply(self: Box<Self>, message: &[u8]) -> Result<AcceptorStep, HandshakeError> {
+    fn receive_reply(self, message: &[u8]) -> Result<AcceptorStep, HandshakeError> {
         let reply = ChallengeReply::decode(message)
             .map_err(|fault| self.error(Phase::ChallengeReply, fault.into()))?;
         if !self.cookie.proves(self.challenge, &reply.digest) {

@@ -133,7 +133,7 @@ impl Shared {
     }
 
     fn receive_ack(
-        self: Box<Self>,
+        self,
         message: &[u8],
         named: Option<(Atom, u32)>,
         creation: u32,
