@@ -53,6 +53,25 @@ impl Payload {
         term.unwrap_or_default()
     }
 
+    /// The term that `write` writes.
+    pub(crate) fn from_writer(
+        write: impl FnOnce(&mut Writer) -> Result<(), EncodeError>,
+    ) -> Result<Self, EncodeError> {
+        let mut writer = Writer::new();
+        write(&mut writer)?;
+        let mut parts = writer.finish().parts;
+        let bytes = match parts.len() {
+            1 => parts.swap_remove(0),
+            _ => parts.concat().into(),
+        };
+        Ok(Self { bytes, atoms: Vec::new() })
+    }
+
+    /// A term inside this one: `range` is where a reader found it.
+    pub(crate) fn slice(&self, range: std::ops::Range<usize>) -> Self {
+        Self { bytes: self.bytes.slice(range), atoms: self.atoms.clone() }
+    }
+
     /// How many bytes the term takes.
     pub fn len(&self) -> usize {
         self.bytes.len()

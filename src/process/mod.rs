@@ -1,1 +1,229 @@
-//! Processes and the signals between them.
+//! Processes, and the signals between them.
+//!
+//! A process is a task with one queue. Everything that reaches it is a signal in that queue, in order of arrival:
+//! messages wait until the process receives them; links, monitors and exits act at once, also while the process
+//! awaits something, so an exit signal ends it at its await point. A panic ends the process with an exit reason that
+//! carries the panic's text, and nothing else.
+//!
+//! ```text
+//! sender ── Signal ──▶ Mailbox ──▶ Run (the task): relations ──▶ Relations, exits
+//!                                  └─ body: Context::receive ──▶ messages
+//! ```
+//!
+//! Source: *Processes* in the Erlang Reference Manual.
+
+mod apply;
+mod call;
+mod context;
+mod destination;
+mod exit;
+mod gen_call;
+mod local;
+mod mailbox;
+mod names;
+mod relations;
+mod run;
+mod signal;
+mod table;
+mod timer;
+
+use std::any::Any;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use crate::etf::Payload;
+use crate::term::{Atom, Pid, Reference};
+
+pub use self::call::{Call, CallError};
+pub use self::context::{Context, Down, NodeEvent, SendError};
+pub use self::destination::Destination;
+pub use self::exit::ExitReason;
+pub use self::gen_call::{GenMessage, ReplyAddress};
+pub use self::names::RegisterError;
+pub use self::timer::TimerReference;
+
+pub(crate) use self::call::{Caller, DEFAULT_TIMEOUT, process_end};
+pub(crate) use self::context::Received;
+pub(crate) use self::local::{Busy, ConnectionId, Delivery, Distribution, Encode, Local, Sent};
+pub(crate) use self::run::{SpawnOptions, panic_text, run_inline, spawn};
+pub(crate) use self::signal::{Relation, Signal};
+
+use self::mailbox::Mailbox;
+use self::relations::Relations;
+use self::timer::Timers;
+
+/// The messages that a process understands without decoding: they are moved to it.
+pub trait ProcessMessage: Send + Sized + 'static {
+    /// Takes the message out of `value`, an `Option<T>`, if `T` is a type that this process is sent.
+    fn take(value: &mut dyn Any) -> Option<Self>;
+}
+
+impl ProcessMessage for crate::term::Term {
+    fn take(value: &mut dyn Any) -> Option<Self> {
+        value.downcast_mut::<Option<Self>>()?.take()
+    }
+}
+
+/// The node has as many processes as it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the node takes no more processes (system_limit)")]
+pub struct SystemLimit;
+
+/// What became of a value that was offered to a process.
+pub(crate) enum Pushed {
+    Taken,
+    /// The process does not understand the type: it is to be encoded.
+    OtherType,
+    Ended,
+}
+
+/// A process, whatever its message type.
+pub(crate) trait AnyProcess: Send + Sync {
+    fn shared(&self) -> &Shared;
+    fn pid(&self) -> &Pid;
+    /// Queues a message in its external form. Returns whether the process is alive.
+    fn push_term(&self, message: Payload) -> bool;
+    /// Moves a message of the process's own type out of `value`, an `Option<T>`.
+    fn push_value(&self, value: &mut dyn Any) -> Pushed;
+    fn push_relation(&self, relation: Box<Relation>) -> Result<(), Box<Relation>>;
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
+}
+
+/// A process that understands `M`.
+pub(crate) struct Process<M> {
+    shared: Shared,
+    mailbox: Mailbox<M>,
+    timers: Mutex<Timers<M>>,
+}
+
+/// The part of a process that does not depend on its message type.
+pub(crate) struct Shared {
+    pid: Pid,
+    local: Arc<Local>,
+    state: Mutex<State>,
+    trap_exit: AtomicBool,
+    /// Calls that wait for a reply. While there are none, no message needs to be looked into.
+    open_calls: AtomicU32,
+    suspended: AtomicBool,
+    timers: AtomicBool,
+    references: AtomicU64,
+    exit_reason: OnceLock<Box<ExitReason>>,
+}
+
+#[derive(Default)]
+struct State {
+    // Most processes have none: an idle one should be small.
+    relations: Option<Box<Relations>>,
+    name: Option<Atom>,
+    busy: Option<Arc<Busy>>,
+    exiting: Option<ExitReason>,
+    monitors_nodes: bool,
+    ended: bool,
+}
+
+impl Shared {
+    fn new(pid: Pid, local: Arc<Local>, trap_exit: bool) -> Self {
+        Self {
+            pid,
+            local,
+            state: Mutex::default(),
+            trap_exit: AtomicBool::new(trap_exit),
+            open_calls: AtomicU32::new(0),
+            suspended: AtomicBool::new(false),
+            timers: AtomicBool::new(false),
+            references: AtomicU64::new(1),
+            exit_reason: OnceLock::new(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // What runs under the lock leaves the state whole wherever it could panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn relations<R>(&self, f: impl FnOnce(&mut Relations) -> R) -> R {
+        f(self.state().relations.get_or_insert_default())
+    }
+
+    /// As [`Shared::relations`], but nothing is made where there are none.
+    fn with_relations<R>(&self, f: impl FnOnce(&mut Relations) -> R) -> Option<R> {
+        self.state().relations.as_mut().map(|relations| f(relations))
+    }
+
+    /// A reference whose words name this process, so that a message to it as an alias finds its way.
+    fn make_reference(&self) -> Reference {
+        let (low, high) = local::reference_words(self.references.fetch_add(1, Ordering::Relaxed));
+        let words = [low, high, self.pid.id, self.pid.serial];
+        Reference::new(self.pid.node.clone(), self.pid.creation, &words).unwrap_or_else(|| unreachable!())
+    }
+
+    pub(crate) fn name(&self) -> Option<Atom> {
+        self.state().name.clone()
+    }
+
+    fn set_name(&self, name: &Atom) -> Result<(), RegisterError> {
+        let mut state = self.state();
+        if state.ended {
+            return Err(RegisterError::NoProc);
+        }
+        if let Some(name) = &state.name {
+            return Err(RegisterError::Named(name.clone()));
+        }
+        state.name = Some(name.clone());
+        Ok(())
+    }
+
+    fn clear_name(&self) {
+        self.state().name = None;
+    }
+
+    /// Why the process ended, once it has.
+    pub(crate) fn exit_reason(&self) -> Option<&ExitReason> {
+        self.exit_reason.get().map(|reason| &**reason)
+    }
+}
+
+impl<M: ProcessMessage> Process<M> {
+    /// Queues a message of the process's own type; gives it back if the process has ended.
+    pub(crate) fn push(&self, message: M) -> Result<(), M> {
+        match self.mailbox.push(Signal::Message(message)) {
+            Err(Signal::Message(message)) => Err(message),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl<M: ProcessMessage> AnyProcess for Process<M> {
+    fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    fn pid(&self) -> &Pid {
+        &self.shared.pid
+    }
+
+    fn push_term(&self, message: Payload) -> bool {
+        if self.shared.open_calls.load(Ordering::Acquire) > 0 && call::is_reply(&self.shared, &message) {
+            return true;
+        }
+        self.mailbox.push(Signal::Term(message)).is_ok()
+    }
+
+    fn push_value(&self, value: &mut dyn Any) -> Pushed {
+        match M::take(value) {
+            None => Pushed::OtherType,
+            Some(message) => match self.push(message) {
+                Ok(()) => Pushed::Taken,
+                Err(_) => Pushed::Ended,
+            },
+        }
+    }
+
+    fn push_relation(&self, relation: Box<Relation>) -> Result<(), Box<Relation>> {
+        self.mailbox.push_relation(relation)
+    }
+
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
+    }
+}

@@ -224,7 +224,7 @@ mod spawned {
 
 impl<P> Control<P> {
     /// The same signal with another payload.
-    fn try_map<Q, E>(self, f: impl FnOnce(P) -> Result<Q, E>) -> Result<Control<Q>, E> {
+    pub(crate) fn try_map<Q, E>(self, f: impl FnOnce(P) -> Result<Q, E>) -> Result<Control<Q>, E> {
         Ok(match self {
             Self::Send { from, to, message, priority } => {
                 Control::Send { from, to, message: f(message)?, priority }

@@ -222,7 +222,7 @@ impl ChallengeAck {
 }
 
 /// Whether a text can be a node's name.
-pub(super) fn check_node_name(name: &str) -> Result<(), NodeNameError> {
+pub(crate) fn check_node_name(name: &str) -> Result<(), NodeNameError> {
     let (alive, host) = name.split_once('@').ok_or(NodeNameError::At)?;
     if host.contains('@') {
         return Err(NodeNameError::At);

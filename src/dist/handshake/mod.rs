@@ -11,7 +11,8 @@ mod message;
 
 use crate::term::Atom;
 
-use self::message::{check_host, check_node_name};
+use self::message::check_host;
+pub(crate) use self::message::check_node_name;
 use super::Flags;
 
 pub use self::acceptor::{Acceptor, AcceptorStep, Answer, Introduction, NameRequest};

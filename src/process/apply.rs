@@ -1,0 +1,132 @@
+//! What the signals that are not messages do to a process.
+
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
+
+use serde::Serialize;
+
+use super::relations::Monitored;
+use super::{ExitReason, Relation, Shared, Signal, call};
+use crate::etf::Payload;
+use crate::term::{Atom, Pid, Reference};
+
+const EXIT: Atom = Atom::from_static("EXIT");
+const DOWN: Atom = Atom::from_static("DOWN");
+const PROCESS: Atom = Atom::from_static("process");
+
+/// Applies the relations among `signals` in order. What they have to tell the process stays as a message in their place.
+///
+/// Returns the reason if one of them ends the process; nothing after it is applied then.
+pub(super) fn apply_all<M>(shared: &Shared, signals: &mut VecDeque<Signal<M>>) -> Option<ExitReason> {
+    for _ in 0..signals.len() {
+        match signals.pop_front() {
+            Some(Signal::Relation(relation)) => {
+                let exit = apply(shared, *relation, &mut |message| {
+                    signals.push_back(Signal::Term(message));
+                });
+                if exit.is_some() {
+                    return exit;
+                }
+            }
+            Some(message) => signals.push_back(message),
+            None => break,
+        }
+    }
+    None
+}
+
+fn apply(shared: &Shared, relation: Relation, deliver: &mut dyn FnMut(Payload)) -> Option<ExitReason> {
+    match relation {
+        Relation::Link { from, connection } => {
+            shared.relations(|relations| relations.link_received(from, connection));
+        }
+        Relation::Unlink { from, id } => {
+            // Before anything else that could be sent to that pid.
+            shared.local.send_unlink_ack(&shared.pid, &from, id);
+            shared.with_relations(|relations| relations.unlink_received(&from));
+        }
+        Relation::UnlinkAck { from, id } => {
+            shared.with_relations(|relations| relations.unlink_acknowledged(&from, id));
+        }
+        Relation::LinkExit { from, reason } => {
+            if shared.with_relations(|relations| relations.link_exited(&from)) == Some(true) {
+                return link_exit(shared, &from, reason, deliver);
+            }
+        }
+        Relation::Exit { reason: ExitReason::Kill, .. } => return Some(ExitReason::Killed),
+        Relation::Exit { from, reason } => {
+            if shared.trap_exit.load(Ordering::Relaxed) {
+                encode(deliver, &(EXIT, &from, &reason));
+            } else if reason != ExitReason::Normal || from == shared.pid {
+                return Some(reason);
+            }
+        }
+        Relation::Monitor { from, reference, name, connection } => {
+            shared.relations(|relations| relations.watch(from, reference, name, connection));
+        }
+        Relation::Demonitor { from, reference } => {
+            shared.with_relations(|relations| relations.unwatch(from, reference));
+        }
+        Relation::Down { reference, reason } => down(shared, &reference, reason, deliver),
+        Relation::Alias { alias, message } => {
+            let known = call::is_reply(shared, &message)
+                || if shared.with_relations(|relations| relations.is_alias(&alias)) == Some(true) {
+                    deliver(message);
+                    true
+                } else {
+                    false
+                };
+            if !known {
+                shared.local.count_dropped("inactive alias");
+            }
+        }
+        Relation::NoConnection { connection } => {
+            let lost = shared.with_relations(|relations| relations.connection_lost(connection))?;
+            let mut exit = None;
+            for pid in lost.links {
+                exit = exit.or(link_exit(shared, &pid, ExitReason::NoConnection, deliver));
+            }
+            for reference in lost.monitors {
+                down(shared, &reference, ExitReason::NoConnection, deliver);
+            }
+            return exit;
+        }
+    }
+    None
+}
+
+fn link_exit(
+    shared: &Shared,
+    from: &Pid,
+    reason: ExitReason,
+    deliver: &mut dyn FnMut(Payload),
+) -> Option<ExitReason> {
+    if shared.trap_exit.load(Ordering::Relaxed) {
+        encode(deliver, &(EXIT, from, &reason));
+        None
+    } else {
+        (reason != ExitReason::Normal).then_some(reason)
+    }
+}
+
+fn down(shared: &Shared, reference: &Reference, reason: ExitReason, deliver: &mut dyn FnMut(Payload)) {
+    let found = shared
+        .with_relations(|relations| (relations.demonitor(reference), relations.close_call(reference)));
+    let Some((Some(monitor), caller)) = found else { return };
+    if let Some(caller) = caller {
+        // A caller that has gone has its answer already: a timeout.
+        let _ = caller.send(Err(reason));
+        return;
+    }
+    match &monitor.target {
+        Monitored::Process(pid) => encode(deliver, &(DOWN, reference, PROCESS, pid, &reason)),
+        Monitored::Name(name, node) => encode(deliver, &(DOWN, reference, PROCESS, (name, node), &reason)),
+    }
+}
+
+fn encode(deliver: &mut dyn FnMut(Payload), message: &impl Serialize) {
+    match Payload::encode(message) {
+        Ok(message) => deliver(message),
+        Err(error) => tracing::error!(%error, "an exit reason has no external form"),
+    }
+}

@@ -1,0 +1,297 @@
+//! Calls: a request, a monitor, an alias for the reply, and a deadline.
+//!
+//! Source: `gen:call/4` in stdlib's `gen.erl`.
+
+use std::future::IntoFuture;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::oneshot;
+
+use super::gen_call::{ALIAS, GEN_CALL, reply_reference};
+use super::relations::{CallOutcome, Monitor, Monitored};
+use super::{AnyProcess, Destination, ExitReason, Local, Shared, run_inline};
+use crate::etf::{DecodeError, EncodeError, Payload, Writer};
+use crate::term::{Atom, Pid, Reference, Term};
+use crate::world::BoxFuture;
+
+/// How long a call waits unless it says otherwise, as in OTP.
+pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why a call has no reply.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CallError {
+    /// No reply came in time. The server may still have done the work; a late reply is dropped.
+    #[error("no reply within {0:?}")]
+    Timeout(Duration),
+    /// There is no such process.
+    #[error("no such process (noproc)")]
+    NoProc,
+    /// The node cannot be reached, or was lost while the call waited.
+    #[error("no connection to {0}")]
+    NoConnection(Atom),
+    /// The server ended before it replied.
+    #[error("the server ended: {0}")]
+    Exit(ExitReason),
+    /// A process cannot wait for itself.
+    #[error("a process called itself")]
+    CallsItself,
+    /// The reply is of another type.
+    #[error("the reply does not fit: {0}")]
+    Decode(#[from] DecodeError),
+    /// The request has no external form.
+    #[error("the request cannot be sent: {0}")]
+    Encode(#[from] EncodeError),
+    /// The node has as many processes as it may, or is stopping.
+    #[error("the node takes no more processes")]
+    SystemLimit,
+}
+
+impl CallError {
+    /// The reason with which an Erlang process would end.
+    pub(super) fn to_exit_reason(&self) -> ExitReason {
+        match self {
+            Self::Timeout(_) => ExitReason::atom("timeout"),
+            Self::NoProc => ExitReason::NoProc,
+            Self::NoConnection(node) => ExitReason::Term(Term::tuple([
+                Atom::from_static("nodedown").into(),
+                node.clone().into(),
+            ])),
+            Self::Exit(reason) => reason.clone(),
+            Self::CallsItself => ExitReason::atom("calling_self"),
+            Self::Decode(_) | Self::Encode(_) | Self::SystemLimit => ExitReason::Term(Term::tuple([
+                Atom::from_static("badarg").into(),
+                Term::from(self.to_string()),
+            ])),
+        }
+    }
+}
+
+/// A call that is sent when it is awaited.
+///
+/// Dropping its future gives the call up; the server may still do the work.
+#[must_use = "a call is sent when it is awaited"]
+pub struct Call<Q, R> {
+    caller: Caller,
+    to: Destination,
+    request: Q,
+    timeout: Option<Duration>,
+    reply: PhantomData<fn() -> R>,
+}
+
+/// Who calls.
+pub(crate) enum Caller {
+    Process(Arc<dyn AnyProcess>),
+    /// Nobody in particular: the call is a process of its own.
+    Node(Arc<Local>),
+}
+
+impl<Q, R> Call<Q, R> {
+    pub(crate) fn new(caller: Caller, to: Destination, request: Q) -> Self {
+        Self { caller, to, request, timeout: Some(DEFAULT_TIMEOUT), reply: PhantomData }
+    }
+
+    /// Waits for at most `timeout` instead of 5 seconds.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Waits for as long as it takes.
+    pub fn infinity(mut self) -> Self {
+        self.timeout = None;
+        self
+    }
+}
+
+impl<Q, R> IntoFuture for Call<Q, R>
+where
+    Q: Serialize + Send + Sync + 'static,
+    R: DeserializeOwned + Send + 'static,
+{
+    type Output = Result<R, CallError>;
+    type IntoFuture = BoxFuture<'static, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            let reply = self.caller.call(self.to, &self.request, self.timeout).await?;
+            Ok(reply.decode()?)
+        })
+    }
+}
+
+impl Caller {
+    /// Calls, and returns the reply as it came.
+    pub(crate) async fn call<Q: Serialize + Send + Sync>(
+        self,
+        to: Destination,
+        request: &Q,
+        timeout: Option<Duration>,
+    ) -> Result<Payload, CallError> {
+        match self {
+            Self::Process(process) => open(process, &to, request)?.wait(timeout).await,
+            Self::Node(local) => {
+                let run = run_inline(&local, |cx| async move {
+                    let process: Arc<dyn AnyProcess> = cx.process().clone();
+                    open(process, &to, request)?.wait(timeout).await
+                });
+                match run.await {
+                    Ok(outcome) => outcome,
+                    Err(None) => Err(CallError::SystemLimit),
+                    Err(Some(reason)) => Err(CallError::Exit(reason)),
+                }
+            }
+        }
+    }
+}
+
+/// A call that is under way.
+struct OpenCall {
+    process: Arc<dyn AnyProcess>,
+    reference: Reference,
+    reply: oneshot::Receiver<CallOutcome>,
+    node: Atom,
+}
+
+fn open<Q: Serialize + ?Sized>(
+    process: Arc<dyn AnyProcess>,
+    to: &Destination,
+    request: &Q,
+) -> Result<OpenCall, CallError> {
+    let shared = process.shared();
+    let local = &shared.local;
+    let target = match to {
+        Destination::Pid(pid) => Monitored::Process(pid.clone()),
+        Destination::Name(name) => Monitored::Name(name.clone(), local.node.clone()),
+        Destination::Remote(name, node) => Monitored::Name(name.clone(), node.clone()),
+        // The monitor must name a process: that of an alias is known to its own node only.
+        Destination::Alias(alias) => match local.process_of_alias(alias) {
+            Some(process) => Monitored::Process(process.pid().clone()),
+            None => return Err(CallError::NoProc),
+        },
+    };
+    let node = match &target {
+        Monitored::Process(pid) => pid.node.clone(),
+        Monitored::Name(_, node) => node.clone(),
+    };
+    if calls_itself(shared, &target) {
+        return Err(CallError::CallsItself);
+    }
+    let reference = shared.make_reference();
+    let (caller, reply) = oneshot::channel();
+    // Before anything is sent: a reply may come at once.
+    shared.open_calls.fetch_add(1, Ordering::AcqRel);
+    shared.relations(|relations| {
+        relations.open_call(reference.clone(), caller);
+        relations.monitor(
+            reference.clone(),
+            Monitor { target: target.clone(), bound: None, connection: None },
+        );
+    });
+    let call = OpenCall { process: process.clone(), reference, reply, node };
+    let (connection, bound) = local.send_monitor(&shared.pid, &target, &call.reference);
+    shared.relations(|relations| relations.monitor_over(&call.reference, connection, bound));
+    let message = |writer: &mut Writer| {
+        writer.tuple(3)?;
+        writer.atom(&GEN_CALL);
+        writer.tuple(2)?;
+        writer.pid(&shared.pid);
+        writer.list(1)?;
+        writer.atom(&ALIAS);
+        writer.reference(&call.reference);
+        crate::etf::serialize(request, writer)
+    };
+    // What is wrong with the destination arrives as the monitor's DOWN.
+    let delivery = local.send_encoded(&shared.pid, to, &message)?;
+    let _ = shared.sent(to, delivery);
+    Ok(call)
+}
+
+fn calls_itself(shared: &Shared, target: &Monitored) -> bool {
+    match target {
+        Monitored::Process(pid) => *pid == shared.pid,
+        Monitored::Name(name, node) => {
+            *node == shared.local.node && shared.local.names.get(name).is_some_and(|it| *it.pid() == shared.pid)
+        }
+    }
+}
+
+impl OpenCall {
+    async fn wait(mut self, timeout: Option<Duration>) -> Result<Payload, CallError> {
+        let world = self.process.shared().local.world.clone();
+        let outcome = match timeout {
+            None => (&mut self.reply).await,
+            Some(limit) => match world.timeout(limit, &mut self.reply).await {
+                Ok(outcome) => outcome,
+                Err(_) => return Err(CallError::Timeout(limit)),
+            },
+        };
+        match outcome {
+            Ok(Ok(reply)) => Ok(reply),
+            Ok(Err(ExitReason::NoProc)) => Err(CallError::NoProc),
+            Ok(Err(ExitReason::NoConnection)) => Err(CallError::NoConnection(self.node.clone())),
+            Ok(Err(reason)) => Err(CallError::Exit(reason)),
+            // The calling process has ended, and with it its relations.
+            Err(_) => Err(CallError::Exit(
+                self.process.shared().exit_reason().cloned().unwrap_or(ExitReason::Killed),
+            )),
+        }
+    }
+}
+
+impl Drop for OpenCall {
+    /// Whatever ended the wait: the alias is inactive and the monitor gone.
+    fn drop(&mut self) {
+        let shared = self.process.shared();
+        shared.open_calls.fetch_sub(1, Ordering::AcqRel);
+        shared.with_relations(|relations| relations.close_call(&self.reference));
+        demonitor(shared, &self.reference);
+    }
+}
+
+/// `demonitor/1`.
+pub(super) fn demonitor(shared: &Shared, reference: &Reference) -> bool {
+    let Some(Some(monitor)) = shared.with_relations(|relations| relations.demonitor(reference)) else {
+        return false;
+    };
+    shared.local.send_demonitor(&shared.pid, &monitor.target, monitor.bound.as_ref(), reference);
+    true
+}
+
+/// Hands the message to the call that it is the reply to, if it is one.
+pub(super) fn is_reply(shared: &Shared, message: &Payload) -> bool {
+    let Some((reference, start)) = reply_reference(message) else { return false };
+    let Some(Some(caller)) = shared.with_relations(|relations| relations.close_call(&reference)) else {
+        return false;
+    };
+    // A caller that has just given up does not want it.
+    let _ = caller.send(Ok(message.slice(start..message.len())));
+    true
+}
+
+/// Waits until a process of this node has ended, and returns why.
+pub(crate) async fn process_end(local: &Arc<Local>, pid: &Pid) -> ExitReason {
+    let ended = run_inline(local, |cx| async move {
+        let shared = cx.shared();
+        let reference = shared.make_reference();
+        let target = Monitored::Process(pid.clone());
+        let (caller, ended) = oneshot::channel();
+        // Waits as a call does, but sends nothing: its DOWN is the answer.
+        shared.relations(|relations| {
+            relations.open_call(reference.clone(), caller);
+            let monitor = Monitor { target: target.clone(), bound: None, connection: None };
+            relations.monitor(reference.clone(), monitor);
+        });
+        shared.local.send_monitor(&shared.pid, &target, &reference);
+        match ended.await {
+            Ok(Err(reason)) => reason,
+            Ok(Ok(_)) | Err(_) => ExitReason::Killed,
+        }
+    });
+    ended.await.unwrap_or(ExitReason::Killed)
+}

@@ -1,0 +1,445 @@
+//! What a process can do: its own view of itself and of the world.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::apply::apply_all;
+use super::call::{Call, Caller, demonitor};
+use super::mailbox::Taken;
+use super::relations::{Monitor, Monitored};
+use super::timer::{Fire, Timers};
+use super::{
+    Delivery, Destination, ExitReason, Local, Process, ProcessMessage, RegisterError, Shared, Signal, SpawnOptions,
+    TimerReference, spawn,
+};
+use crate::etf::{EncodeError, Payload};
+use crate::term::{Atom, Pid, Reference, Term};
+use crate::world::World;
+
+/// After so many messages in a row a process lets others run, as an Erlang process does after its reductions.
+const MESSAGES_PER_TURN: u32 = 256;
+
+/// A local send that found nobody, or a message that cannot be sent.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// There is no such process on this node.
+    #[error("no such process: {0}")]
+    NoProc(Destination),
+    /// The message has no external form.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+}
+
+/// The message of a monitor: `{'DOWN', Reference, process, Item, Reason}`.
+///
+/// A variant of a process's own info type, `#[serde(rename = "DOWN")] Down(Reference, Atom, Term, ExitReason)`, receives it too.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename = "DOWN")]
+pub struct Down(
+    /// The tag, `'DOWN'`.
+    pub Atom,
+    /// The monitor.
+    pub Reference,
+    /// `process`.
+    pub Atom,
+    /// What was monitored: a pid, or `{Name, Node}`.
+    pub Term,
+    /// Why it ended.
+    pub ExitReason,
+);
+
+/// The messages of `monitor_node` and `monitor_nodes`: `{nodeup, Node}` and `{nodedown, Node}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NodeEvent {
+    /// A node is connected.
+    NodeUp(Atom),
+    /// The connection to a node is lost, or could not be made.
+    NodeDown(Atom),
+}
+
+/// A process's own view of itself. `M` is what it is sent without encoding.
+pub struct Context<M: ProcessMessage> {
+    process: Arc<Process<M>>,
+    inbox: VecDeque<Signal<M>>,
+    received: u32,
+}
+
+/// A received message.
+#[derive(Debug)]
+pub(crate) enum Received<M> {
+    Own(M),
+    Term(Payload),
+}
+
+impl<M: ProcessMessage> Context<M> {
+    pub(super) fn new(process: Arc<Process<M>>) -> Self {
+        Self { process, inbox: VecDeque::new(), received: 0 }
+    }
+
+    pub(crate) fn process(&self) -> &Arc<Process<M>> {
+        &self.process
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.process.shared
+    }
+
+    pub(crate) fn local(&self) -> &Local {
+        &self.process.shared.local
+    }
+
+    /// `self/0`.
+    pub fn pid(&self) -> &Pid {
+        &self.process.shared.pid
+    }
+
+    /// `node/0`.
+    pub fn node_name(&self) -> &Atom {
+        &self.local().node
+    }
+
+    /// The world that the process's node lives in: its clock, its randomness, its network.
+    pub fn world(&self) -> &World {
+        &self.local().world
+    }
+
+    /// Waits for the next message. Cancel safe.
+    pub(crate) async fn receive_signal(&mut self) -> Received<M> {
+        poll_fn(|cx| self.poll_receive(cx)).await
+    }
+
+    fn poll_receive(&mut self, cx: &mut TaskContext<'_>) -> Poll<Received<M>> {
+        if self.received >= MESSAGES_PER_TURN {
+            self.received = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        loop {
+            match self.inbox.pop_front() {
+                Some(Signal::Message(message)) => {
+                    self.received += 1;
+                    return Poll::Ready(Received::Own(message));
+                }
+                Some(Signal::Term(message)) => {
+                    self.received += 1;
+                    return Poll::Ready(Received::Term(message));
+                }
+                // They are applied when the queue is taken.
+                Some(Signal::Relation(_)) => debug_assert!(false, "a relation among the messages"),
+                None => match self.process.mailbox.take_into(&mut self.inbox) {
+                    Taken::Messages => {}
+                    Taken::Relations => {
+                        if let Some(reason) = apply_all(&self.process.shared, &mut self.inbox) {
+                            self.shared().state().exiting = Some(reason);
+                            return Poll::Pending;
+                        }
+                    }
+                    Taken::Nothing => {
+                        self.received = 0;
+                        return Poll::Pending;
+                    }
+                },
+            }
+        }
+    }
+
+    /// `!`: sends a message. It is moved to a local process that understands its type, and encoded for any other.
+    ///
+    /// # Errors
+    /// If there is no such process on this node, or the message has no external form. A message to another node that
+    /// cannot be delivered is dropped silently, as in Erlang.
+    pub fn send<T: Serialize + Send + 'static>(
+        &self,
+        to: impl Into<Destination>,
+        message: T,
+    ) -> Result<(), SendError> {
+        self.shared().send(&to.into(), message)
+    }
+
+    /// `gen_server:cast/2` to any server.
+    ///
+    /// # Errors
+    /// As [`Context::send`].
+    pub fn cast<T: Serialize>(&self, to: impl Into<Destination>, request: &T) -> Result<(), SendError> {
+        self.shared().cast(&to.into(), request)
+    }
+
+    /// `gen_server:call/2` to any server: a deadline of 5 seconds unless another is set.
+    pub fn call<R, Q: Serialize>(&self, to: impl Into<Destination>, request: Q) -> Call<Q, R> {
+        Call::new(Caller::Process(self.process.clone()), to.into(), request)
+    }
+
+    /// `link/1`. A process that is dead or cannot be reached answers with an exit signal, `noproc` or `noconnection`.
+    pub fn link(&self, to: &Pid) {
+        let shared = self.shared();
+        if *to != shared.pid && shared.relations(|relations| relations.link(to)) {
+            let connection = shared.local.send_link(&shared.pid, to);
+            shared.relations(|relations| relations.link_over(to, connection));
+        }
+    }
+
+    /// `unlink/1`. No exit of that process arrives afterwards, but one that is in the queue already stays there.
+    pub fn unlink(&self, to: &Pid) {
+        let shared = self.shared();
+        if let Some(Some(id)) = shared.with_relations(|relations| relations.unlink(to)) {
+            shared.local.send_unlink(&shared.pid, to, id);
+        }
+    }
+
+    /// `monitor/2`: the process gets one [`Down`] when the other ends, at once if there is none.
+    pub fn monitor(&self, to: impl Into<Destination>) -> Reference {
+        let shared = self.shared();
+        let reference = shared.make_reference();
+        let target = match to.into() {
+            Destination::Pid(pid) => Monitored::Process(pid),
+            Destination::Name(name) => Monitored::Name(name, shared.local.node.clone()),
+            Destination::Remote(name, node) => Monitored::Name(name, node),
+            // An alias names a process of this node, or nobody that could be asked.
+            Destination::Alias(alias) => match shared.local.process_of_alias(&alias) {
+                Some(process) => Monitored::Process(process.pid().clone()),
+                None => Monitored::Process(shared.local.pid(u32::MAX, u32::MAX)),
+            },
+        };
+        let monitor = Monitor { target: target.clone(), bound: None, connection: None };
+        shared.relations(|relations| relations.monitor(reference.clone(), monitor));
+        let (connection, bound) = shared.local.send_monitor(&shared.pid, &target, &reference);
+        shared.relations(|relations| relations.monitor_over(&reference, connection, bound));
+        reference
+    }
+
+    /// `demonitor/2` with `flush`: no [`Down`] of this monitor arrives afterwards. Returns whether the monitor was still
+    /// there.
+    pub fn demonitor(&mut self, reference: &Reference) -> bool {
+        if demonitor(self.shared(), reference) {
+            return true;
+        }
+        // It has fired. Its message may wait.
+        if self.inbox.is_empty() && self.process.mailbox.take_into(&mut self.inbox) == Taken::Relations {
+            let exit = apply_all(&self.process.shared, &mut self.inbox);
+            if exit.is_some() {
+                self.shared().state().exiting = exit;
+            }
+        }
+        let is_down = |signal: &Signal<M>| match signal {
+            Signal::Term(message) => super::gen_call::is_down(message, reference),
+            Signal::Message(_) | Signal::Relation(_) => false,
+        };
+        if let Some(at) = self.inbox.iter().position(is_down) {
+            self.inbox.remove(at);
+        } else {
+            self.process.mailbox.remove_first(is_down);
+        }
+        false
+    }
+
+    /// `exit/2`: sends an exit signal.
+    pub fn exit(&self, to: &Pid, reason: ExitReason) {
+        self.shared().local.send_exit(self.pid(), to, &reason);
+    }
+
+    /// `process_flag(trap_exit, Flag)`: with it, exit signals arrive as messages `{'EXIT', Pid, Reason}`. Returns the former value.
+    pub fn trap_exit(&self, trap: bool) -> bool {
+        self.shared().trap_exit.swap(trap, Ordering::Relaxed)
+    }
+
+    /// `register/2` of the process itself.
+    ///
+    /// # Errors
+    /// If the name is taken, or the process has one.
+    pub fn register(&self, name: impl Into<Atom>) -> Result<(), RegisterError> {
+        self.shared().local.names.register(name.into(), self.process.clone())
+    }
+
+    /// `unregister/1`. Returns whether the name was registered.
+    pub fn unregister(&self, name: &Atom) -> bool {
+        self.shared().local.names.unregister(name)
+    }
+
+    /// `whereis/1`.
+    pub fn whereis(&self, name: &str) -> Option<Pid> {
+        self.shared().local.names.get(name).map(|process| process.pid().clone())
+    }
+
+    /// `alias/0`: a reference to which messages can be sent until it is deactivated with [`Context::unalias`].
+    pub fn alias(&self) -> Reference {
+        let shared = self.shared();
+        let alias = shared.make_reference();
+        shared.relations(|relations| relations.alias(alias.clone()));
+        alias
+    }
+
+    /// `unalias/1`: messages to the alias are dropped from now on. Returns whether it was active.
+    pub fn unalias(&self, alias: &Reference) -> bool {
+        self.shared().with_relations(|relations| relations.unalias(alias)) == Some(true)
+    }
+
+    /// `make_ref/0`.
+    pub fn make_reference(&self) -> Reference {
+        self.shared().make_reference()
+    }
+
+    /// `monitor_node/2`: with `on`, the process gets [`NodeEvent::NodeDown`] once when the connection to `node` is lost, at once if
+    /// there is none and none can be made.
+    pub fn monitor_node(&self, node: impl Into<Atom>, on: bool) {
+        let shared = self.shared();
+        shared.state().monitors_nodes = true;
+        if let Some(distribution) = shared.local.distribution() {
+            distribution.monitor_node(&node.into(), &shared.pid, on);
+        }
+    }
+
+    /// `net_kernel:monitor_nodes/1`: with `on`, the process gets a [`NodeEvent`] for each visible node that comes or goes.
+    pub fn monitor_nodes(&self, on: bool) {
+        let shared = self.shared();
+        shared.state().monitors_nodes = true;
+        if let Some(distribution) = shared.local.distribution() {
+            distribution.monitor_nodes(&shared.pid, on);
+        }
+    }
+
+    /// Spawns a process that receives terms; see [`Node::spawn`](crate::node::Node::spawn).
+    ///
+    /// # Errors
+    /// If the node has as many processes as it may.
+    pub fn spawn<F>(&self, body: impl FnOnce(Context<Term>) -> F) -> Result<Pid, super::SystemLimit>
+    where
+        F: Future<Output = ExitReason> + Send + 'static,
+    {
+        spawn(&self.shared().local, SpawnOptions::default(), body)
+            .map(|process| process.shared.pid.clone())
+            .ok_or(super::SystemLimit)
+    }
+
+    /// As [`Context::spawn`], linked to this process before it runs.
+    ///
+    /// # Errors
+    /// If the node has as many processes as it may.
+    pub fn spawn_link<F>(&self, body: impl FnOnce(Context<Term>) -> F) -> Result<Pid, super::SystemLimit>
+    where
+        F: Future<Output = ExitReason> + Send + 'static,
+    {
+        self.spawn_linked(body).map(|process| process.shared.pid.clone()).ok_or(super::SystemLimit)
+    }
+
+    pub(crate) fn spawn_linked<N: ProcessMessage, F>(
+        &self,
+        body: impl FnOnce(Context<N>) -> F,
+    ) -> Option<Arc<Process<N>>>
+    where
+        F: Future<Output = ExitReason> + Send + 'static,
+    {
+        let options = SpawnOptions { link: Some(self.shared()), trap_exit: false };
+        spawn(&self.shared().local, options, body)
+    }
+
+    /// `erlang:send_after/3` to the process itself.
+    pub fn send_after(&self, after: Duration, message: M) -> TimerReference {
+        self.start_timer(after, Fire::Message(message))
+    }
+
+    /// `timer:send_interval/2` to the process itself: `make` makes each message. An interval of zero is one millisecond.
+    pub fn send_interval(
+        &self,
+        every: Duration,
+        make: impl FnMut() -> M + Send + 'static,
+    ) -> TimerReference {
+        let every = every.max(Duration::from_millis(1));
+        self.start_timer(every, Fire::Repeat(Box::new(make), every))
+    }
+
+    /// `erlang:send_after/3` to any process. The timer ends with this process.
+    pub fn send_after_to<T: Serialize + Send + 'static>(
+        &self,
+        after: Duration,
+        to: impl Into<Destination>,
+        message: T,
+    ) -> TimerReference {
+        let to = to.into();
+        let fire = move |shared: &Shared| {
+            // Nobody waits for the outcome of a timer.
+            let _ = shared.send(&to, message);
+        };
+        self.start_timer(after, Fire::Do(Box::new(fire)))
+    }
+
+    fn start_timer(&self, after: Duration, fire: Fire<M>) -> TimerReference {
+        let due = self.world().clock.mono() + after;
+        let reference = self.process.timers().start(due, fire);
+        self.shared().timers.store(true, Ordering::Relaxed);
+        reference
+    }
+
+    /// `erlang:cancel_timer/1`: returns how long it had left, or `None` if it has fired or was cancelled.
+    pub fn cancel_timer(&self, timer: TimerReference) -> Option<Duration> {
+        let due = self.process.timers().cancel(timer)?;
+        Some(due.since(self.world().clock.mono()))
+    }
+
+    /// Lets other processes run, and waits while a connection that this process sent to has too much queued.
+    pub async fn yield_now(&self) {
+        let mut yielded = false;
+        poll_fn(|cx| {
+            if std::mem::replace(&mut yielded, true) {
+                return Poll::Ready(());
+            }
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+impl Context<Term> {
+    /// Waits for the next message. Cancel safe.
+    pub async fn receive(&mut self) -> Term {
+        match self.receive_signal().await {
+            Received::Own(term) => term,
+            Received::Term(message) => message.term(),
+        }
+    }
+}
+
+impl<M: ProcessMessage> Process<M> {
+    pub(super) fn timers(&self) -> MutexGuard<'_, Timers<M>> {
+        self.timers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shared {
+    pub(crate) fn local(&self) -> &Arc<Local> {
+        &self.local
+    }
+
+    pub(crate) fn send<T: Serialize + Send + 'static>(
+        &self,
+        to: &Destination,
+        message: T,
+    ) -> Result<(), SendError> {
+        self.sent(to, self.local.send(&self.pid, to, message)?)
+    }
+
+    pub(crate) fn cast<T: Serialize + ?Sized>(&self, to: &Destination, request: &T) -> Result<(), SendError> {
+        self.sent(to, self.local.cast(&self.pid, to, request)?)
+    }
+
+    /// Notes what a send led to.
+    pub(super) fn sent(&self, to: &Destination, delivery: Delivery) -> Result<(), SendError> {
+        match delivery {
+            Delivery::Done => Ok(()),
+            Delivery::NoProc => Err(SendError::NoProc(to.clone())),
+            Delivery::Busy(busy) => {
+                self.state().busy = Some(busy);
+                self.suspended.store(true, Ordering::Release);
+                Ok(())
+            }
+        }
+    }
+}

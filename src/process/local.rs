@@ -1,0 +1,488 @@
+//! What the processes of one node share: the table, the names, and the way to other nodes.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::task::Waker;
+
+use super::names::Names;
+use super::relations::Monitored;
+use super::signal::Relation;
+use super::table::Table;
+use serde::Serialize;
+
+use super::gen_call::GEN_CAST;
+use super::{AnyProcess, Destination, ExitReason, Pushed};
+use crate::dist::{Control, Item, Target};
+use crate::etf::{EncodeError, Payload, Writer};
+use crate::term::{Atom, Pid, Reference};
+use crate::world::World;
+
+/// Tells one connection of a node from every other, former ones to the same peer included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct ConnectionId(pub(crate) u64);
+
+/// Writes what a signal carries.
+pub(crate) type Encode<'a> = &'a (dyn Fn(&mut Writer) -> Result<(), EncodeError> + 'a);
+
+/// The way to other nodes.
+pub(crate) trait Distribution: Send + Sync {
+    /// Queues a signal for `node`, connecting to it first if need be.
+    ///
+    /// With `interest`, the local process is told with [`Relation::NoConnection`] when the connection that the signal
+    /// went over is lost, or could not be made.
+    ///
+    /// # Errors
+    /// If a value in the signal has no external form.
+    fn send(
+        &self,
+        node: &Atom,
+        sender: Option<&Pid>,
+        interest: Option<&Pid>,
+        control: Control<Encode<'_>>,
+    ) -> Result<Sent, EncodeError>;
+
+    /// A process that had relations over a connection has none any more.
+    fn forget(&self, connection: ConnectionId, process: &Pid);
+
+    /// Sends the process `{nodedown, Node}` when the connection to `node` is lost, once for each call; `on` false takes
+    /// one call back.
+    fn monitor_node(&self, node: &Atom, process: &Pid, on: bool);
+
+    /// Sends the process `{nodeup, Node}` and `{nodedown, Node}` for all visible nodes from now on, or no longer.
+    fn monitor_nodes(&self, process: &Pid, on: bool);
+
+    /// The process has ended: forgets its `monitor_node` and `monitor_nodes`.
+    fn process_ended(&self, process: &Pid);
+}
+
+/// Where a signal went.
+pub(crate) enum Sent {
+    /// It is queued.
+    Queued { connection: ConnectionId, busy: Option<Arc<Busy>> },
+    /// There is no connection, and none may be made.
+    NoConnection,
+}
+
+/// What became of a message, as far as this node knows.
+pub(crate) enum Delivery {
+    Done,
+    /// There is no such process on this node.
+    NoProc,
+    /// It is queued for a connection that has too much queued: the sender must wait before it goes on.
+    Busy(Arc<Busy>),
+}
+
+/// A connection with more queued than its limit: senders suspend until it has drained.
+#[derive(Default)]
+pub(crate) struct Busy {
+    busy: AtomicBool,
+    waiting: Mutex<Vec<Waker>>,
+}
+
+impl Busy {
+    pub(crate) fn set(&self) {
+        self.busy.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_set(&self) -> bool {
+        self.busy.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn clear(&self) {
+        if self.busy.swap(false, Ordering::AcqRel) {
+            let waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+            for waker in waiting {
+                waker.wake();
+            }
+        }
+    }
+
+    /// Whether the caller may go on; if not, it is woken when it may.
+    pub(crate) fn poll(&self, waker: &Waker) -> bool {
+        if !self.is_set() {
+            return true;
+        }
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        // Checked again under the lock, so that no `clear` falls between.
+        if !self.is_set() {
+            return true;
+        }
+        if !waiting.iter().any(|known| known.will_wake(waker)) {
+            waiting.push(waker.clone());
+        }
+        false
+    }
+}
+
+/// The local half of a node.
+pub(crate) struct Local {
+    pub(crate) node: Atom,
+    pub(crate) creation: u32,
+    pub(crate) world: World,
+    pub(crate) table: Table,
+    pub(crate) names: Names,
+    // Weak: the distribution owns this.
+    distribution: OnceLock<Weak<dyn Distribution>>,
+    references: AtomicU64,
+    dropped: AtomicU64,
+}
+
+impl fmt::Debug for Local {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Local").field("node", &self.node).field("creation", &self.creation).finish_non_exhaustive()
+    }
+}
+
+/// The first word of a reference has 18 bits: Erlang/OTP rejects more in references of its own, and so do old tools.
+const FIRST_WORD_BITS: u32 = 18;
+
+/// Spreads a count over the first two words of a reference.
+pub(super) fn reference_words(count: u64) -> (u32, u32) {
+    ((count & ((1 << FIRST_WORD_BITS) - 1)) as u32, (count >> FIRST_WORD_BITS) as u32)
+}
+
+impl Local {
+    pub(crate) fn new(node: Atom, creation: u32, world: World, processes_max: usize) -> Self {
+        Self {
+            node,
+            creation,
+            world,
+            table: Table::new(processes_max),
+            names: Names::default(),
+            distribution: OnceLock::new(),
+            references: AtomicU64::new(1),
+            dropped: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn connect_to(&self, distribution: Weak<dyn Distribution>) {
+        // Set once, when the node is built.
+        let _ = self.distribution.set(distribution);
+    }
+
+    pub(crate) fn distribution(&self) -> Option<Arc<dyn Distribution>> {
+        self.distribution.get()?.upgrade()
+    }
+
+    pub(crate) fn pid(&self, id: u32, serial: u32) -> Pid {
+        Pid { node: self.node.clone(), id, serial, creation: self.creation }
+    }
+
+    /// `make_ref/0`.
+    pub(crate) fn make_reference(&self) -> Reference {
+        let (low, high) = reference_words(self.references.fetch_add(1, Ordering::Relaxed));
+        // Three words: those of a process have four.
+        Reference::new(self.node.clone(), self.creation, &[low, high, 0]).unwrap_or_else(|| unreachable!())
+    }
+
+    pub(crate) fn is_local(&self, node: &Atom) -> bool {
+        *node == self.node
+    }
+
+    /// The live process of a pid of this node, of this life of it.
+    pub(crate) fn process(&self, pid: &Pid) -> Option<Arc<dyn AnyProcess>> {
+        if pid.creation != self.creation || pid.node != self.node {
+            return None;
+        }
+        self.table.get(pid.id, pid.serial)
+    }
+
+    /// The process that an alias or monitor reference of this node belongs to: its words name it.
+    pub(crate) fn process_of_alias(&self, alias: &Reference) -> Option<Arc<dyn AnyProcess>> {
+        match alias.words() {
+            [_, _, id, serial] if alias.creation == self.creation && alias.node == self.node => {
+                self.table.get(*id, *serial)
+            }
+            _ => None,
+        }
+    }
+
+    /// A message found nobody. As in Erlang that is no error, but it is counted.
+    pub(crate) fn count_dropped(&self, why: &'static str) {
+        self.dropped.fetch_add(1, Ordering::Relaxed);
+        tracing::debug!(node = %self.node, why, "message dropped");
+    }
+
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Delivers an encoded message to a process of this node.
+    pub(crate) fn deliver(&self, to: &Pid, message: Payload) {
+        match self.process(to) {
+            Some(process) if process.push_term(message) => {}
+            _ => self.count_dropped("no such process"),
+        }
+    }
+
+    /// Delivers a relation to a process of this node; gives it back if there is none.
+    pub(crate) fn deliver_relation(&self, to: &Pid, relation: Relation) -> Result<(), Box<Relation>> {
+        let relation = Box::new(relation);
+        match self.process(to) {
+            Some(process) => process.push_relation(relation),
+            None => Err(relation),
+        }
+    }
+
+    /// Sends a message: moved if the receiver is here and understands it, encoded otherwise.
+    pub(crate) fn send<T: Serialize + Send + 'static>(
+        &self,
+        sender: &Pid,
+        to: &Destination,
+        message: T,
+    ) -> Result<Delivery, EncodeError> {
+        let mut message = Some(message);
+        if let Some(process) = self.local_process(to) {
+            match process.push_value(&mut message) {
+                Pushed::Taken => return Ok(Delivery::Done),
+                Pushed::Ended => return Ok(Delivery::NoProc),
+                Pushed::OtherType => {}
+            }
+        }
+        let Some(message) = message else { return Ok(Delivery::Done) };
+        self.send_encoded(sender, to, &|writer| crate::etf::serialize(&message, writer))
+    }
+
+    /// `gen_server:cast/2`.
+    pub(crate) fn cast<T: Serialize + ?Sized>(
+        &self,
+        sender: &Pid,
+        to: &Destination,
+        request: &T,
+    ) -> Result<Delivery, EncodeError> {
+        self.send_encoded(sender, to, &|writer| {
+            writer.tuple(2)?;
+            writer.atom(&GEN_CAST);
+            crate::etf::serialize(request, writer)
+        })
+    }
+
+    /// The receiver, if it is a process of this node that is not reached through an alias.
+    fn local_process(&self, to: &Destination) -> Option<Arc<dyn AnyProcess>> {
+        match to {
+            Destination::Pid(pid) => self.process(pid),
+            Destination::Name(name) => self.names.get(name),
+            Destination::Remote(name, node) if self.is_local(node) => self.names.get(name),
+            Destination::Remote(..) | Destination::Alias(_) => None,
+        }
+    }
+
+    /// Sends a message in its external form.
+    pub(super) fn send_encoded(
+        &self,
+        sender: &Pid,
+        to: &Destination,
+        encode: Encode<'_>,
+    ) -> Result<Delivery, EncodeError> {
+        let (node, target) = match to {
+            Destination::Pid(pid) => (&pid.node, Target::Pid(pid.clone())),
+            Destination::Name(name) => (&self.node, Target::Name(name.clone())),
+            Destination::Remote(name, node) => (node, Target::Name(name.clone())),
+            Destination::Alias(alias) => (&alias.node, Target::Alias(alias.clone())),
+        };
+        if self.is_local(node) {
+            let message = Payload::from_writer(encode)?;
+            let delivered = match &target {
+                Target::Alias(alias) => self.deliver_to_alias(alias, message),
+                Target::Pid(_) | Target::Name(_) => {
+                    self.local_process(to).is_some_and(|process| process.push_term(message))
+                }
+            };
+            return Ok(if delivered { Delivery::Done } else { Delivery::NoProc });
+        }
+        let control =
+            Control::Send { from: Some(sender.clone()), to: target, message: encode, priority: false };
+        let Some(distribution) = self.distribution() else { return Ok(Delivery::Done) };
+        Ok(match distribution.send(node, Some(sender), None, control)? {
+            Sent::Queued { busy: Some(busy), .. } => Delivery::Busy(busy),
+            // As in Erlang, a message that cannot be delivered to another node is dropped silently.
+            Sent::Queued { busy: None, .. } | Sent::NoConnection => Delivery::Done,
+        })
+    }
+
+    /// Delivers a message to the process behind an alias. Returns whether there is one; whether the alias is active is
+    /// known to the process only.
+    pub(crate) fn deliver_to_alias(&self, alias: &Reference, message: Payload) -> bool {
+        self.process_of_alias(alias).is_some_and(|process| {
+            let signal = Box::new(Relation::Alias { alias: alias.clone(), message });
+            process.push_relation(signal).is_ok()
+        })
+    }
+
+    fn remote(
+        &self,
+        node: &Atom,
+        sender: &Pid,
+        interest: Option<&Pid>,
+        control: Control<Encode<'_>>,
+    ) -> Option<ConnectionId> {
+        match self.distribution()?.send(node, Some(sender), interest, control) {
+            Ok(Sent::Queued { connection, .. }) => Some(connection),
+            Ok(Sent::NoConnection) => None,
+            // The only values in these signals are terms that Erlang made, or reasons made of terms.
+            Err(error) => {
+                tracing::error!(%error, "a signal has no external form");
+                None
+            }
+        }
+    }
+
+    /// `link/1`: the first part is the caller's own table.
+    pub(super) fn send_link(&self, from: &Pid, to: &Pid) -> Option<ConnectionId> {
+        if self.is_local(&to.node) {
+            let link = Relation::Link { from: from.clone(), connection: None };
+            if self.deliver_relation(to, link).is_err() {
+                self.send_link_exit(to, from, &ExitReason::NoProc);
+            }
+            return None;
+        }
+        let connection =
+            self.remote(&to.node, from, Some(from), Control::Link { from: from.clone(), to: to.clone() });
+        if connection.is_none() {
+            let exit = Relation::LinkExit { from: to.clone(), reason: ExitReason::NoConnection };
+            let _ = self.deliver_relation(from, exit);
+        }
+        connection
+    }
+
+    pub(super) fn send_unlink(&self, from: &Pid, to: &Pid, id: u64) {
+        if self.is_local(&to.node) {
+            let unlink = Relation::Unlink { from: from.clone(), id };
+            if self.deliver_relation(to, unlink).is_err() {
+                let _ = self.deliver_relation(from, Relation::UnlinkAck { from: to.clone(), id });
+            }
+        } else if let Some(id) = std::num::NonZeroU64::new(id) {
+            self.remote(&to.node, from, None, Control::UnlinkId { id, from: from.clone(), to: to.clone() });
+        }
+    }
+
+    pub(crate) fn send_unlink_ack(&self, from: &Pid, to: &Pid, id: u64) {
+        if self.is_local(&to.node) {
+            let _ = self.deliver_relation(to, Relation::UnlinkAck { from: from.clone(), id });
+        } else if let Some(id) = std::num::NonZeroU64::new(id) {
+            self.remote(&to.node, from, None, Control::UnlinkIdAck { id, from: from.clone(), to: to.clone() });
+        }
+    }
+
+    /// Tells `to` that `from`, which it is linked to, has ended.
+    pub(crate) fn send_link_exit(&self, from: &Pid, to: &Pid, reason: &ExitReason) {
+        if self.is_local(&to.node) {
+            let exit = Relation::LinkExit { from: from.clone(), reason: reason.clone() };
+            let _ = self.deliver_relation(to, exit);
+        } else {
+            let encode = |writer: &mut Writer| crate::etf::serialize(reason, writer);
+            let control = Control::Exit { from: from.clone(), to: to.clone(), reason: &encode as Encode<'_> };
+            self.remote(&to.node, from, None, control);
+        }
+    }
+
+    /// `exit/2`.
+    pub(crate) fn send_exit(&self, from: &Pid, to: &Pid, reason: &ExitReason) {
+        if self.is_local(&to.node) {
+            let exit = Relation::Exit { from: from.clone(), reason: reason.clone() };
+            let _ = self.deliver_relation(to, exit);
+        } else {
+            let encode = |writer: &mut Writer| crate::etf::serialize(reason, writer);
+            let control = Control::Exit2 {
+                from: from.clone(),
+                to: Target::Pid(to.clone()),
+                reason: &encode as Encode<'_>,
+                priority: false,
+            };
+            self.remote(&to.node, from, None, control);
+        }
+    }
+
+    /// Sets up a monitor; what is wrong with its target arrives as its DOWN. Returns the connection that it
+    /// goes over, and the local process that a name stands for.
+    pub(super) fn send_monitor(
+        &self,
+        from: &Pid,
+        target: &Monitored,
+        reference: &Reference,
+    ) -> (Option<ConnectionId>, Option<Pid>) {
+        let (node, item) = match target {
+            Monitored::Process(pid) => (&pid.node, Item::Pid(pid.clone())),
+            Monitored::Name(name, node) => (node, Item::Name(name.clone())),
+        };
+        let down = |reason| {
+            let down = Relation::Down { reference: reference.clone(), reason };
+            let _ = self.deliver_relation(from, down);
+        };
+        if self.is_local(node) {
+            let (process, name) = match target {
+                Monitored::Process(pid) => (self.process(pid), None),
+                Monitored::Name(name, _) => (self.names.get(name), Some(name.clone())),
+            };
+            let bound = process.as_ref().map(|process| process.pid().clone());
+            let watch = Box::new(Relation::Monitor {
+                from: from.clone(),
+                reference: reference.clone(),
+                name,
+                connection: None,
+            });
+            if process.is_none_or(|process| process.push_relation(watch).is_err()) {
+                down(ExitReason::NoProc);
+            }
+            return (None, bound);
+        }
+        let control = Control::Monitor { from: from.clone(), item, reference: reference.clone() };
+        let connection = self.remote(node, from, Some(from), control);
+        if connection.is_none() {
+            down(ExitReason::NoConnection);
+        }
+        (connection, None)
+    }
+
+    pub(super) fn send_demonitor(
+        &self,
+        from: &Pid,
+        target: &Monitored,
+        bound: Option<&Pid>,
+        reference: &Reference,
+    ) {
+        let (node, item) = match target {
+            Monitored::Process(pid) => (&pid.node, Item::Pid(pid.clone())),
+            Monitored::Name(name, node) => (node, Item::Name(name.clone())),
+        };
+        if self.is_local(node) {
+            let pid = match target {
+                Monitored::Process(pid) => Some(pid),
+                Monitored::Name(..) => bound,
+            };
+            if let Some(pid) = pid {
+                let demonitor = Relation::Demonitor { from: from.clone(), reference: reference.clone() };
+                let _ = self.deliver_relation(pid, demonitor);
+            }
+        } else {
+            let control = Control::Demonitor { from: from.clone(), item, reference: reference.clone() };
+            self.remote(node, from, None, control);
+        }
+    }
+
+    /// Tells `to` that `from`, which it monitors (by `name`, if there is one), has ended.
+    pub(crate) fn send_down(
+        &self,
+        from: &Pid,
+        name: Option<&Atom>,
+        to: &Pid,
+        reference: &Reference,
+        reason: &ExitReason,
+    ) {
+        if self.is_local(&to.node) {
+            let down = Relation::Down { reference: reference.clone(), reason: reason.clone() };
+            let _ = self.deliver_relation(to, down);
+        } else {
+            let item = name.map_or_else(|| Item::Pid(from.clone()), |name| Item::Name(name.clone()));
+            let encode = |writer: &mut Writer| crate::etf::serialize(reason, writer);
+            let control = Control::MonitorExit {
+                item,
+                to: to.clone(),
+                reference: reference.clone(),
+                reason: &encode as Encode<'_>,
+            };
+            self.remote(&to.node, from, None, control);
+        }
+    }
+}

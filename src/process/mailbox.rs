@@ -1,0 +1,145 @@
+//! The signal queue of a process: one queue, in order of arrival, whatever the signal's kind.
+//!
+//! Its reader takes it whole, so a lock is held once a batch; a sender wakes the reader only if it waits.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use super::signal::{Relation, Signal};
+
+/// What a burst may leave allocated in an idle queue.
+const IDLE_CAPACITY_MAX: usize = 64;
+
+pub(crate) struct Mailbox<M> {
+    queue: Mutex<Queue<M>>,
+}
+
+struct Queue<M> {
+    signals: VecDeque<Signal<M>>,
+    /// How many of `signals` are relations: they act at once, also while a callback awaits.
+    relations: usize,
+    waker: Option<Waker>,
+    /// The process waits for a message, so that one must wake it.
+    waiting: bool,
+    closed: bool,
+}
+
+/// What was in the queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Taken {
+    Nothing,
+    Messages,
+    /// Relations too: they are to be applied before anything is received.
+    Relations,
+}
+
+impl<M> Default for Mailbox<M> {
+    fn default() -> Self {
+        Self {
+            queue: Mutex::new(Queue {
+                signals: VecDeque::new(),
+                relations: 0,
+                waker: None,
+                waiting: false,
+                closed: false,
+            }),
+        }
+    }
+}
+
+impl<M> Mailbox<M> {
+    fn lock(&self) -> MutexGuard<'_, Queue<M>> {
+        // Nothing that can panic runs under the lock, so what a poisoned one guards is whole.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Queues a signal; gives it back if the process has ended.
+    pub(crate) fn push(&self, signal: Signal<M>) -> Result<(), Signal<M>> {
+        let waker = {
+            let mut queue = self.lock();
+            if queue.closed {
+                return Err(signal);
+            }
+            let relation = matches!(signal, Signal::Relation(_));
+            queue.relations += usize::from(relation);
+            queue.signals.push_back(signal);
+            if queue.waiting || relation {
+                queue.waiting = false;
+                queue.waker.take()
+            } else {
+                None
+            }
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        Ok(())
+    }
+
+    /// Registers who to wake. If relations are queued, takes the whole queue, to be given back by [`Mailbox::restore`].
+    pub(super) fn poll_relations(&self, waker: &Waker) -> Option<VecDeque<Signal<M>>> {
+        let mut queue = self.lock();
+        match &mut queue.waker {
+            Some(registered) => registered.clone_from(waker),
+            none => *none = Some(waker.clone()),
+        }
+        if queue.relations == 0 {
+            return None;
+        }
+        queue.relations = 0;
+        Some(std::mem::take(&mut queue.signals))
+    }
+
+    /// Puts what [`Mailbox::poll_relations`] left back in front of what has arrived since.
+    pub(super) fn restore(&self, mut signals: VecDeque<Signal<M>>) {
+        if signals.is_empty() {
+            return;
+        }
+        let mut queue = self.lock();
+        signals.append(&mut queue.signals);
+        queue.signals = signals;
+    }
+
+    /// Takes all that is queued into `inbox`, which is empty; if nothing is, the next message wakes the process.
+    pub(super) fn take_into(&self, inbox: &mut VecDeque<Signal<M>>) -> Taken {
+        let mut queue = self.lock();
+        if queue.signals.is_empty() {
+            queue.waiting = true;
+            if inbox.capacity() > IDLE_CAPACITY_MAX {
+                inbox.shrink_to(0);
+            }
+            return Taken::Nothing;
+        }
+        queue.waiting = false;
+        std::mem::swap(&mut queue.signals, inbox);
+        match std::mem::take(&mut queue.relations) {
+            0 => Taken::Messages,
+            _ => Taken::Relations,
+        }
+    }
+
+    /// Refuses all further signals and returns those that were queued.
+    pub(super) fn close(&self) -> VecDeque<Signal<M>> {
+        let mut queue = self.lock();
+        queue.closed = true;
+        queue.waker = None;
+        std::mem::take(&mut queue.signals)
+    }
+
+    /// Removes the first queued signal that `is_it` finds.
+    pub(super) fn remove_first(&self, is_it: impl Fn(&Signal<M>) -> bool) {
+        let mut queue = self.lock();
+        if let Some(at) = queue.signals.iter().position(is_it) {
+            queue.signals.remove(at);
+        }
+    }
+
+    /// A relation for a process of any message type.
+    pub(super) fn push_relation(&self, relation: Box<Relation>) -> Result<(), Box<Relation>> {
+        match self.push(Signal::Relation(relation)) {
+            Err(Signal::Relation(relation)) => Err(relation),
+            _ => Ok(()),
+        }
+    }
+}

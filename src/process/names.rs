@@ -1,0 +1,74 @@
+//! Registered names: `register/2` and `whereis/1`.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use super::AnyProcess;
+use crate::term::{Atom, Pid};
+
+/// Why a name was not registered.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RegisterError {
+    /// Another process has the name.
+    #[error("{name} is registered to {pid}")]
+    Taken {
+        /// The name.
+        name: Atom,
+        /// Who has it.
+        pid: Pid,
+    },
+    /// A process has at most one name.
+    #[error("the process is registered as {0} already")]
+    Named(Atom),
+    /// The process has ended.
+    #[error("the process has ended")]
+    NoProc,
+    /// The atom `undefined` means "no name".
+    #[error("`undefined` cannot be a name")]
+    Undefined,
+}
+
+#[derive(Default)]
+pub(crate) struct Names {
+    names: RwLock<BTreeMap<Atom, Arc<dyn AnyProcess>>>,
+}
+
+impl Names {
+    pub(crate) fn register(&self, name: Atom, process: Arc<dyn AnyProcess>) -> Result<(), RegisterError> {
+        if name == "undefined" {
+            return Err(RegisterError::Undefined);
+        }
+        let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(other) = names.get(&name) {
+            return Err(RegisterError::Taken { name, pid: other.pid().clone() });
+        }
+        // Under the lock, so that a process that ends meanwhile finds its name and removes it.
+        process.shared().set_name(&name)?;
+        names.insert(name, process);
+        Ok(())
+    }
+
+    pub(crate) fn unregister(&self, name: &Atom) -> bool {
+        let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(process) = names.remove(name) else { return false };
+        process.shared().clear_name();
+        true
+    }
+
+    /// The process has ended: its name is free, unless another one took it meanwhile.
+    pub(super) fn ended(&self, name: &Atom, process: &Pid) {
+        let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
+        if names.get(name).is_some_and(|registered| registered.pid() == process) {
+            names.remove(name);
+        }
+    }
+
+    pub(crate) fn get(&self, name: &str) -> Option<Arc<dyn AnyProcess>> {
+        self.names.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    pub(crate) fn all(&self) -> Vec<Atom> {
+        self.names.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    }
+}

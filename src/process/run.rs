@@ -1,0 +1,276 @@
+//! The task of a process.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
+
+use pin_project_lite::pin_project;
+use tokio::time::Sleep;
+
+use super::apply::apply_all;
+use super::timer::Fire;
+use crate::term::Term;
+
+use super::{
+    Context, ExitReason, Local, Mailbox, Process, ProcessMessage, Relation, Shared, Signal,
+};
+
+/// How a process starts.
+#[derive(Default)]
+pub(crate) struct SpawnOptions<'a> {
+    /// The parent, if the two are to be linked before the new process runs. It must be the caller.
+    pub(crate) link: Option<&'a Shared>,
+    pub(crate) trap_exit: bool,
+}
+
+/// Starts a process. `None` if the node has as many as it may.
+pub(crate) fn spawn<M, F>(
+    local: &Arc<Local>,
+    options: SpawnOptions<'_>,
+    body: impl FnOnce(Context<M>) -> F,
+) -> Option<Arc<Process<M>>>
+where
+    M: ProcessMessage,
+    F: Future<Output = ExitReason> + Send + 'static,
+{
+    let process = new_process(local, &options)?;
+    let body = body(Context::new(process.clone()));
+    local.world.spawn(Run { process: process.clone(), body: Some(body), sleep: None, inline: false });
+    Some(process)
+}
+
+/// Runs a process in the caller's own task: for requests from outside any process.
+///
+/// # Errors
+/// `None` if the node has as many processes as it may, else why the process ended before its body did.
+pub(crate) async fn run_inline<R, F: Future<Output = R>>(
+    local: &Arc<Local>,
+    body: impl FnOnce(Context<Term>) -> F,
+) -> Result<R, Option<ExitReason>> {
+    let process = new_process(local, &SpawnOptions::default()).ok_or(None)?;
+    let body = body(Context::new(process.clone()));
+    let mut output = None;
+    {
+        let output = &mut output;
+        let body = async move {
+            *output = Some(body.await);
+            ExitReason::Normal
+        };
+        Run { process: process.clone(), body: Some(body), sleep: None, inline: true }.await;
+    }
+    output.ok_or_else(|| process.shared.exit_reason().cloned())
+}
+
+fn new_process<M: ProcessMessage>(local: &Arc<Local>, options: &SpawnOptions<'_>) -> Option<Arc<Process<M>>> {
+    let process = local.table.insert(|id, serial| {
+        Arc::new(Process {
+            shared: Shared::new(local.pid(id, serial), local.clone(), options.trap_exit),
+            mailbox: Mailbox::default(),
+            timers: std::sync::Mutex::default(),
+        })
+    })?;
+    if let Some(parent) = &options.link {
+        process.shared.relations(|relations| relations.link_received(parent.pid.clone(), None));
+        parent.relations(|relations| relations.link_received(process.shared.pid.clone(), None));
+    }
+    Some(process)
+}
+
+pin_project! {
+    /// Polls a process's body, and acts on its signals whenever it is woken, whatever the body awaits.
+    struct Run<M: ProcessMessage, F> {
+        process: Arc<Process<M>>,
+        #[pin]
+        body: Option<F>,
+        sleep: Option<Pin<Box<Sleep>>>,
+        inline: bool,
+    }
+
+    impl<M: ProcessMessage, F> PinnedDrop for Run<M, F> {
+        fn drop(this: Pin<&mut Self>) {
+            let mut this = this.project();
+            // An inline process ends when its caller loses interest. Any other is dropped only with its runtime, where
+            // there is nobody left to tell.
+            if this.body.is_some() && *this.inline {
+                this.body.set(None);
+                this.process.finish(ExitReason::Normal);
+            }
+        }
+    }
+}
+
+impl<M: ProcessMessage, F: Future<Output = ExitReason>> Future for Run<M, F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
+        let mut this = self.project();
+        let process = this.process.clone();
+        let end = |mut body: Pin<&mut Option<F>>, reason| {
+            // The body goes first: what it holds must be released before others hear of the end.
+            body.set(None);
+            process.finish(reason);
+            Poll::Ready(())
+        };
+        if let Some(mut signals) = process.mailbox.poll_relations(cx.waker()) {
+            let exit = apply_all(&process.shared, &mut signals);
+            process.mailbox.restore(signals);
+            if let Some(reason) = exit {
+                return end(this.body, reason);
+            }
+        }
+        if process.shared.timers.load(Ordering::Relaxed) {
+            process.poll_timers(this.sleep, cx);
+        }
+        if process.shared.suspended.load(Ordering::Acquire) && !process.shared.poll_busy(cx) {
+            return Poll::Pending;
+        }
+        let Some(body) = this.body.as_mut().as_pin_mut() else { return Poll::Ready(()) };
+        let polled = catch_unwind(AssertUnwindSafe(|| body.poll(cx)));
+        match polled {
+            Ok(Poll::Ready(reason)) => end(this.body, reason),
+            Err(panic) => {
+                let text = panic_text(&*panic);
+                tracing::error!(pid = %process.shared.pid, panic = text, "process panicked");
+                end(this.body, ExitReason::panic(text, "process", "run"))
+            }
+            Ok(Poll::Pending) => match process.shared.state().exiting.take() {
+                Some(reason) => end(this.body, reason),
+                None => {
+                    // The body may have started timers.
+                    if process.shared.timers.load(Ordering::Relaxed) {
+                        process.poll_timers(this.sleep, cx);
+                    }
+                    Poll::Pending
+                }
+            },
+        }
+    }
+}
+
+/// The text of a panic's payload.
+pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    if let Some(text) = panic.downcast_ref::<&'static str>() {
+        text
+    } else if let Some(text) = panic.downcast_ref::<String>() {
+        text
+    } else {
+        "a panic without text"
+    }
+}
+
+impl Shared {
+    /// Whether the process may run on: it may not while a connection that it sent to has too much queued.
+    fn poll_busy(&self, cx: &TaskContext<'_>) -> bool {
+        let mut state = self.state();
+        let ready = state.busy.as_ref().is_none_or(|busy| busy.poll(cx.waker()));
+        if ready {
+            state.busy = None;
+            self.suspended.store(false, Ordering::Release);
+        }
+        ready
+    }
+}
+
+impl<M: ProcessMessage> Process<M> {
+    /// Fires the timers that are due, and arranges to be woken for the next one.
+    fn poll_timers(&self, sleep: &mut Option<Pin<Box<Sleep>>>, cx: &mut TaskContext<'_>) {
+        let world = &self.shared.local.world;
+        loop {
+            let now = world.clock.mono();
+            loop {
+                let fire = self.timers().fire(now);
+                match fire {
+                    Some(Fire::Message(message)) => {
+                        let _ = self.push(message);
+                    }
+                    Some(Fire::Do(act)) => act(&self.shared),
+                    Some(Fire::Repeat(..)) => unreachable!("a repeating timer fires as its message"),
+                    None => break,
+                }
+            }
+            let due = self.timers().next_due();
+            let Some(due) = due else {
+                *sleep = None;
+                self.shared.timers.store(false, Ordering::Relaxed);
+                return;
+            };
+            // At least the timer's resolution, so that a clock that lags behind the timer does not make this spin.
+            let wait = due.since(now).max(Duration::from_millis(1));
+            let sleeping = sleep.insert(Box::pin(world.sleep(wait)));
+            if sleeping.as_mut().poll(cx).is_pending() {
+                return;
+            }
+        }
+    }
+
+    /// Ends the process: everybody related to it hears why.
+    fn finish(self: &Arc<Self>, reason: ExitReason) {
+        let shared = &self.shared;
+        let (pid, local) = (&shared.pid, &shared.local);
+        // Before the queue closes: a caller that finds it closed asks for the reason.
+        let _ = shared.exit_reason.set(Box::new(reason.clone()));
+        let mut rest = self.mailbox.close();
+        let (name, relations, monitors_nodes) = {
+            let mut state = shared.state();
+            state.ended = true;
+            (state.name.take(), state.relations.take(), state.monitors_nodes)
+        };
+        if let Some(name) = name {
+            local.names.ended(&name, pid);
+        }
+        local.table.remove(pid.id, pid.serial);
+        refuse(shared, &mut rest);
+        if let Some(relations) = relations {
+            let connections: std::collections::BTreeSet<_> = relations.connections().collect();
+            let (links, watchers, monitors) = relations.into_parts();
+            for to in &links {
+                local.send_link_exit(pid, to, &reason);
+            }
+            for ((to, reference), watcher) in &watchers {
+                local.send_down(pid, watcher.name.as_ref(), to, reference, &reason);
+            }
+            for (reference, monitor) in &monitors {
+                local.send_demonitor(pid, &monitor.target, monitor.bound.as_ref(), reference);
+            }
+            if let Some(distribution) = local.distribution() {
+                for connection in connections {
+                    distribution.forget(connection, pid);
+                }
+            }
+        }
+        if monitors_nodes && let Some(distribution) = local.distribution() {
+            distribution.process_ended(pid);
+        }
+        local.world.event(&local.node, "exit", &format_args!("{}.{} {reason}", pid.id, pid.serial));
+        *self.timers() = super::Timers::default();
+        // Last: callers that wait for a reply hear of the end by losing what would carry it.
+        drop(rest);
+    }
+}
+
+/// Answers what reached a process too late as if it had never been there.
+fn refuse<M>(shared: &Shared, rest: &mut VecDeque<Signal<M>>) {
+    let (pid, local) = (&shared.pid, &shared.local);
+    for signal in rest {
+        let Signal::Relation(relation) = signal else { continue };
+        match &**relation {
+            Relation::Link { from, .. } => local.send_link_exit(pid, from, &ExitReason::NoProc),
+            Relation::Monitor { from, reference, name, .. } => {
+                local.send_down(pid, name.as_ref(), from, reference, &ExitReason::NoProc);
+            }
+            Relation::Unlink { from, id } => local.send_unlink_ack(pid, from, *id),
+            Relation::UnlinkAck { .. }
+            | Relation::LinkExit { .. }
+            | Relation::Exit { .. }
+            | Relation::Demonitor { .. }
+            | Relation::Down { .. }
+            | Relation::Alias { .. }
+            | Relation::NoConnection { .. } => {}
+        }
+    }
+}

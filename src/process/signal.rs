@@ -1,0 +1,40 @@
+//! Everything that reaches a process.
+
+use crate::etf::Payload;
+use crate::process::{ConnectionId, ExitReason};
+use crate::term::{Atom, Pid, Reference};
+
+/// One entry of a process's queue. `M` is what the process itself understands; it is moved, never encoded.
+pub(crate) enum Signal<M> {
+    /// A message of the process's own type.
+    Message(M),
+    /// A message in its external form: from another node, or from a process that sent another type.
+    Term(Payload),
+    /// A signal that acts at once, also while a callback awaits. Boxed: rare, and larger than most messages.
+    Relation(Box<Relation>),
+}
+
+/// The signals that are not messages. Source: *Processes*, "Signals", in the Erlang Reference Manual.
+#[derive(Debug)]
+pub(crate) enum Relation {
+    /// A link is set up from the other side.
+    Link { from: Pid, connection: Option<ConnectionId> },
+    /// The other side removes its link and waits for an acknowledgement.
+    Unlink { from: Pid, id: u64 },
+    /// The other side has removed the link too.
+    UnlinkAck { from: Pid, id: u64 },
+    /// A linked process has ended.
+    LinkExit { from: Pid, reason: ExitReason },
+    /// `exit/2`.
+    Exit { from: Pid, reason: ExitReason },
+    /// Another process wants to know when this one ends.
+    Monitor { from: Pid, reference: Reference, name: Option<Atom>, connection: Option<ConnectionId> },
+    /// It no longer does.
+    Demonitor { from: Pid, reference: Reference },
+    /// A monitored process has ended.
+    Down { reference: Reference, reason: ExitReason },
+    /// A message to one of the process's aliases.
+    Alias { alias: Reference, message: Payload },
+    /// A connection is lost, and with it all relations over it.
+    NoConnection { connection: ConnectionId },
+}

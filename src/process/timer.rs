@@ -1,0 +1,76 @@
+//! The timers of one process: they fire into its own queue, on its node's clock, and end with it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::process::Shared;
+use crate::world::Mono;
+
+/// A running timer, to be cancelled with [`Context::cancel_timer`](super::Context::cancel_timer).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TimerReference {
+    due: Mono,
+    number: u64,
+}
+
+/// What a timer does when it is due.
+pub(super) enum Fire<M> {
+    Message(M),
+    Repeat(Box<dyn FnMut() -> M + Send>, Duration),
+    Do(Box<dyn FnOnce(&Shared) + Send>),
+}
+
+pub(super) struct Timers<M> {
+    // By due time, then in the order of their making.
+    timers: BTreeMap<TimerReference, Fire<M>>,
+    /// A repeating timer keeps the reference that its maker holds.
+    repeating: BTreeMap<TimerReference, TimerReference>,
+    number: u64,
+}
+
+impl<M> Default for Timers<M> {
+    fn default() -> Self {
+        Self { timers: BTreeMap::new(), repeating: BTreeMap::new(), number: 0 }
+    }
+}
+
+impl<M> Timers<M> {
+    pub(super) fn start(&mut self, due: Mono, fire: Fire<M>) -> TimerReference {
+        self.number += 1;
+        let reference = TimerReference { due, number: self.number };
+        if let Fire::Repeat(..) = fire {
+            self.repeating.insert(reference, reference);
+        }
+        self.timers.insert(reference, fire);
+        reference
+    }
+
+    /// Stops a timer. Returns when it would have been due.
+    pub(super) fn cancel(&mut self, reference: TimerReference) -> Option<Mono> {
+        let current = self.repeating.remove(&reference).unwrap_or(reference);
+        self.timers.remove(&current).map(|_| current.due)
+    }
+
+    pub(super) fn next_due(&self) -> Option<Mono> {
+        self.timers.first_key_value().map(|(reference, _)| reference.due)
+    }
+
+    /// Takes the next timer that is due, as what it is to do now.
+    pub(super) fn fire(&mut self, now: Mono) -> Option<Fire<M>> {
+        let entry = self.timers.first_entry().filter(|entry| entry.key().due <= now)?;
+        let (reference, fire) = entry.remove_entry();
+        let Fire::Repeat(mut make, every) = fire else { return Some(fire) };
+        let message = make();
+        // From when it was due, not from now: an interval does not drift. Periods slept through fire once.
+        let mut due = reference.due + every;
+        if due <= now {
+            due = now + every;
+        }
+        let next = TimerReference { due, number: reference.number };
+        if let Some(current) = self.repeating.values_mut().find(|current| **current == reference) {
+            *current = next;
+        }
+        self.timers.insert(next, Fire::Repeat(make, every));
+        Some(Fire::Message(message))
+    }
+}
