@@ -1,1 +1,172 @@
-//! OTP's gen_server.
+//! OTP's `gen_server`: a process that keeps a state and answers calls.
+//!
+//! | callback | when | returns |
+//! |---|---|---|
+//! | [`init`](GenServer::init) | first, in the new process; whoever starts it waits | the state, or why it does not start |
+//! | [`handle_call`](GenServer::handle_call) | for a call | the reply, now or [later](Reply::Later) |
+//! | [`handle_cast`](GenServer::handle_cast) | for a cast | |
+//! | [`handle_info`](GenServer::handle_info) | for any other message, trapped exits and `DOWN` among them | |
+//! | [`handle_continue`](GenServer::handle_continue) | at once after a callback that [asked](Context::continue_with) for it | |
+//! | [`terminate`](GenServer::terminate) | last, unless an exit signal ended the process | |
+//!
+//! An error returned from a callback ends the server with that reason, and so does a panic, with a reason that carries
+//! its text; [`Context::stop`] ends it in order. A message that does not decode into the server's type never ends it: a call is
+//! answered with `{error, {badarg, Text}}`, anything else is counted and logged.
+//!
+//! A local message of the server's own type is moved; anything else is decoded, straight into that type, in the server's task.
+//!
+//! Source: `gen_server` in stdlib.
+
+mod client;
+mod context;
+mod reply;
+mod server;
+mod start;
+
+use std::any::Any;
+use std::future::Future;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::process::{ExitReason, ProcessMessage};
+
+pub use self::client::{Client, Request, Server, ServerRef};
+pub use self::context::Context;
+pub use self::reply::{Reply, ReplyTo};
+pub use self::start::{Start, StartError};
+
+/// A call enum with a reply type for each variant: made by [`#[derive(Protocol)]`](crate::Protocol).
+pub trait Protocol: Serialize + Send + Sync + 'static {
+    /// All replies, one variant for each call; encoded as what is in the variant.
+    type Reply: Serialize + Send + 'static;
+}
+
+/// A server: its state, and what it does with messages.
+///
+/// ```
+/// use beamline::gen_server::{Context, GenServer, Reply, ReplyTo};
+/// use beamline::process::ExitReason;
+/// use beamline::term::Term;
+/// use serde::Deserialize;
+///
+/// struct Counter(i64);
+///
+/// #[derive(Deserialize)]
+/// #[serde(rename_all = "snake_case")]
+/// enum Ask {
+///     Get,
+///     Add(i64),
+/// }
+///
+/// impl GenServer for Counter {
+///     type Args = i64;
+///     type Call = Ask;
+///     type Reply = i64;
+///     type Cast = Term;
+///     type Info = Term;
+///
+///     async fn init(start: i64, _: &mut Context<Self>) -> Result<Self, ExitReason> {
+///         Ok(Self(start))
+///     }
+///
+///     async fn handle_call(
+///         &mut self,
+///         ask: Ask,
+///         from: ReplyTo<i64>,
+///         _: &mut Context<Self>,
+///     ) -> Result<Reply, ExitReason> {
+///         if let Ask::Add(n) = ask {
+///             self.0 += n;
+///         }
+///         Ok(from.reply(self.0))
+///     }
+/// }
+/// ```
+pub trait GenServer: Sized + Send + 'static {
+    /// What [`init`](Self::init) makes the state of.
+    type Args: Send + 'static;
+    /// The calls that it answers.
+    type Call: DeserializeOwned + Send + 'static;
+    /// What it answers them with.
+    type Reply: Serialize + Send + 'static;
+    /// The casts that it takes.
+    type Cast: DeserializeOwned + Send + 'static;
+    /// The other messages that it takes; [`Term`](crate::term::Term) takes all. Exits, `DOWN`s and node events are messages like any other, in
+    /// their Erlang form.
+    type Info: DeserializeOwned + Send + 'static;
+
+    /// Makes the state, in the new process. Whoever starts the server waits for it.
+    fn init(
+        args: Self::Args,
+        cx: &mut Context<Self>,
+    ) -> impl Future<Output = Result<Self, ExitReason>> + Send;
+
+    /// Answers a call through `from`, now or later.
+    fn handle_call(
+        &mut self,
+        call: Self::Call,
+        from: ReplyTo<Self::Reply>,
+        cx: &mut Context<Self>,
+    ) -> impl Future<Output = Result<Reply, ExitReason>> + Send;
+
+    /// Handles a cast. By default it is dropped.
+    fn handle_cast(
+        &mut self,
+        cast: Self::Cast,
+        cx: &mut Context<Self>,
+    ) -> impl Future<Output = Result<(), ExitReason>> + Send {
+        let _ = (cast, cx);
+        async { Ok(()) }
+    }
+
+    /// Handles any other message. By default it is dropped.
+    fn handle_info(
+        &mut self,
+        info: Self::Info,
+        cx: &mut Context<Self>,
+    ) -> impl Future<Output = Result<(), ExitReason>> + Send {
+        let _ = (info, cx);
+        async { Ok(()) }
+    }
+
+    /// Goes on with what a callback put off, before any other message. By default as [`handle_info`](Self::handle_info).
+    fn handle_continue(
+        &mut self,
+        with: Self::Info,
+        cx: &mut Context<Self>,
+    ) -> impl Future<Output = Result<(), ExitReason>> + Send {
+        self.handle_info(with, cx)
+    }
+
+    /// Cleans up. Not called when an exit signal ends the process, unless the process traps exits and its parent sent it.
+    fn terminate(
+        &mut self,
+        reason: &ExitReason,
+        cx: &mut Context<Self>,
+    ) -> impl Future<Output = ()> + Send {
+        let _ = (reason, cx);
+        async {}
+    }
+
+    /// Starts a server of `node`, linked to nothing.
+    fn start(node: &crate::node::Node, args: Self::Args) -> Start<Self> {
+        Start::new(node.local().clone(), None, args)
+    }
+}
+
+/// What a server is sent without encoding.
+pub enum Message<S: GenServer> {
+    /// A call, and who waits for its reply.
+    Call(S::Call, ReplyTo<S::Reply>),
+    /// A cast.
+    Cast(S::Cast),
+    /// Any other message.
+    Info(S::Info),
+}
+
+impl<S: GenServer> ProcessMessage for Message<S> {
+    fn take(value: &mut dyn Any) -> Option<Self> {
+        value.downcast_mut::<Option<S::Info>>()?.take().map(Self::Info)
+    }
+}

@@ -1,0 +1,311 @@
+//! Calling and casting, typed.
+
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll, ready};
+use std::time::Duration;
+
+use pin_project_lite::pin_project;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::sync::oneshot;
+use tokio::time::Sleep;
+
+use super::{GenServer, Message, Protocol, ReplyTo};
+use crate::node::Node;
+use crate::process::{
+    AnyProcess, Call, CallError, Caller, DEFAULT_TIMEOUT, Destination, ExitReason, Local, Process, SendError,
+    process_end,
+};
+use crate::term::Pid;
+use crate::world::BoxFuture;
+
+/// A typed handle to a server of this node: calls and casts are moved to it, not encoded.
+pub struct Server<S: GenServer> {
+    process: Arc<Process<Message<S>>>,
+}
+
+impl<S: GenServer> Clone for Server<S> {
+    fn clone(&self) -> Self {
+        Self { process: self.process.clone() }
+    }
+}
+
+impl<S: GenServer> std::fmt::Debug for Server<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Server({})", self.pid())
+    }
+}
+
+impl<S: GenServer> Server<S> {
+    pub(super) fn new(process: Arc<Process<Message<S>>>) -> Self {
+        Self { process }
+    }
+
+    /// The server's pid: plain data, to be sent, stored, linked to and monitored.
+    pub fn pid(&self) -> &Pid {
+        self.process.pid()
+    }
+
+    /// The server of a pid of this node, if it is alive and of this type.
+    pub fn of(node: &Node, pid: &Pid) -> Option<Self> {
+        let process = node.local().process(pid)?.into_any().downcast::<Process<Message<S>>>().ok()?;
+        Some(Self { process })
+    }
+
+    /// Whether the server has not ended.
+    pub fn is_alive(&self) -> bool {
+        self.process.shared().exit_reason().is_none()
+    }
+
+    /// Calls the server; waits at most 5 seconds unless the request says otherwise.
+    pub fn call(&self, call: S::Call) -> Request<S::Call, S::Reply, S::Reply> {
+        Request::local(self.process.clone(), call, Some)
+    }
+
+    /// Casts to the server.
+    ///
+    /// # Errors
+    /// If it has ended.
+    pub fn cast(&self, cast: S::Cast) -> Result<(), SendError> {
+        let pushed = self.process.push(Message::Cast(cast));
+        pushed.map_err(|_| SendError::NoProc(self.pid().clone().into()))
+    }
+
+    /// Sends the server a message for its [`handle_info`](GenServer::handle_info).
+    ///
+    /// # Errors
+    /// If it has ended.
+    pub fn send(&self, info: S::Info) -> Result<(), SendError> {
+        let pushed = self.process.push(Message::Info(info));
+        pushed.map_err(|_| SendError::NoProc(self.pid().clone().into()))
+    }
+
+    /// `gen_server:stop/1`, with an exit signal: ends the server with `reason`, and waits until it has. A server that
+    /// traps exits gets a message instead, and this waits until it ends for whatever reason.
+    pub async fn stop(&self, reason: ExitReason) -> ExitReason {
+        let local = self.process.shared().local();
+        local.send_exit(&local.pid(0, 0), self.pid(), &reason);
+        match self.process.shared().exit_reason() {
+            Some(reason) => reason.clone(),
+            None => process_end(local, self.pid()).await,
+        }
+    }
+}
+
+/// A typed view of a server anywhere: of this node or another one, by pid, name or alias. What it is sent is encoded, and
+/// whether it understands that is known to the server only.
+pub struct ServerRef<P> {
+    local: Arc<Local>,
+    to: Destination,
+    protocol: PhantomData<fn(P)>,
+}
+
+impl<P> Clone for ServerRef<P> {
+    fn clone(&self) -> Self {
+        Self { local: self.local.clone(), to: self.to.clone(), protocol: PhantomData }
+    }
+}
+
+impl<P> std::fmt::Debug for ServerRef<P> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ServerRef({})", self.to)
+    }
+}
+
+impl Node {
+    /// A typed view of a server of any node.
+    pub fn server<P: Protocol>(&self, to: impl Into<Destination>) -> ServerRef<P> {
+        ServerRef { local: self.local().clone(), to: to.into(), protocol: PhantomData }
+    }
+}
+
+/// What `#[derive(Protocol)]` makes its client methods of.
+pub trait Client<P: Protocol> {
+    /// Calls, and takes the reply's value out of the reply enum.
+    fn request<T: DeserializeOwned + Send + 'static>(
+        &self,
+        call: P,
+        unwrap: fn(P::Reply) -> Option<T>,
+    ) -> Request<P, P::Reply, T>;
+}
+
+impl<P: Protocol, S: GenServer<Call = P, Reply = P::Reply>> Client<P> for Server<S> {
+    fn request<T: DeserializeOwned + Send + 'static>(
+        &self,
+        call: P,
+        unwrap: fn(P::Reply) -> Option<T>,
+    ) -> Request<P, P::Reply, T> {
+        Request::local(self.process.clone(), call, unwrap)
+    }
+}
+
+impl<P: Protocol> Client<P> for ServerRef<P> {
+    fn request<T: DeserializeOwned + Send + 'static>(
+        &self,
+        call: P,
+        _: fn(P::Reply) -> Option<T>,
+    ) -> Request<P, P::Reply, T> {
+        let call = Call::<P, T>::new(Caller::Node(self.local.clone()), self.to.clone(), call);
+        let call: Box<dyn FnOnce(Option<Duration>) -> BoxFuture<'static, Result<T, CallError>> + Send> =
+            Box::new(move |timeout| match timeout {
+                Some(timeout) => call.timeout(timeout).into_future(),
+                None => call.infinity().into_future(),
+            });
+        Request::new(State::Remote { call })
+    }
+}
+
+/// A local server, as a request knows it.
+trait Serves<Q, A>: Send + Sync {
+    fn push_call(&self, call: Q, from: ReplyTo<A>) -> bool;
+    fn process(&self) -> &dyn AnyProcess;
+}
+
+impl<S: GenServer> Serves<S::Call, S::Reply> for Process<Message<S>> {
+    fn push_call(&self, call: S::Call, from: ReplyTo<S::Reply>) -> bool {
+        self.push(Message::Call(call, from)).is_ok()
+    }
+
+    fn process(&self) -> &dyn AnyProcess {
+        self
+    }
+}
+
+pin_project! {
+    /// A call that is sent when it is awaited. Dropping it gives the call up; the server may still do the work.
+    #[must_use = "a call is sent when it is awaited"]
+    pub struct Request<Q, A, T> {
+        state: State<Q, A, T>,
+        timeout: Option<Duration>,
+        #[pin]
+        deadline: Option<Sleep>,
+    }
+}
+
+type Unwrap<A, T> = fn(A) -> Option<T>;
+
+enum State<Q, A, T> {
+    Remote { call: Box<dyn FnOnce(Option<Duration>) -> BoxFuture<'static, Result<T, CallError>> + Send> },
+    /// To another node, or as a term: a call with a deadline of its own.
+    Calling(BoxFuture<'static, Result<T, CallError>>),
+    Local { server: Arc<dyn Serves<Q, A>>, call: Q, unwrap: Unwrap<A, T> },
+    Waiting { server: Arc<dyn Serves<Q, A>>, reply: oneshot::Receiver<A>, unwrap: Unwrap<A, T> },
+    /// The server dropped the call without a reply: it ends, or the caller waits in vain.
+    Dropped(BoxFuture<'static, ExitReason>),
+    Done,
+}
+
+impl<Q, A, T> Request<Q, A, T> {
+    fn new(state: State<Q, A, T>) -> Self {
+        Self { state, timeout: Some(DEFAULT_TIMEOUT), deadline: None }
+    }
+
+    /// Waits for at most `timeout` instead of 5 seconds.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Waits for as long as it takes.
+    pub fn infinity(mut self) -> Self {
+        self.timeout = None;
+        self
+    }
+}
+
+impl<Q, A, T> Request<Q, A, T> {
+    fn local<S>(server: Arc<Process<Message<S>>>, call: Q, unwrap: Unwrap<A, T>) -> Self
+    where
+        S: GenServer<Call = Q, Reply = A>,
+    {
+        Self::new(State::Local { server, call, unwrap })
+    }
+}
+
+impl<Q, A: Serialize, T> Future for Request<Q, A, T> {
+    type Output = Result<T, CallError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        loop {
+            match std::mem::replace(this.state, State::Done) {
+                State::Remote { call } => *this.state = State::Calling(call(*this.timeout)),
+                State::Calling(mut call) => {
+                    let polled = call.as_mut().poll(cx);
+                    if polled.is_pending() {
+                        *this.state = State::Calling(call);
+                    }
+                    return polled;
+                }
+                State::Local { server, call, unwrap } => {
+                    let (from, reply) = oneshot::channel();
+                    if !server.push_call(call, ReplyTo::local(from)) {
+                        return Poll::Ready(Err(CallError::NoProc));
+                    }
+                    *this.state = State::Waiting { server, reply, unwrap };
+                }
+                State::Waiting { server, mut reply, unwrap } => {
+                    match Pin::new(&mut reply).poll(cx) {
+                        Poll::Ready(Ok(reply)) => {
+                            let value = unwrap(reply);
+                            debug_assert!(value.is_some(), "the handler replied to another kind of call");
+                            return Poll::Ready(value.ok_or_else(wrong_reply));
+                        }
+                        Poll::Ready(Err(_)) => {
+                            let process = server.process();
+                            if let Some(reason) = process.shared().exit_reason() {
+                                return Poll::Ready(Err(ended(reason.clone())));
+                            }
+                            let (local, pid) = (process.shared().local().clone(), process.pid().clone());
+                            *this.state =
+                                State::Dropped(Box::pin(async move { process_end(&local, &pid).await }));
+                            continue;
+                        }
+                        Poll::Pending => {}
+                    }
+                    if let Some(timeout) = *this.timeout {
+                        if this.deadline.is_none() {
+                            let world = &server.process().shared().local().world;
+                            this.deadline.set(Some(world.sleep(timeout)));
+                        }
+                        if let Some(deadline) = this.deadline.as_mut().as_pin_mut()
+                            && deadline.poll(cx).is_ready()
+                        {
+                            return Poll::Ready(Err(CallError::Timeout(timeout)));
+                        }
+                    }
+                    *this.state = State::Waiting { server, reply, unwrap };
+                    return Poll::Pending;
+                }
+                State::Dropped(mut end) => {
+                    if let Poll::Ready(reason) = end.as_mut().poll(cx) {
+                        return Poll::Ready(Err(ended(reason)));
+                    }
+                    *this.state = State::Dropped(end);
+                    let (Some(timeout), Some(deadline)) = (*this.timeout, this.deadline.as_mut().as_pin_mut())
+                    else {
+                        return Poll::Pending;
+                    };
+                    ready!(deadline.poll(cx));
+                    return Poll::Ready(Err(CallError::Timeout(timeout)));
+                }
+                State::Done => return Poll::Pending,
+            }
+        }
+    }
+}
+
+fn ended(reason: ExitReason) -> CallError {
+    match reason {
+        ExitReason::NoProc => CallError::NoProc,
+        reason => CallError::Exit(reason),
+    }
+}
+
+/// A handler that answers one variant of its protocol with the reply of another.
+fn wrong_reply() -> CallError {
+    CallError::Exit(ExitReason::atom("bad_return_value"))
+}

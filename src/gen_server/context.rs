@@ -1,0 +1,128 @@
+//! What a server can do besides answering.
+
+use std::future::Future;
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::AbortHandle;
+
+use super::{GenServer, Message, Server, Start};
+use crate::process::{self, AnyProcess, ExitReason, TimerReference};
+use crate::term::Pid;
+
+/// A server's view of itself; it has all that [a process](process::Context) has.
+pub struct Context<S: GenServer> {
+    process: process::Context<Message<S>>,
+    pub(super) parent: Option<Pid>,
+    pub(super) next: Next<S>,
+    tasks: Tasks,
+    unknown: Vec<&'static str>,
+}
+
+/// What a callback asked for.
+pub(super) struct Next<S: GenServer> {
+    pub(super) stop: Option<ExitReason>,
+    pub(super) continue_with: Option<S::Info>,
+    pub(super) timeout: Option<Duration>,
+}
+
+impl<S: GenServer> Default for Next<S> {
+    fn default() -> Self {
+        Self { stop: None, continue_with: None, timeout: None }
+    }
+}
+
+/// The server's tasks end with it.
+#[derive(Default)]
+struct Tasks(Vec<AbortHandle>);
+
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        for task in &self.0 {
+            task.abort();
+        }
+    }
+}
+
+impl<S: GenServer> Context<S> {
+    pub(super) fn new(process: process::Context<Message<S>>, parent: Option<Pid>) -> Self {
+        Self { process, parent, next: Next::default(), tasks: Tasks::default(), unknown: Vec::new() }
+    }
+
+    /// Whether a message of this kind is the first that the server does not understand.
+    pub(super) fn first_unknown(&mut self, kind: &'static str) -> bool {
+        let first = !self.unknown.contains(&kind);
+        if first {
+            self.unknown.push(kind);
+        }
+        first
+    }
+
+    pub(super) fn give_up_name(&self) {
+        if let Some(name) = self.process.shared().name() {
+            self.process.unregister(&name);
+        }
+    }
+
+    /// The server's own typed handle, to give to others.
+    pub fn server(&self) -> Server<S> {
+        Server::new(self.process.process().clone())
+    }
+
+    /// Ends the server after this callback, with `reason`.
+    pub fn stop(&mut self, reason: ExitReason) {
+        self.next.stop = Some(reason);
+    }
+
+    /// `{continue, With}`: calls [`handle_continue`](GenServer::handle_continue) after this callback, before any message.
+    pub fn continue_with(&mut self, with: S::Info) {
+        self.next.continue_with = Some(with);
+    }
+
+    /// If no message arrives within `timeout` after this callback, [`handle_info`](GenServer::handle_info) gets the atom `timeout`.
+    pub fn timeout(&mut self, timeout: Duration) {
+        self.next.timeout = Some(timeout);
+    }
+
+    /// Sends the server `info` after a while.
+    pub fn send_after(&self, after: Duration, info: S::Info) -> TimerReference {
+        self.process.send_after(after, Message::Info(info))
+    }
+
+    /// Sends the server `info` again and again.
+    pub fn send_interval(&self, every: Duration, info: S::Info) -> TimerReference
+    where
+        S::Info: Clone,
+    {
+        self.process.send_interval(every, move || Message::Info(info.clone()))
+    }
+
+    /// Runs `work` beside the server, whose messages go on; it ends with the server. A [`ReplyTo`](super::ReplyTo) moved into it makes it
+    /// the answer to a call.
+    pub fn task(&mut self, work: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.0.retain(|task| !task.is_finished());
+        let task = self.process.world().spawn(work);
+        self.tasks.0.push(task.abort_handle());
+    }
+
+    /// Starts a server that is linked to this one before it runs.
+    pub fn start_link<C: GenServer>(&self, args: C::Args) -> Start<C> {
+        let parent: Arc<dyn AnyProcess> = self.process.process().clone();
+        Start::new(parent.shared().local().clone(), Some(parent), args)
+    }
+}
+
+impl<S: GenServer> Deref for Context<S> {
+    type Target = process::Context<Message<S>>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.process
+    }
+}
+
+impl<S: GenServer> DerefMut for Context<S> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.process
+    }
+}

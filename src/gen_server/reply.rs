@@ -1,0 +1,78 @@
+//! Replies, now or later.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use serde::Serialize;
+use tokio::sync::oneshot;
+
+use crate::process::{Local, ReplyAddress};
+use crate::term::Pid;
+
+/// What a call's handler says of its reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reply {
+    /// `{reply, Reply, State}`: it is sent. [`ReplyTo::reply`] returns this.
+    Sent,
+    /// `{noreply, State}`: it comes later through the call's [`ReplyTo`], or never.
+    Later,
+}
+
+/// Who waits for the reply to a call. It can be kept, and moved into a task; dropped, the caller waits in vain.
+#[must_use = "dropped, the caller waits in vain"]
+pub struct ReplyTo<R>(To<R>);
+
+enum To<R> {
+    Local(oneshot::Sender<R>),
+    Term { address: Box<ReplyAddress>, local: Arc<Local>, server: Pid, reply: PhantomData<fn(R)> },
+}
+
+impl<R: Serialize> ReplyTo<R> {
+    pub(super) fn local(caller: oneshot::Sender<R>) -> Self {
+        Self(To::Local(caller))
+    }
+
+    pub(super) fn term(address: ReplyAddress, local: Arc<Local>, server: Pid) -> Self {
+        Self(To::Term { address: Box::new(address), local, server, reply: PhantomData })
+    }
+
+    /// `gen_server:reply/2`. A caller that has given up does not get it.
+    pub fn reply(self, reply: R) -> Reply {
+        match self.0 {
+            To::Local(caller) => {
+                let _ = caller.send(reply);
+            }
+            To::Term { address, local, server, .. } => {
+                if let Err(error) = address.reply(&local, &server, &reply) {
+                    tracing::error!(%server, %error, "a reply has no external form");
+                }
+            }
+        }
+        Reply::Sent
+    }
+
+    /// Whether nobody waits any more. Of a caller on another node that is not known.
+    pub fn is_abandoned(&self) -> bool {
+        match &self.0 {
+            To::Local(caller) => caller.is_closed(),
+            To::Term { .. } => false,
+        }
+    }
+
+    /// The caller, if the call came as a term: a local typed call does not say.
+    pub fn pid(&self) -> Option<&Pid> {
+        match &self.0 {
+            To::Local(_) => None,
+            To::Term { address, .. } => Some(address.pid()),
+        }
+    }
+}
+
+impl<R> std::fmt::Debug for ReplyTo<R> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.0 {
+            To::Local(_) => f.write_str("ReplyTo(a caller of this node)"),
+            To::Term { address, .. } => write!(f, "ReplyTo({})", address.pid()),
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Starting a server: `gen_server:start/3,4` and `start_link/3,4`.
+
+use std::future::IntoFuture;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use super::{GenServer, Server, server};
+use crate::process::{AnyProcess, ExitReason, Local, RegisterError, SpawnOptions, spawn};
+use crate::term::{Atom, Pid};
+use crate::world::BoxFuture;
+
+/// Why a server did not start.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// Its name is registered to another process.
+    #[error("already started as {0}")]
+    AlreadyStarted(Pid),
+    /// Its name cannot be registered.
+    #[error(transparent)]
+    Name(RegisterError),
+    /// `init` returned an error or panicked, or an exit signal ended it.
+    #[error("init failed: {0}")]
+    Init(ExitReason),
+    /// `init` took too long; the new process was killed.
+    #[error("init took longer than {0:?}")]
+    Timeout(Duration),
+    /// The node has as many processes as it may.
+    #[error("the node takes no more processes (system_limit)")]
+    SystemLimit,
+}
+
+/// A server that starts when this is awaited, which waits until its `init` has returned.
+#[must_use = "a server starts when this is awaited"]
+pub struct Start<S: GenServer> {
+    local: Arc<Local>,
+    parent: Option<Arc<dyn AnyProcess>>,
+    args: S::Args,
+    name: Option<Atom>,
+    timeout: Option<Duration>,
+}
+
+impl<S: GenServer> Start<S> {
+    pub(super) fn new(local: Arc<Local>, parent: Option<Arc<dyn AnyProcess>>, args: S::Args) -> Self {
+        Self { local, parent, args, name: None, timeout: None }
+    }
+
+    /// Registers the server under a name before its `init` runs.
+    pub fn name(mut self, name: impl Into<Atom>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// How long `init` may take; for ever by default.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    async fn start(self) -> Result<Server<S>, StartError> {
+        let Self { local, parent, args, name, timeout } = self;
+        let (started, outcome) = oneshot::channel();
+        let options = SpawnOptions { link: parent.as_ref().map(|parent| parent.shared()), trap_exit: false };
+        let parent_pid = parent.as_ref().map(|parent| parent.pid().clone());
+        let process = spawn(&local, options, |cx| server::run::<S>(cx, parent_pid, name, args, started));
+        let process = process.ok_or(StartError::SystemLimit)?;
+        let outcome = match timeout {
+            None => outcome.await,
+            Some(limit) => match local.world.timeout(limit, outcome).await {
+                Ok(outcome) => outcome,
+                Err(_) => {
+                    local.send_exit(process.pid(), process.pid(), &ExitReason::Kill);
+                    return Err(StartError::Timeout(limit));
+                }
+            },
+        };
+        match outcome {
+            Ok(Ok(())) => Ok(Server::new(process)),
+            Ok(Err(error)) => Err(error),
+            // An exit signal ended the process during its `init`.
+            Err(_) => {
+                let reason = process.shared().exit_reason().cloned();
+                Err(StartError::Init(reason.unwrap_or(ExitReason::Killed)))
+            }
+        }
+    }
+}
+
+impl<S: GenServer> IntoFuture for Start<S> {
+    type Output = Result<Server<S>, StartError>;
+    type IntoFuture = BoxFuture<'static, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.start())
+    }
+}

@@ -1,0 +1,207 @@
+//! Starting a node.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Arc, Mutex, RwLock, Weak};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::options::Options;
+use super::{Inner, Node, Running, net_kernel};
+use crate::dist::channel;
+use crate::dist::handshake::{NodeNameError, check_node_name};
+use crate::epmd::{EpmdError, EpmdOptions, Registered, Registration};
+use crate::process::{Distribution, Local};
+use crate::term::Atom;
+use crate::world::World;
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NodeStartError {
+    /// The name is no node name.
+    #[error("{name:?} is not a node's name: {source}")]
+    Name {
+        /// What was given.
+        name: String,
+        /// What is wrong with it.
+        source: NodeNameError,
+    },
+    /// A cookie has characters above 255, which the handshake's digest cannot take.
+    #[error("a cookie has only Latin-1 characters")]
+    Cookie,
+    /// The node cannot listen.
+    #[error("cannot listen on {host}:{port}: {source}")]
+    Listen {
+        /// The host.
+        host: String,
+        /// The port.
+        port: u16,
+        /// Why not.
+        source: io::Error,
+    },
+    /// EPMD did not register the node; among others because the name is taken.
+    #[error(transparent)]
+    Epmd(#[from] EpmdError),
+}
+
+/// Settings of a node that is to start.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// use beamline::node::Node;
+///
+/// let node = Node::builder("shop@127.0.0.1").cookie("secret").start().await?;
+/// node.connect("app@127.0.0.1").await?;
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "a node runs once it is started"]
+pub struct Builder {
+    name: String,
+    world: Option<World>,
+    options: Options,
+}
+
+impl Builder {
+    pub(super) fn new(name: String) -> Self {
+        Self { name, world: None, options: Options::default() }
+    }
+
+    /// The secret that all nodes of the cluster share. Without one it is the empty text, which no Erlang node has.
+    pub fn cookie(mut self, cookie: impl Into<String>) -> Self {
+        self.options.cookie = cookie.into();
+        self
+    }
+
+    /// Another secret for one peer, as `erlang:set_cookie/2` sets it.
+    pub fn cookie_for(mut self, peer: impl Into<Atom>, cookie: impl Into<String>) -> Self {
+        self.options.cookies.insert(peer.into(), cookie.into());
+        self
+    }
+
+    /// A hidden node is not in the `nodes()` of others and takes no part in their `global`. Visible by default.
+    pub fn hidden(mut self, hidden: bool) -> Self {
+        self.options.hidden = hidden;
+        self
+    }
+
+    /// Where the node registers, and whether it runs a daemon itself while there is none (it does by default).
+    pub fn epmd(mut self, epmd: EpmdOptions) -> Self {
+        self.options.epmd = epmd;
+        self
+    }
+
+    /// The port of EPMD, 4369 by default; on other hosts too.
+    pub fn epmd_port(mut self, port: u16) -> Self {
+        self.options.epmd.port = port;
+        self
+    }
+
+    /// Where to listen: all addresses of the machine by default, and any free port (0).
+    pub fn listen(mut self, host: impl Into<String>, port: u16) -> Self {
+        self.options.listen_host = host.into();
+        self.options.listen_port = port;
+        self
+    }
+
+    /// After how much silence a peer is taken for dead, and how many ticks keep a connection alive within it: 60 seconds and 4 by
+    /// default, and the same on all nodes of a cluster.
+    pub fn net_ticktime(mut self, ticktime: Duration, intensity: u32) -> Self {
+        self.options.net_ticktime = ticktime;
+        self.options.net_tickintensity = intensity.max(1);
+        self
+    }
+
+    /// How long connecting to a peer may take, EPMD's answer and the handshake included: 7 seconds by default.
+    pub fn net_setuptime(mut self, setuptime: Duration) -> Self {
+        self.options.net_setuptime = setuptime;
+        self
+    }
+
+    /// How many connections may be in their handshake at once (1024 by default); further ones are closed.
+    pub fn handshakes_max(mut self, handshakes: u32) -> Self {
+        self.options.handshakes_max = handshakes.into();
+        self
+    }
+
+    /// How many processes the node may have, 2^24 by default.
+    pub fn processes_max(mut self, processes: usize) -> Self {
+        self.options.processes_max = processes;
+        self
+    }
+
+    /// How many bytes may be queued for a connection before the processes that send to it are suspended: 1 MiB by default, as in OTP.
+    pub fn dist_buf_busy_limit(mut self, bytes: usize) -> Self {
+        self.options.dist_buf_busy_limit = bytes;
+        self
+    }
+
+    /// How many bytes of signals may wait for a connection that is being made (64 MiB by default); further ones are dropped as if it
+    /// could not be made.
+    pub fn pending_bytes_max(mut self, bytes: usize) -> Self {
+        self.options.pending_bytes_max = bytes;
+        self
+    }
+
+    /// What a peer may send: packets, fragments, terms.
+    pub fn limits(mut self, limits: channel::Limits) -> Self {
+        self.options.channel = limits;
+        self
+    }
+
+    /// The world that the node lives in: the real one by default, a simulated one in a test.
+    pub fn world(mut self, world: World) -> Self {
+        self.world = Some(world);
+        self
+    }
+
+    /// Starts the node: it listens, is registered with EPMD, and takes connections.
+    ///
+    /// # Errors
+    /// If the name or a cookie is malformed, the address cannot be listened on, or EPMD does not register the name.
+    pub async fn start(self) -> Result<Node, NodeStartError> {
+        let Self { name, world, mut options } = self;
+        let bad_name = |source| NodeStartError::Name { name: name.clone(), source };
+        check_node_name(&name).map_err(bad_name)?;
+        let node = Atom::new(&name).map_err(|_| bad_name(NodeNameError::TooLong))?;
+        let cookies = options.cookies.values_mut().chain([&mut options.cookie]);
+        for cookie in cookies {
+            if cookie.chars().any(|character| u32::from(character) > 0xFF) {
+                return Err(NodeStartError::Cookie);
+            }
+        }
+        let world = world.unwrap_or_else(World::tokio);
+        let (host, port) = (options.listen_host.clone(), options.listen_port);
+        let listening = |source| NodeStartError::Listen { host: host.clone(), port, source };
+        let listener = world.net.listen(&host, port).await.map_err(listening)?;
+        let port = listener.local_addr().map_err(listening)?.port();
+        let alive = name.split('@').next().unwrap_or_default();
+        let registration = Registration::new(alive, port);
+        let registered = Registered::start(&world, options.epmd.clone(), registration).await?;
+        let creation = registered.creation();
+        let entropy = world.entropy.fork("node");
+        let local = Arc::new(Local::new(node, creation, world, options.processes_max));
+        let inner = Arc::new_cyclic(|this: &Weak<Inner>| Inner {
+            local,
+            options,
+            port,
+            peers: RwLock::default(),
+            node_monitors: Mutex::default(),
+            next_connection: AtomicU64::new(1),
+            handshakes: AtomicU64::new(0),
+            entropy: Mutex::new(entropy),
+            stopping: AtomicBool::new(false),
+            stop: Notify::new(),
+            epmd: Mutex::new(Some(registered)),
+            this: this.clone(),
+        });
+        let distribution: Arc<dyn Distribution> = inner.clone();
+        inner.local.connect_to(Arc::downgrade(&distribution));
+        net_kernel::start(&inner.local);
+        inner.local.world.spawn(inner.clone().listen(listener));
+        let running = Arc::new(Running(inner.clone()));
+        Ok(Node { inner, _running: running })
+    }
+}

@@ -1,0 +1,330 @@
+//! The table of connections: one for each peer, from the first attempt until it is lost.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard, PoisonError, RwLockReadGuard, RwLockWriteGuard};
+
+use tokio::sync::oneshot;
+
+use super::connection::{Connection, Pushed};
+use super::pending::{Attempt, Incoming};
+use super::{ConnectError, Inner};
+use crate::dist::channel::{Outgoing, OutgoingError};
+use crate::dist::handshake::{Simultaneous, simultaneous};
+use crate::dist::{Control, handshake};
+use crate::etf::{EncodeError, Payload};
+use crate::process::{ConnectionId, Distribution, Encode, NodeEvent, Relation, Sent};
+use crate::term::{Atom, Pid};
+
+/// What is known of a peer.
+pub(super) enum Peer {
+    /// An attempt is under way, ours or the peer's.
+    Pending(Arc<Attempt>),
+    /// A connection stands.
+    Up(Arc<Connection>),
+}
+
+#[derive(Default)]
+pub(super) struct NodeMonitors {
+    /// `monitor_node/2`: how often each process asked.
+    nodes: BTreeMap<Atom, BTreeMap<Pid, usize>>,
+    /// `net_kernel:monitor_nodes/1`.
+    all: BTreeSet<Pid>,
+}
+
+impl Inner {
+    fn peers(&self) -> RwLockReadGuard<'_, BTreeMap<Atom, Peer>> {
+        self.peers.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn peers_mut(&self) -> RwLockWriteGuard<'_, BTreeMap<Atom, Peer>> {
+        self.peers.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn node_monitors(&self) -> MutexGuard<'_, NodeMonitors> {
+        self.node_monitors.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn next_id(&self) -> ConnectionId {
+        ConnectionId(self.next_connection.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// The connection to a peer, if one stands.
+    pub(super) fn connection(&self, peer: &Atom) -> Option<Arc<Connection>> {
+        match self.peers().get(peer) {
+            Some(Peer::Up(connection)) => Some(connection.clone()),
+            Some(Peer::Pending(_)) | None => None,
+        }
+    }
+
+    /// All connections that stand, by the peer's name.
+    pub(super) fn connections(&self) -> Vec<Arc<Connection>> {
+        self.peers()
+            .values()
+            .filter_map(|peer| match peer {
+                Peer::Up(connection) => Some(connection.clone()),
+                Peer::Pending(_) => None,
+            })
+            .collect()
+    }
+
+    /// Connects to a peer, or waits for the attempt that is under way.
+    pub(super) async fn connect(self: &Arc<Self>, peer: &Atom) -> Result<(), ConnectError> {
+        let (waiter, outcome) = oneshot::channel();
+        match self.find_or_dial(peer) {
+            None => return Err(ConnectError::NotAllowed(peer.clone())),
+            Some(Found::Up(_)) => return Ok(()),
+            Some(Found::Pending(attempt)) => {
+                if !attempt.wait(waiter) {
+                    return self.connection(peer).map(|_| ()).ok_or(ConnectError::Closed);
+                }
+            }
+        }
+        outcome.await.unwrap_or(Err(ConnectError::Closed))
+    }
+
+    fn find_or_dial(self: &Arc<Self>, peer: &Atom) -> Option<Found> {
+        let found = |peer: &Peer| match peer {
+            Peer::Up(connection) => Found::Up(connection.clone()),
+            Peer::Pending(attempt) => Found::Pending(attempt.clone()),
+        };
+        if let Some(known) = self.peers().get(peer) {
+            return Some(found(known));
+        }
+        if *peer == self.local.node || self.is_stopping() || handshake::check_node_name(peer).is_err() {
+            return None;
+        }
+        let mut peers = self.peers_mut();
+        if let Some(known) = peers.get(peer) {
+            return Some(found(known));
+        }
+        let attempt = Arc::new(Attempt::new(self.next_id(), peer.clone()));
+        peers.insert(peer.clone(), Peer::Pending(attempt.clone()));
+        let task = self.local.world.spawn(self.clone().dial(peer.clone(), attempt.clone()));
+        attempt.run_by(task.abort_handle());
+        drop(peers);
+        Some(Found::Pending(attempt))
+    }
+
+    /// Decides on a peer that introduces itself, and enters its attempt in the table.
+    ///
+    /// Source: *Distribution Protocol*, "Semigraphic View" of the handshake and its status messages.
+    pub(super) fn introduce(&self, peer: &Atom, incoming: &Incoming) -> handshake::Answer {
+        use handshake::Answer;
+        if *peer == self.local.node {
+            return Answer::Nok;
+        }
+        if self.is_stopping() {
+            return Answer::NotAllowed;
+        }
+        let mut peers = self.peers_mut();
+        let (attempt, answer) = match peers.get(peer) {
+            // The attempt that follows gets its place in the table once the peer has proved who it is.
+            Some(Peer::Up(_)) => return Answer::Alive,
+            Some(Peer::Pending(attempt)) => match simultaneous(&self.local.node, peer) {
+                Simultaneous::KeepMine => return Answer::Nok,
+                Simultaneous::TakeTheirs => (attempt.clone(), Answer::OkSimultaneous),
+            },
+            None => {
+                let attempt = Arc::new(Attempt::new(self.next_id(), peer.clone()));
+                peers.insert(peer.clone(), Peer::Pending(attempt.clone()));
+                (attempt, Answer::Ok)
+            }
+        };
+        incoming.take_over(attempt);
+        answer
+    }
+
+    /// A handshake is done: the connection takes its place in the table, and what waited for it is sent.
+    ///
+    /// `None` if another connection to the peer got there first.
+    pub(super) fn connected(
+        &self,
+        attempt: Option<&Arc<Attempt>>,
+        make: impl FnOnce(ConnectionId) -> Connection,
+    ) -> Option<Arc<Connection>> {
+        let mut peers = self.peers_mut();
+        let id = attempt.map_or_else(|| self.next_id(), |attempt| attempt.id);
+        let connection = Arc::new(make(id));
+        let peer = connection.peer.clone();
+        match peers.get(&peer) {
+            Some(Peer::Up(_)) => return None,
+            Some(Peer::Pending(pending)) if attempt.is_none_or(|attempt| !Arc::ptr_eq(attempt, pending)) => {
+                return None;
+            }
+            Some(Peer::Pending(_)) | None => {}
+        }
+        self.node_event(&connection, true);
+        if let Some(attempt) = attempt {
+            attempt.succeeded(&connection);
+        }
+        peers.insert(peer, Peer::Up(connection.clone()));
+        Some(connection)
+    }
+
+    /// An attempt failed: whoever waits for it hears so.
+    pub(super) fn connect_failed(&self, attempt: &Arc<Attempt>, error: &ConnectError) {
+        let peer = &attempt.peer;
+        {
+            let mut peers = self.peers_mut();
+            match peers.get(peer) {
+                Some(Peer::Pending(pending)) if Arc::ptr_eq(pending, attempt) => peers.remove(peer),
+                _ => return,
+            };
+        }
+        let (interested, waiters) = attempt.failed();
+        self.lost(attempt.id, interested);
+        self.send_node_downs(peer);
+        for waiter in waiters {
+            let _ = waiter.send(Err(error.clone()));
+        }
+    }
+
+    /// A connection is lost: all that went over it ends with `noconnection`, and then the node is down.
+    pub(super) fn disconnected(&self, connection: &Arc<Connection>) {
+        if !connection.tear_down() {
+            return;
+        }
+        {
+            let mut peers = self.peers_mut();
+            if let Some(Peer::Up(current)) = peers.get(&connection.peer)
+                && Arc::ptr_eq(current, connection)
+            {
+                peers.remove(&connection.peer);
+            }
+        }
+        self.lost(connection.id, connection.take_interested());
+        self.send_node_downs(&connection.peer);
+        self.node_event(connection, false);
+    }
+
+    fn lost(&self, connection: ConnectionId, interested: BTreeSet<Pid>) {
+        for pid in interested {
+            let _ = self.local.deliver_relation(&pid, Relation::NoConnection { connection });
+        }
+    }
+
+    /// The messages of `monitor_node/2`.
+    fn send_node_downs(&self, peer: &Atom) {
+        let watchers = self.node_monitors().nodes.remove(peer).unwrap_or_default();
+        if let Ok(message) = Payload::encode(&NodeEvent::NodeDown(peer.clone())) {
+            for (pid, times) in watchers {
+                for _ in 0..times {
+                    self.local.deliver(&pid, message.clone());
+                }
+            }
+        }
+    }
+
+    /// The messages of `net_kernel:monitor_nodes/1`, which tells of visible nodes only.
+    fn node_event(&self, connection: &Connection, up: bool) {
+        let kind = if up { "nodeup" } else { "nodedown" };
+        self.local.world.event(&self.local.node, kind, &connection.peer);
+        if !connection.is_visible() {
+            return;
+        }
+        let peer = connection.peer.clone();
+        let event = if up { NodeEvent::NodeUp(peer) } else { NodeEvent::NodeDown(peer) };
+        let watchers = self.node_monitors().all.clone();
+        if let Ok(message) = Payload::encode(&event) {
+            for pid in watchers {
+                self.local.deliver(&pid, message.clone());
+            }
+        }
+    }
+}
+
+enum Found {
+    Up(Arc<Connection>),
+    Pending(Arc<Attempt>),
+}
+
+
+impl Distribution for Inner {
+    fn send(
+        &self,
+        node: &Atom,
+        sender: Option<&Pid>,
+        interest: Option<&Pid>,
+        control: Control<Encode<'_>>,
+    ) -> Result<Sent, EncodeError> {
+        let Some(this) = self.this.upgrade() else { return Ok(Sent::NoConnection) };
+        loop {
+            match this.find_or_dial(node) {
+                None => return Ok(Sent::NoConnection),
+                Some(Found::Pending(attempt)) => {
+                    if let Some(sent) = attempt.push(self.options.pending_bytes_max, sender, interest, &control)? {
+                        return Ok(sent);
+                    }
+                    // It was decided meanwhile.
+                }
+                Some(Found::Up(connection)) => {
+                    let outgoing = Outgoing::encode(connection.flags, sender, &control, |encode, writer| {
+                        encode(writer)
+                    });
+                    let outgoing = match outgoing {
+                        Ok(outgoing) => outgoing,
+                        Err(OutgoingError::Encode(error)) => return Err(error),
+                        Err(error) => {
+                            tracing::error!(peer = %node, %error, "a signal cannot be sent");
+                            return Ok(Sent::NoConnection);
+                        }
+                    };
+                    let connection_id = connection.id;
+                    return Ok(match connection.push(outgoing, interest) {
+                        Pushed::Queued => Sent::Queued { connection: connection_id, busy: None },
+                        Pushed::Busy(busy) => Sent::Queued { connection: connection_id, busy: Some(busy) },
+                        Pushed::Closed => Sent::NoConnection,
+                    });
+                }
+            }
+        }
+    }
+
+    fn forget(&self, connection: ConnectionId, process: &Pid) {
+        let found = self.connections().into_iter().find(|known| known.id == connection);
+        if let Some(connection) = found {
+            connection.forget(process);
+        }
+    }
+
+    fn monitor_node(&self, node: &Atom, process: &Pid, on: bool) {
+        {
+            let mut monitors = self.node_monitors();
+            let times = monitors.nodes.entry(node.clone()).or_default().entry(process.clone()).or_default();
+            *times = if on { *times + 1 } else { times.saturating_sub(1) };
+            if *times == 0 {
+                let watchers = monitors.nodes.get_mut(node).map(|watchers| {
+                    watchers.remove(process);
+                    watchers.is_empty()
+                });
+                if watchers == Some(true) {
+                    monitors.nodes.remove(node);
+                }
+                return;
+            }
+        }
+        let found = self.this.upgrade().and_then(|this| this.find_or_dial(node));
+        if found.is_none() {
+            self.send_node_downs(node);
+        }
+    }
+
+    fn monitor_nodes(&self, process: &Pid, on: bool) {
+        let mut monitors = self.node_monitors();
+        if on {
+            monitors.all.insert(process.clone());
+        } else {
+            monitors.all.remove(process);
+        }
+    }
+
+    fn process_ended(&self, process: &Pid) {
+        let mut monitors = self.node_monitors();
+        monitors.all.remove(process);
+        monitors.nodes.retain(|_, watchers| {
+            watchers.remove(process);
+            !watchers.is_empty()
+        });
+    }
+}

@@ -1,0 +1,138 @@
+//! An attempt to connect, and what waits for it.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
+
+use super::ConnectError;
+use super::connection::Connection;
+use crate::dist::Control;
+use crate::dist::channel::Outgoing;
+use crate::etf::{EncodeError, Payload};
+use crate::process::{ConnectionId, Encode, Sent};
+use crate::term::{Atom, Pid};
+
+/// Who waits to hear how an attempt ended.
+pub(super) type Waiter = oneshot::Sender<Result<(), ConnectError>>;
+
+/// An attempt to connect. A simultaneous attempt of the peer may take it over.
+pub(super) struct Attempt {
+    /// The id that the connection will have.
+    pub(super) id: ConnectionId,
+    pub(super) peer: Atom,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Who works on it.
+    task: Option<AbortHandle>,
+    /// What was sent meanwhile, in order.
+    signals: Vec<(Option<Pid>, Control<Payload>)>,
+    queued_bytes: usize,
+    interested: BTreeSet<Pid>,
+    waiters: Vec<Waiter>,
+    done: bool,
+}
+
+/// The peer's attempt, as the accepting task knows it.
+pub(super) struct Incoming {
+    pub(super) task: AbortHandle,
+    pub(super) attempt: Mutex<Option<Arc<Attempt>>>,
+}
+
+impl Incoming {
+    /// The peer's attempt goes on in place of any former one.
+    pub(super) fn take_over(&self, attempt: Arc<Attempt>) {
+        attempt.run_by(self.task.clone());
+        *self.attempt.lock().unwrap_or_else(PoisonError::into_inner) = Some(attempt);
+    }
+}
+
+impl Attempt {
+    pub(super) fn new(id: ConnectionId, peer: Atom) -> Self {
+        Self { id, peer, state: Mutex::default() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Another task works on it from now on.
+    pub(super) fn run_by(&self, task: AbortHandle) {
+        if let Some(former) = self.state().task.replace(task) {
+            former.abort();
+        }
+    }
+
+    /// Has `waiter` told how the attempt ends. Returns `false` if it has ended.
+    pub(super) fn wait(&self, waiter: Waiter) -> bool {
+        let mut state = self.state();
+        if !state.done {
+            state.waiters.push(waiter);
+        }
+        !state.done
+    }
+
+    /// Queues a signal until the connection stands. `None` if the attempt has ended.
+    pub(super) fn push(
+        &self,
+        bytes_max: usize,
+        sender: Option<&Pid>,
+        interest: Option<&Pid>,
+        control: &Control<Encode<'_>>,
+    ) -> Result<Option<Sent>, EncodeError> {
+        // Before the lock is taken. What the peer can do is not known yet, so atoms are spelled out.
+        let mut len = 0;
+        let control = control.clone().try_map(|encode| {
+            let payload = Payload::from_writer(encode)?;
+            len = payload.len();
+            Ok::<_, EncodeError>(payload)
+        })?;
+        let mut state = self.state();
+        if state.done {
+            return Ok(None);
+        }
+        if state.queued_bytes + len > bytes_max {
+            tracing::warn!(peer = %self.peer, "too much waits for the connection: a signal is dropped");
+            return Ok(Some(Sent::NoConnection));
+        }
+        state.queued_bytes += len;
+        state.signals.push((sender.cloned(), control));
+        if let Some(pid) = interest {
+            state.interested.insert(pid.clone());
+        }
+        Ok(Some(Sent::Queued { connection: self.id, busy: None }))
+    }
+
+    /// The connection stands: sends what has waited for it.
+    pub(super) fn succeeded(&self, connection: &Connection) {
+        let mut state = self.state();
+        state.done = true;
+        for pid in std::mem::take(&mut state.interested) {
+            connection.interest(&pid);
+        }
+        for (sender, control) in std::mem::take(&mut state.signals) {
+            match Outgoing::forward(connection.flags, sender.as_ref(), &control) {
+                Ok(outgoing) => {
+                    connection.push(outgoing, None);
+                }
+                Err(error) => tracing::error!(peer = %self.peer, %error, "a signal cannot be sent"),
+            }
+        }
+        for waiter in std::mem::take(&mut state.waiters) {
+            // Who has given up waiting does not mind.
+            let _ = waiter.send(Ok(()));
+        }
+    }
+
+    /// No connection can be made: returns who must hear so.
+    pub(super) fn failed(&self) -> (BTreeSet<Pid>, Vec<Waiter>) {
+        let mut state = self.state();
+        state.done = true;
+        state.signals = Vec::new();
+        (std::mem::take(&mut state.interested), std::mem::take(&mut state.waiters))
+    }
+}

@@ -1,0 +1,132 @@
+//! Signals from other nodes, on their way to the processes of this one.
+
+use super::Inner;
+use super::connection::Connection;
+use crate::dist::{Control, Item, Target};
+use crate::etf::Payload;
+use crate::process::{AnyProcess, ExitReason, Relation};
+use crate::term::{Atom, Pid, Reference};
+use std::sync::Arc;
+
+impl Inner {
+    /// Acts on a signal from the peer. Signals to nobody are dropped, but a link or a monitor is answered.
+    pub(super) fn receive(&self, connection: &Connection, signal: Control) {
+        let local = &self.local;
+        match signal {
+            Control::Send { to, message, .. } => match &to {
+                Target::Pid(pid) => local.deliver(pid, message),
+                Target::Name(name) => match local.names.get(name) {
+                    Some(process) if process.push_term(message) => {}
+                    _ => local.count_dropped("no such name"),
+                },
+                Target::Alias(alias) => {
+                    if !local.deliver_to_alias(alias, message) {
+                        local.count_dropped("no such alias");
+                    }
+                }
+            },
+            Control::Link { from, to } => {
+                let link = Relation::Link { from: from.clone(), connection: Some(connection.id) };
+                if !relate(connection, local.process(&to), link) {
+                    local.send_link_exit(&to, &from, &ExitReason::NoProc);
+                }
+            }
+            Control::Unlink { from, to } => {
+                // Its oldest form: nobody waits for an acknowledgement.
+                let _ = local.deliver_relation(&to, Relation::Unlink { from, id: 0 });
+            }
+            Control::UnlinkId { id, from, to } => {
+                let unlink = Relation::Unlink { from: from.clone(), id: id.get() };
+                if local.deliver_relation(&to, unlink).is_err() {
+                    local.send_unlink_ack(&to, &from, id.get());
+                }
+            }
+            Control::UnlinkIdAck { id, from, to } => {
+                let _ = local.deliver_relation(&to, Relation::UnlinkAck { from, id: id.get() });
+            }
+            Control::Exit { from, to, reason } => {
+                let reason = exit_reason(&reason);
+                let _ = local.deliver_relation(&to, Relation::LinkExit { from, reason });
+            }
+            Control::Exit2 { from, to, reason, .. } => {
+                let process = match &to {
+                    Target::Pid(pid) => local.process(pid),
+                    Target::Name(name) => local.names.get(name),
+                    Target::Alias(alias) => local.process_of_alias(alias),
+                };
+                if let Some(process) = process {
+                    let exit = Relation::Exit { from, reason: exit_reason(&reason) };
+                    let _ = process.push_relation(Box::new(exit));
+                }
+            }
+            Control::Monitor { from, item, reference } => self.monitor(connection, from, item, reference),
+            Control::Demonitor { from, item, reference } => {
+                let pid = match item {
+                    Item::Pid(pid) => Some(pid),
+                    Item::Name(_) => connection.forget_name_monitor(&reference),
+                };
+                if let Some(pid) = pid {
+                    let _ = local.deliver_relation(&pid, Relation::Demonitor { from, reference });
+                }
+            }
+            Control::MonitorExit { to, reference, reason, .. } => {
+                let reason = exit_reason(&reason);
+                let _ = local.deliver_relation(&to, Relation::Down { reference, reason });
+            }
+            Control::SpawnRequest { id, from, .. } => self.refuse_spawn(connection, id, from),
+            // This node asks for no processes elsewhere, and its processes have no group leaders.
+            Control::SpawnReply { .. } | Control::GroupLeader { .. } => {}
+        }
+    }
+
+    fn monitor(&self, connection: &Connection, from: Pid, item: Item, reference: Reference) {
+        let (process, name) = match &item {
+            Item::Pid(pid) => (self.local.process(pid), None),
+            Item::Name(name) => (self.local.names.get(name), Some(name.clone())),
+        };
+        if let (Some(process), Some(_)) = (&process, &name) {
+            // The name may stand for another process by the time of the demonitor.
+            connection.remember_name_monitor(&reference, process.pid());
+        }
+        let watch = Relation::Monitor {
+            from: from.clone(),
+            reference: reference.clone(),
+            name: name.clone(),
+            connection: Some(connection.id),
+        };
+        if !relate(connection, process, watch) {
+            let pid = match item {
+                Item::Pid(pid) => pid,
+                Item::Name(_) => self.local.pid(0, 0),
+            };
+            connection.forget_name_monitor(&reference);
+            self.local.send_down(&pid, name.as_ref(), &from, &reference, &ExitReason::NoProc);
+        }
+    }
+
+    /// Nothing on this node may be spawned from another one.
+    fn refuse_spawn(&self, connection: &Connection, id: Reference, parent: Pid) {
+        let notsup = Atom::from_static("notsup");
+        let reply = Control::SpawnReply { id, to: parent, link: false, monitor: false, result: Err(notsup) };
+        if let Ok(outgoing) = crate::dist::channel::Outgoing::forward(connection.flags, None, &reply) {
+            connection.push(outgoing, None);
+        }
+    }
+}
+
+/// Has a process related to one of the peer's, so that it hears of the connection's loss. Returns whether there is such a
+/// process.
+fn relate(connection: &Connection, process: Option<Arc<dyn AnyProcess>>, relation: Relation) -> bool {
+    let Some(process) = process else { return false };
+    // Before the process can act on it.
+    connection.interest(process.pid());
+    let related = process.push_relation(Box::new(relation)).is_ok();
+    if !related {
+        connection.forget(process.pid());
+    }
+    related
+}
+
+fn exit_reason(reason: &Payload) -> ExitReason {
+    ExitReason::from(reason.term())
+}

@@ -1,0 +1,166 @@
+//! The tasks of a node: one listens, one for each connection reads and one writes.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::io::AsyncWriteExt;
+use tokio::sync::oneshot;
+
+use super::connection::Connection;
+use super::pending::{Attempt, Incoming};
+use super::handshake::{self, Greeted};
+use super::{ConnectError, DisconnectReason, Inner};
+use crate::dist::Ticker;
+use crate::dist::handshake::{HandshakeFault, Refusal};
+use crate::epmd;
+use crate::term::Atom;
+use crate::world::{Conn, Listener};
+
+impl Inner {
+    /// Accepts connections until the node stops.
+    pub(super) async fn listen(self: Arc<Self>, mut listener: Box<dyn Listener>) {
+        while !self.is_stopping() {
+            let accepted = tokio::select! {
+                biased;
+                () = self.stop.notified() => return,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok(conn) if self.handshakes.load(Ordering::Relaxed) < self.options.handshakes_max => {
+                    self.handshakes.fetch_add(1, Ordering::Relaxed);
+                    let (start, started) = oneshot::channel();
+                    let task = self.local.world.spawn(self.clone().accept(conn, started));
+                    // The task is told how it can be ended before it begins.
+                    let _ = start.send(task.abort_handle());
+                }
+                Ok(conn) => {
+                    tracing::warn!(peer = %conn.peer, "too many connections in their handshake: closed");
+                }
+                Err(error) => {
+                    // Out of file descriptors, or a connection that ended while it waited. Others go on.
+                    tracing::warn!(%error, "accepting a connection failed");
+                    self.local.world.sleep(std::time::Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+
+    async fn accept(self: Arc<Self>, conn: Conn, started: oneshot::Receiver<tokio::task::AbortHandle>) {
+        let counted = HandshakeCount(self.clone());
+        let Ok(task) = started.await else { return };
+        let address = conn.peer;
+        let incoming = Incoming { task, attempt: Mutex::default() };
+        let accepting = handshake::accept(&self, conn, &incoming);
+        let outcome = self.local.world.timeout(self.options.net_setuptime, accepting).await;
+        drop(counted);
+        let attempt = incoming.attempt.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let outcome = outcome.unwrap_or(Err(ConnectError::Timeout));
+        match outcome {
+            Ok(greeted) => self.greeted(attempt, greeted).await,
+            Err(error) => {
+                tracing::info!(node = %self.local.node, peer = %address, %error, "connection refused");
+                if let Some(attempt) = attempt {
+                    self.connect_failed(&attempt, &error);
+                }
+            }
+        }
+    }
+
+    /// Connects to a peer that something is to be sent to.
+    pub(super) async fn dial(self: Arc<Self>, peer: Atom, attempt: Arc<Attempt>) {
+        let setuptime = self.options.net_setuptime;
+        let outcome = self.local.world.timeout(setuptime, self.try_dial(&peer)).await;
+        match outcome.unwrap_or(Err(ConnectError::Timeout)) {
+            Ok(greeted) => self.greeted(Some(attempt), greeted).await,
+            Err(ConnectError::Handshake(error)) if error.fault == HandshakeFault::Refused(Refusal::Nok) => {
+                // The peer's own attempt goes on: it takes this one over, and ends this wait.
+                self.local.world.sleep(setuptime).await;
+                self.connect_failed(&attempt, &ConnectError::Handshake(error));
+            }
+            Err(error) => {
+                tracing::info!(node = %self.local.node, %peer, %error, "not connected");
+                self.connect_failed(&attempt, &error);
+            }
+        }
+    }
+
+    async fn try_dial(&self, peer: &Atom) -> Result<Greeted, ConnectError> {
+        let world = &self.local.world;
+        let (name, host) = peer.split_once('@').ok_or_else(|| ConnectError::NotAllowed(peer.clone()))?;
+        let registration =
+            epmd::port_please(world, host, self.options.epmd.port, name).await.map_err(|error| ConnectError::Epmd(Arc::new(error)))?;
+        let registration = registration.ok_or_else(|| ConnectError::Unknown(peer.clone()))?;
+        let conn = world.net.connect(host, registration.port).await?;
+        handshake::initiate(self, conn, peer).await
+    }
+
+    /// Runs a connection from the end of its handshake until it is lost.
+    async fn greeted(self: Arc<Self>, attempt: Option<Arc<Attempt>>, greeted: Greeted) {
+        let Greeted { established, mut conn, rest, farewell } = greeted;
+        if established.replaces
+            && let Some(former) = self.connection(&established.peer)
+        {
+            former.close(DisconnectReason::Replaced);
+            self.disconnected(&former);
+        }
+        let last_word = async {
+            conn.write.write_all(&farewell).await?;
+            conn.write.flush().await
+        };
+        let written = self.local.world.timeout(self.options.net_setuptime, last_word).await;
+        if !matches!(written, Ok(Ok(()))) {
+            if let Some(attempt) = attempt {
+                self.connect_failed(&attempt, &ConnectError::Closed);
+            }
+            return;
+        }
+        let (read, write) = (conn.read, conn.write);
+        let busy_limit = self.options.dist_buf_busy_limit;
+        let connection = self.connected(attempt.as_ref(), |id| Connection::new(id, &established, write, busy_limit));
+        let Some(connection) = connection else { return };
+        if self.is_stopping() {
+            connection.close(DisconnectReason::Stopping);
+        }
+        tracing::debug!(node = %self.local.node, peer = %connection.peer, creation = connection.creation, "node up");
+        self.welcome(&connection);
+        let writer = self.local.world.spawn(connection.clone().write());
+        let ticktime = self.options.net_ticktime;
+        let ticker = (!ticktime.is_zero()).then(|| {
+            let now = self.local.world.clock.mono();
+            Ticker::new(ticktime, self.options.net_tickintensity, !connection.is_visible(), now)
+        });
+        let reason = connection.read(&self, read, rest, ticker).await;
+        match &reason {
+            DisconnectReason::Protocol(error) => {
+                tracing::warn!(node = %self.local.node, peer = %connection.peer, %error, "connection closed");
+            }
+            reason => tracing::debug!(node = %self.local.node, peer = %connection.peer, %reason, "node down"),
+        }
+        connection.close(reason);
+        self.disconnected(&connection);
+        let _ = writer.await;
+    }
+
+    /// Tells a visible peer's `global` that it need not wait for this node, which takes no part: `global:sync/0` would.
+    ///
+    /// Source: `global.erl` in kernel, the cast `in_sync`.
+    fn welcome(&self, connection: &Connection) {
+        if self.options.hidden || !connection.is_visible() {
+            return;
+        }
+        let to = (Atom::from_static("global_name_server"), connection.peer.clone());
+        let in_sync = (Atom::from_static("in_sync"), &self.local.node, true);
+        let sent = self.local.cast(&self.local.pid(0, 0), &to.into(), &in_sync);
+        debug_assert!(sent.is_ok(), "it has an external form");
+    }
+}
+
+/// Counts a connection among those in their handshake until it is dropped, also if its task is aborted.
+struct HandshakeCount(Arc<Inner>);
+
+impl Drop for HandshakeCount {
+    fn drop(&mut self) {
+        self.0.handshakes.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
