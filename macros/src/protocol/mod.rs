@@ -69,7 +69,7 @@ fn write(input: &DeriveInput, calls: &[Call<'_>]) -> TokenStream {
         quote! {
             #(#cfgs)*
             #(#docs)*
-            fn #method(&self #(, #arguments)*) -> ::beamline::gen_server::Request<'_, #ask, #of> {
+            fn #method(&self #(, #arguments)*) -> ::beamline::gen_server::Request<#ask, #reply, #of> {
                 ::beamline::gen_server::Client::request(self, #value, |reply| match reply {
                     #reply::#name(reply) => ::core::option::Option::Some(reply),
                     #other

@@ -55,21 +55,21 @@ fn an_enum_becomes_a_reply_enum_and_a_client_trait() {
         #[doc = "The calls of [`Ask`] as methods of a handle to a server that answers them."]
         pub trait AskClient: ::beamline::gen_server::Client<Ask> {
             #[doc = "Calls with [`Ask::Get`]."]
-            fn get(&self) -> ::beamline::gen_server::Request<'_, Ask, i64> {
+            fn get(&self) -> ::beamline::gen_server::Request<Ask, AskReply, i64> {
                 ::beamline::gen_server::Client::request(self, Ask::Get, |reply| match reply {
                     AskReply::Get(reply) => ::core::option::Option::Some(reply),
                     _ => ::core::option::Option::None,
                 })
             }
             #[doc = r" Adds."]
-            fn add(&self, a0: i64) -> ::beamline::gen_server::Request<'_, Ask, i64> {
+            fn add(&self, a0: i64) -> ::beamline::gen_server::Request<Ask, AskReply, i64> {
                 ::beamline::gen_server::Client::request(self, Ask::Add(a0), |reply| match reply {
                     AskReply::Add(reply) => ::core::option::Option::Some(reply),
                     _ => ::core::option::Option::None,
                 })
             }
             #[doc = "Calls with [`Ask::Window`]."]
-            fn window(&self, secs: u32, over: Option<u8>) -> ::beamline::gen_server::Request<'_, Ask, Result<f64, Refusal> > {
+            fn window(&self, secs: u32, over: Option<u8>) -> ::beamline::gen_server::Request<Ask, AskReply, Result<f64, Refusal> > {
                 ::beamline::gen_server::Client::request(self, Ask::Window { secs, over }, |reply| match reply {
                     AskReply::Window(reply) => ::core::option::Option::Some(reply),
                     _ => ::core::option::Option::None,
