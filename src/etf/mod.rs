@@ -12,6 +12,8 @@ mod payload;
 mod reader;
 mod serde;
 mod tags;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use self::decode::decode;

@@ -12,6 +12,10 @@ mod list;
 mod map;
 mod parse;
 mod serde;
+#[cfg(test)]
+pub(crate) mod strategy;
+#[cfg(test)]
+mod tests;
 mod text;
 
 pub use self::atom::{ATOM_CHARS_MAX, Atom, AtomError};
