@@ -99,9 +99,10 @@ impl Flags {
         if self.contains(Self::MANDATORY_25_DIGEST) { Self(self.0 | Self::MANDATORY_25.0) } else { self }
     }
 
-    /// What a connection between two nodes may use: what both of them offer.
+    /// What a connection between two nodes may use: what both of them offer. NAME_ME is a request and not an offer, though OTP's
+    /// acceptor repeats it.
     pub const fn effective(mine: Self, theirs: Self) -> Self {
-        Self(mine.expanded().0 & theirs.expanded().0)
+        Self(mine.expanded().0 & theirs.expanded().0 & !Self::NAME_ME.0)
     }
 
     /// Whether packets begin with a distribution header, if these are the effective flags.

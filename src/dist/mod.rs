@@ -8,6 +8,8 @@ pub mod channel;
 mod control;
 mod flags;
 mod fragment;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod handshake;
 mod tick;
 

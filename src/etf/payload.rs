@@ -1,8 +1,8 @@
 //! A term that is still in its external form: what a remote message is until its receiver decodes it.
 
-use bytes::Bytes;
 use ::serde::Serialize;
 use ::serde::de::DeserializeOwned;
+use bytes::Bytes;
 
 use super::serde::Source;
 use super::{DecodeError, EncodeError, Reader, Writer, decode, serde};

@@ -226,7 +226,7 @@ fn one_flag_stands_for_all_that_otp_25_demands() {
 
 #[test]
 fn unknown_flags_do_not_become_effective_and_trailing_bytes_are_ignored() {
-    let mut message = opening("a@host", Flags(u64::MAX & !Flags::NAME_ME.0));
+    let mut message = opening("a@host", Flags(!Flags::NAME_ME.0));
     message.extend(b"to come");
     let (acceptor, _) = introduction(&message).answer(Answer::Ok, COOKIE, 2222).unwrap();
     let reply = ChallengeReply { challenge: 1, digest: digest::Cookie::new(COOKIE).digest(2222) };
@@ -426,6 +426,9 @@ mod otp_25 {
         let (initiator, _) = go_on(initiator.receive(&named).unwrap());
         assert!(format!("{initiator:?}").contains("BPIRHKFH8RN9@127.0.0.1"));
         let challenge = bytes("4e0000000f07df7fbcefce4bf56b047dab000b78403132372e302e302e31");
-        go_on(initiator.receive(&challenge).unwrap());
+        let (initiator, reply) = go_on(initiator.receive(&challenge).unwrap());
+        assert_eq!(reply[0].len(), 21);
+        assert!(format!("{initiator:?}").contains("NAME_ME"), "it repeats our request");
+        assert!(!Flags::effective(Flags(0xf_07df_7fbc), Flags(0xf_07df_7fbc)).contains(Flags::NAME_ME));
     }
 }
