@@ -10,6 +10,8 @@ pub use beamline_macros::Protocol;
 pub mod dist;
 pub mod epmd;
 pub mod etf;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod gen_server;
 pub mod node;
 pub mod process;
