@@ -7,6 +7,8 @@ use std::fmt::Write as _;
 pub const REQUEST_LEN_MAX: usize = 3057;
 /// The most characters that a name may have.
 pub const NAME_CHARS_MAX: usize = 255;
+/// The most bytes of extra that a node may register: OTP's daemon refuses more.
+pub const EXTRA_LEN_MAX: usize = 4 * NAME_CHARS_MAX;
 /// The most bytes that a client reads of an answer. Only NAMES and DUMP grow, by the number of nodes on one
 /// host: this holds about 4000 of the longest names.
 pub const ANSWER_LEN_MAX: usize = 4 << 20;
@@ -237,7 +239,7 @@ impl Alive2Answer {
             return out;
         }
         let creation = match self.result {
-            0 => (self.creation.wrapping_sub(1) % 3 + 1) as u16,
+            0 => (self.creation % 3 + 1) as u16,
             _ => self.creation as u16,
         };
         let mut out = vec![ALIVE2_RESP, self.result];

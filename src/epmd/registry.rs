@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::message::{NAME_CHARS_MAX, Registration, write_active, write_name, write_unused};
+use super::message::{EXTRA_LEN_MAX, NAME_CHARS_MAX, Registration, write_active, write_name, write_unused};
 
 /// A creation below this was given out before creations had 32 bits, and has a meaning of its own.
 pub const CREATION_MIN: u32 = 4;
@@ -11,8 +11,8 @@ pub const CREATION_MIN: u32 = 4;
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct RegistryLimits {
-    /// Names registered at a time; one more is refused as a taken name is. At 3 kB a name, the default holds
-    /// 12 MB at most.
+    /// Names registered at a time; one more is refused as a taken name is. At 2 kB a name, the default holds
+    /// 8 MB at most.
     pub names: usize,
     /// Names remembered once they are gone, so that the next node of that name gets a new creation; past it the
     /// oldest is forgotten. OTP's daemon remembers 1000.
@@ -40,6 +40,12 @@ pub enum Refused {
     TooLong {
         /// How many it has.
         chars: usize,
+    },
+    /// There are more than 1020 bytes of extra.
+    #[error("the extra has {len} bytes, {EXTRA_LEN_MAX} are allowed")]
+    ExtraTooLong {
+        /// How many there are.
+        len: usize,
     },
     /// As many nodes are registered as may be.
     #[error("{names} names are registered, no more are taken")]
@@ -96,6 +102,10 @@ impl Registry {
         let chars = std::str::from_utf8(&registration.name).map_err(|_| Refused::NotUtf8)?.chars().count();
         if chars > NAME_CHARS_MAX {
             return Err(Refused::TooLong { chars });
+        }
+        let extra = registration.extra.len();
+        if extra > EXTRA_LEN_MAX {
+            return Err(Refused::ExtraTooLong { len: extra });
         }
         if self.active.contains_key(&registration.name) {
             return Err(Refused::Taken);
