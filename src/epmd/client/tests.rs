@@ -40,7 +40,7 @@ async fn with_no_daemon_a_node_runs_one_and_others_use_it() {
     let first = start(&world, port, "first").await;
     let second = start(&world, port, "second").await;
     let listed = names(&world, "127.0.0.1", port).await.unwrap();
-    assert_eq!(listed.epmd_port, port.into());
+    assert_eq!(listed.epmd_port, u32::from(port));
     assert_eq!(listed.nodes, [("second".to_owned(), 1), ("first".to_owned(), 1)]);
     second.unregister().await;
     assert_eq!(port_please(&world, "127.0.0.1", port, "second").await.unwrap(), None);
