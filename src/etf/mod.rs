@@ -22,7 +22,7 @@ pub use self::error::{DecodeError, DecodeErrorKind, EncodeError, Mismatch, f64Bi
 pub use self::limits::Limits;
 pub use self::payload::Payload;
 pub use self::reader::{Reader, Token};
-pub(crate) use self::serde::{NATIVE, take_term, with_writer};
+pub(crate) use self::serde::{ATOM, NATIVE, take_term, with_writer};
 pub use self::serde::{deserialize, from_bytes, from_slice, from_term, serialize, to_term, to_vec};
 pub(crate) use self::tags::VERSION_MAGIC;
 pub use self::writer::{AtomRefs, Encoded, FunMark, Writer};

@@ -12,7 +12,7 @@ use serde::de::{self, Deserialize, Deserializer, Unexpected, Visitor};
 use serde::ser::{self, Serialize, Serializer};
 
 use super::{Atom, BigInt, BitString, Fun, ImproperList, Map, Pid, Port, Reference, Term};
-use crate::etf::{self, EncodeError, NATIVE, Writer};
+use crate::etf::{self, ATOM, EncodeError, NATIVE, Writer};
 
 /// A binary that is not copied where that can be avoided: a decoded one is a slice of the message that it came in (and
 /// keeps all of it alive), a large one is sent from where it is.
@@ -117,26 +117,38 @@ macro_rules! native {
     )*};
 }
 
-native!(Atom, Pid, Port, Reference, Fun, BigInt, BitString, Binary, Charlist, ImproperList, Map, Term);
+native!(Pid, Port, Reference, Fun, BigInt, BitString, Binary, Charlist, ImproperList, Map, Term);
 
-impl Native for Atom {
-    const EXPECTED: &'static str = "an atom";
+impl Serialize for Atom {
+    #[inline]
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_newtype_struct(ATOM, self.as_str())
+    }
+}
 
-    fn write(&self, writer: &mut Writer) -> Result<(), EncodeError> {
-        writer.atom(self);
-        Ok(())
+impl<'de> Deserialize<'de> for Atom {
+    #[inline]
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_newtype_struct(ATOM, AtomVisitor)
+    }
+}
+
+struct AtomVisitor;
+
+impl<'de> Visitor<'de> for AtomVisitor {
+    type Value = Atom;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an atom")
     }
 
-    fn from_term(term: Term) -> Option<Self> {
-        if let Term::Atom(atom) = term { Some(atom) } else { None }
+    #[inline]
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Atom, E> {
+        Atom::new(text).map_err(E::custom)
     }
 
-    fn to_text(&self) -> String {
-        self.as_str().to_owned()
-    }
-
-    fn from_text(text: &str) -> Result<Self, &'static str> {
-        Self::new(text).map_err(|_| "has at most 255 characters")
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<Atom, D::Error> {
+        deserializer.deserialize_str(self)
     }
 }
 

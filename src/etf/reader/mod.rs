@@ -1,5 +1,6 @@
 //! A pull parser: one token at a time, no recursion, no allocation from a length that the input claims.
 
+mod short;
 mod skip;
 
 use std::borrow::Cow;

@@ -14,6 +14,9 @@ use crate::term::Term;
 /// The name of the newtype struct by which a value asks for the baton.
 pub(crate) const NATIVE: &str = "$beamline::Term";
 
+/// The name of the newtype struct by which a text says that it is an atom's. Serde can carry the rest.
+pub(crate) const ATOM: &str = "$beamline::Atom";
+
 thread_local! {
     static WRITER: Cell<Option<Writer>> = const { Cell::new(None) };
     static TERM: Cell<Option<Term>> = const { Cell::new(None) };

@@ -9,7 +9,7 @@ use serde::de::{
 use serde::forward_to_deserialize_any;
 
 use super::Source;
-use super::baton::{self, NATIVE};
+use super::baton::{self, ATOM, NATIVE};
 use super::describe::describe;
 use super::fault::Fault;
 use super::path::Step;
@@ -46,12 +46,12 @@ impl<'de> Deserializer<'de> {
 
     /// Says where a fault is, if that is not known yet.
     #[cold]
-    fn locate(&self, start: &Reader<'de>, fault: Fault) -> Fault {
-        fault.at(start.offset(), || describe(start.clone()))
+    fn locate(&self, start: usize, fault: Fault) -> Fault {
+        fault.at(start, || describe(self.reader.at(start)))
     }
 
     #[cold]
-    fn mismatch<T>(&self, start: &Reader<'de>, expected: &dyn Expected) -> Result<T> {
+    fn mismatch<T>(&self, start: usize, expected: &dyn Expected) -> Result<T> {
         Err(self.locate(start, de::Error::invalid_type(Unexpected::Other("another term"), expected)))
     }
 
@@ -59,7 +59,7 @@ impl<'de> Deserializer<'de> {
     #[inline]
     fn nest<T>(
         &mut self,
-        start: &Reader<'de>,
+        start: usize,
         name: &'static str,
         read: impl FnOnce(&mut Self) -> Result<T>,
     ) -> Result<T> {
@@ -82,12 +82,12 @@ impl<'de> Deserializer<'de> {
         visitor: V,
         visit: impl FnOnce(Token<'de>, V) -> std::result::Result<Result<V::Value>, V>,
     ) -> Result<V::Value> {
-        let start = self.reader.clone();
+        let start = self.reader.offset();
         let token = self.reader.next_token()?;
         match visit(token, visitor) {
             Ok(Ok(value)) => Ok(value),
-            Ok(Err(fault)) => Err(self.locate(&start, fault)),
-            Err(visitor) => self.mismatch(&start, &visitor),
+            Ok(Err(fault)) => Err(self.locate(start, fault)),
+            Err(visitor) => self.mismatch(start, &visitor),
         }
     }
 
@@ -107,10 +107,46 @@ impl<'de> Deserializer<'de> {
     /// The text of the next term, if it is an atom.
     #[inline]
     fn atom(&mut self) -> Result<Option<Cow<'de, str>>> {
-        Ok(self.reader.atom_str()?)
+        match self.reader.short_atom() {
+            Some(text) => Ok(Some(Cow::Borrowed(text))),
+            None => Ok(self.reader.atom_str()?),
+        }
     }
 
+    /// The bytes of the next term, if it is a binary; else something is read.
+    #[inline]
+    fn binary(&mut self) -> Result<Option<&'de [u8]>> {
+        if let Some(bytes) = self.reader.short_binary() {
+            return Ok(Some(bytes));
+        }
+        match self.reader.next_token()? {
+            Token::Binary(bytes) => Ok(Some(bytes)),
+            _ => Ok(None),
+        }
+    }
+
+    /// How many elements follow, if the next term is a tuple; else something is read.
+    #[inline]
+    fn tuple_head(&mut self) -> Result<Option<usize>> {
+        if let Some(len) = self.reader.short_tuple() {
+            return Ok(Some(len));
+        }
+        match self.reader.next_token()? {
+            Token::Tuple(len) => Ok(Some(len)),
+            _ => Ok(None),
+        }
+    }
+
+    #[inline]
     fn integer<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value> {
+        let start = self.reader.offset();
+        match self.reader.short_integer() {
+            Some(value) => visitor.visit_i64(value).map_err(|fault| self.locate(start, fault)),
+            None => self.long_integer(visitor),
+        }
+    }
+
+    fn long_integer<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value> {
         self.leaf(visitor, |token, visitor| match token {
             Token::Integer(value) => Ok(visitor.visit_i64(value)),
             Token::BigInteger { negative, magnitude } => match (negative, big(magnitude)) {
@@ -129,12 +165,7 @@ impl<'de> Deserializer<'de> {
     }
 
     /// Reads a list. Its tail has to be the empty list.
-    fn list<V: Visitor<'de>>(
-        &mut self,
-        start: &Reader<'de>,
-        elements: usize,
-        visitor: V,
-    ) -> Result<V::Value> {
+    fn list<V: Visitor<'de>>(&mut self, start: usize, elements: usize, visitor: V) -> Result<V::Value> {
         self.nest(start, "", |de| {
             let mut list = List { de, left: elements, bytes: &[], index: 0, ended: false };
             let value = visitor.visit_seq(&mut list)?;
@@ -151,14 +182,14 @@ impl<'de> Deserializer<'de> {
     /// Reads a map, or what stands for one.
     fn pairs<V: Visitor<'de>>(
         &mut self,
-        start: &Reader<'de>,
+        start: usize,
         name: &'static str,
         pairs: Pairs,
         left: usize,
         visitor: V,
     ) -> Result<V::Value> {
         self.nest(start, name, |de| {
-            let key = de.reader.clone();
+            let key = de.reader.offset();
             let mut access = PairAccess { de, pairs, left, key };
             let value = visitor.visit_map(&mut access)?;
             access.finish()?;
@@ -169,7 +200,7 @@ impl<'de> Deserializer<'de> {
     /// Reads the rest of a tuple of so many elements.
     fn tuple<V: Visitor<'de>>(
         &mut self,
-        start: &Reader<'de>,
+        start: usize,
         name: &'static str,
         left: usize,
         expected: usize,
@@ -229,49 +260,50 @@ impl<'de> de::Deserializer<'de> for &mut Deserializer<'de> {
 
     /// For types that take what they find. Atoms become text, as binaries do that are text.
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        let start = self.reader.clone();
+        let start = self.reader.offset();
         match self.reader.next_token()? {
-            Token::Float(value) => visitor.visit_f64(value).map_err(|fault| self.locate(&start, fault)),
-            Token::Integer(value) => visitor.visit_i64(value).map_err(|fault| self.locate(&start, fault)),
+            Token::Float(value) => visitor.visit_f64(value).map_err(|fault| self.locate(start, fault)),
+            Token::Integer(value) => visitor.visit_i64(value).map_err(|fault| self.locate(start, fault)),
             Token::Binary(bytes) => match std::str::from_utf8(bytes) {
                 Ok(text) => visitor.visit_borrowed_str(text),
                 Err(_) => visitor.visit_borrowed_bytes(bytes),
             }
-            .map_err(|fault| self.locate(&start, fault)),
+            .map_err(|fault| self.locate(start, fault)),
             Token::Atom(atom) => match atom.as_str() {
                 "true" => visitor.visit_bool(true),
                 "false" => visitor.visit_bool(false),
                 "undefined" | "nil" => visitor.visit_unit(),
                 text => visitor.visit_str(text),
             }
-            .map_err(|fault| self.locate(&start, fault)),
+            .map_err(|fault| self.locate(start, fault)),
             Token::String(_) | Token::Nil | Token::List(_) => {
-                self.reader = start;
+                self.reader.rewind(start);
                 self.deserialize_seq(visitor)
             }
-            Token::Tuple(len) => self.tuple(&start, "", len, len, visitor),
-            Token::Map(len) => self.pairs(&start, "", Pairs::Any, len, visitor),
+            Token::Tuple(len) => self.tuple(start, "", len, len, visitor),
+            Token::Map(len) => self.pairs(start, "", Pairs::Any, len, visitor),
             Token::BigInteger { negative: false, magnitude } if magnitude.len() <= 8 => {
-                self.reader = start;
+                self.reader.rewind(start);
                 self.integer(visitor)
             }
             // What serde has no word for passes as a marked newtype struct of its encoding.
             _ => {
-                self.reader = start.clone();
+                self.reader.rewind(start);
                 let term = self.term()?;
                 let bytes = super::to_vec(&term).map_err(<Fault as de::Error>::custom)?;
                 let visited = visitor.visit_newtype_struct(BytesDeserializer::new(&bytes));
-                visited.map_err(|fault| self.locate(&start, fault))
+                visited.map_err(|fault| self.locate(start, fault))
             }
         }
     }
 
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        self.leaf(visitor, |token, visitor| match token {
-            Token::Atom(atom) if atom == "true" => Ok(visitor.visit_bool(true)),
-            Token::Atom(atom) if atom == "false" => Ok(visitor.visit_bool(false)),
-            _ => Err(visitor),
-        })
+        let start = self.reader.offset();
+        match self.atom()?.as_deref() {
+            Some("true") => visitor.visit_bool(true).map_err(|fault| self.locate(start, fault)),
+            Some("false") => visitor.visit_bool(false).map_err(|fault| self.locate(start, fault)),
+            _ => self.mismatch(start, &visitor),
+        }
     }
 
     fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
@@ -294,25 +326,26 @@ impl<'de> de::Deserializer<'de> for &mut Deserializer<'de> {
         self.deserialize_str(visitor)
     }
 
+    #[inline]
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        self.leaf(visitor, |token, visitor| match token {
-            Token::Binary(bytes) => match std::str::from_utf8(bytes) {
-                Ok(text) => Ok(visitor.visit_borrowed_str(text)),
-                Err(_) => Err(visitor),
-            },
-            _ => Err(visitor),
-        })
+        let start = self.reader.offset();
+        match self.binary()?.map(std::str::from_utf8) {
+            Some(Ok(text)) => visitor.visit_borrowed_str(text).map_err(|fault| self.locate(start, fault)),
+            _ => self.mismatch(start, &visitor),
+        }
     }
 
     fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
         self.deserialize_str(visitor)
     }
 
+    #[inline]
     fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        self.leaf(visitor, |token, visitor| match token {
-            Token::Binary(bytes) => Ok(visitor.visit_borrowed_bytes(bytes)),
-            _ => Err(visitor),
-        })
+        let start = self.reader.offset();
+        match self.binary()? {
+            Some(bytes) => visitor.visit_borrowed_bytes(bytes).map_err(|fault| self.locate(start, fault)),
+            None => self.mismatch(start, &visitor),
+        }
     }
 
     fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
@@ -320,14 +353,12 @@ impl<'de> de::Deserializer<'de> for &mut Deserializer<'de> {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        let start = self.reader.clone();
-        match self.atom()?.as_deref() {
-            Some("undefined" | "nil") => visitor.visit_none(),
-            _ => {
-                self.reader = start;
-                visitor.visit_some(self)
-            }
+        let start = self.reader.offset();
+        if let Some("undefined" | "nil") = self.atom()?.as_deref() {
+            return visitor.visit_none();
         }
+        self.reader.rewind(start);
+        visitor.visit_some(self)
     }
 
     fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
@@ -349,24 +380,34 @@ impl<'de> de::Deserializer<'de> for &mut Deserializer<'de> {
 
     #[inline]
     fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value> {
-        if name != NATIVE {
-            return visitor.visit_newtype_struct(self);
-        }
-        let start = self.reader.clone();
-        let term = self.term()?;
-        baton::lend_term(term, || visitor.visit_unit()).map_err(|fault| self.locate(&start, fault))
+        let start = self.reader.offset();
+        let visited = match name {
+            NATIVE => {
+                let term = self.term()?;
+                baton::lend_term(term, || visitor.visit_unit())
+            }
+            ATOM => match self.atom()? {
+                Some(text) => visitor.visit_str(&text),
+                None => return self.mismatch(start, &visitor),
+            },
+            _ => return visitor.visit_newtype_struct(self),
+        };
+        visited.map_err(|fault| self.locate(start, fault))
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        let start = self.reader.clone();
+        let start = self.reader.offset();
+        if let Some(len) = self.reader.short_list() {
+            return self.list(start, len, visitor);
+        }
         match self.reader.next_token()? {
-            Token::List(len) => self.list(&start, len, visitor),
+            Token::List(len) => self.list(start, len, visitor),
             // Its elements, none of them read yet, are the tail of a list without elements.
             Token::Nil | Token::String(_) => {
-                self.reader = start.clone();
-                self.list(&start, 0, visitor)
+                self.reader.rewind(start);
+                self.list(start, 0, visitor)
             }
-            _ => self.mismatch(&start, &visitor),
+            _ => self.mismatch(start, &visitor),
         }
     }
 
@@ -380,18 +421,21 @@ impl<'de> de::Deserializer<'de> for &mut Deserializer<'de> {
         len: usize,
         visitor: V,
     ) -> Result<V::Value> {
-        let start = self.reader.clone();
-        match self.reader.next_token()? {
-            Token::Tuple(found) => self.tuple(&start, name, found, len, visitor),
-            _ => self.mismatch(&start, &visitor),
+        let start = self.reader.offset();
+        match self.tuple_head()? {
+            Some(found) => self.tuple(start, name, found, len, visitor),
+            None => self.mismatch(start, &visitor),
         }
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        let start = self.reader.clone();
+        let start = self.reader.offset();
+        if let Some(len) = self.reader.short_map() {
+            return self.pairs(start, "", Pairs::Map, len, visitor);
+        }
         match self.reader.next_token()? {
-            Token::Map(len) => self.pairs(&start, "", Pairs::Map, len, visitor),
-            _ => self.mismatch(&start, &visitor),
+            Token::Map(len) => self.pairs(start, "", Pairs::Map, len, visitor),
+            _ => self.mismatch(start, &visitor),
         }
     }
 
@@ -401,13 +445,16 @@ impl<'de> de::Deserializer<'de> for &mut Deserializer<'de> {
         _: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value> {
-        let start = self.reader.clone();
+        let start = self.reader.offset();
+        if let Some(len) = self.reader.short_map() {
+            return self.pairs(start, name, Pairs::Fields, len, visitor);
+        }
         match self.reader.next_token()? {
-            Token::Map(len) => self.pairs(&start, name, Pairs::Fields, len, visitor),
+            Token::Map(len) => self.pairs(start, name, Pairs::Fields, len, visitor),
             // A keyword list.
-            Token::List(len) => self.pairs(&start, name, Pairs::Keywords, len, visitor),
-            Token::Nil => self.pairs(&start, name, Pairs::Fields, 0, visitor),
-            _ => self.mismatch(&start, &visitor),
+            Token::List(len) => self.pairs(start, name, Pairs::Keywords, len, visitor),
+            Token::Nil => self.pairs(start, name, Pairs::Fields, 0, visitor),
+            _ => self.mismatch(start, &visitor),
         }
     }
 
@@ -417,42 +464,39 @@ impl<'de> de::Deserializer<'de> for &mut Deserializer<'de> {
         variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value> {
-        let start = self.reader.clone();
-        let elements = match self.reader.next_token()? {
-            Token::Atom(_) => {
-                self.reader = start.clone();
-                None
-            }
-            Token::Tuple(len @ 1..) => Some(len - 1),
-            _ => return self.mismatch(&start, &visitor),
+        let start = self.reader.offset();
+        let (tag, elements) = match self.atom()? {
+            Some(tag) => (Some(tag), None),
+            None => match self.tuple_head()? {
+                Some(len @ 1..) => (self.atom()?, Some(len - 1)),
+                _ => (None, None),
+            },
         };
-        let Some(tag) = self.atom()? else { return self.mismatch(&start, &visitor) };
+        let Some(tag) = tag else { return self.mismatch(start, &visitor) };
         let tag = match (name, &*tag) {
             ("Result", "ok") if variants == RESULT => Cow::Borrowed("Ok"),
             ("Result", "error") if variants == RESULT => Cow::Borrowed("Err"),
             _ => tag,
         };
-        self.nest(&start, name, |de| {
-            visitor.visit_enum(Variant { de, name, variants, tag, elements, start: start.clone() })
-        })
+        self.nest(start, name, |de| visitor.visit_enum(Variant { de, name, variants, tag, elements, start }))
     }
 
     /// A field's name. Keys that are no name are those of no field, which the type ignores or refuses.
     fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        let start = self.reader.clone();
+        let start = self.reader.offset();
         let visited = match self.atom()? {
             Some(Cow::Borrowed(text)) => visitor.visit_borrowed_str(text),
             Some(Cow::Owned(text)) => visitor.visit_string(text),
-            None => match self.reader.next_token()? {
-                Token::Binary(bytes) => visitor.visit_borrowed_bytes(bytes),
-                _ => {
-                    self.reader = start.clone();
+            None => match self.binary()? {
+                Some(bytes) => visitor.visit_borrowed_bytes(bytes),
+                None => {
+                    self.reader.rewind(start);
                     self.reader.skip(&Limits::default())?;
                     visitor.visit_bytes(NO_NAME)
                 }
             },
         };
-        visited.map_err(|fault| self.locate(&start, fault))
+        visited.map_err(|fault| self.locate(start, fault))
     }
 
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
@@ -484,7 +528,7 @@ impl List<'_, '_> {
     #[inline]
     fn advance(&mut self) -> Result<bool> {
         while self.left == 0 && self.bytes.is_empty() && !self.ended {
-            let start = self.de.reader.clone();
+            let start = self.de.reader.offset();
             match self.de.reader.next_token()? {
                 Token::Nil => self.ended = true,
                 Token::List(len) => self.left = len,
@@ -493,7 +537,7 @@ impl List<'_, '_> {
                     self.ended = true;
                 }
                 _ => {
-                    return Err(self.de.locate(&start, de::Error::custom("expected a list's tail to be []")));
+                    return Err(self.de.locate(start, de::Error::custom("expected a list's tail to be []")));
                 }
             }
         }
@@ -578,7 +622,7 @@ struct PairAccess<'a, 'de> {
     pairs: Pairs,
     left: usize,
     /// Where the last key begins.
-    key: Reader<'de>,
+    key: usize,
 }
 
 impl<'de> PairAccess<'_, 'de> {
@@ -588,9 +632,9 @@ impl<'de> PairAccess<'_, 'de> {
             return Err(de::Error::custom("expected fewer pairs"));
         }
         if self.pairs == Pairs::Keywords {
-            let start = self.de.reader.clone();
+            let start = self.de.reader.offset();
             if self.de.reader.next_token()? != Token::Nil {
-                return Err(self.de.locate(&start, de::Error::custom("expected a list's tail to be []")));
+                return Err(self.de.locate(start, de::Error::custom("expected a list's tail to be []")));
             }
         }
         Ok(())
@@ -601,7 +645,7 @@ impl<'de> PairAccess<'_, 'de> {
         let name = match self.pairs {
             Pairs::Map | Pairs::Any => None,
             Pairs::Fields | Pairs::Keywords => {
-                let mut key = self.key.clone();
+                let mut key = self.de.reader.at(self.key);
                 match key.next_token() {
                     Ok(Token::Atom(atom)) => Some(atom.to_string()),
                     Ok(Token::Binary(bytes)) => std::str::from_utf8(bytes).ok().map(str::to_owned),
@@ -611,7 +655,7 @@ impl<'de> PairAccess<'_, 'de> {
         };
         match name {
             Some(name) => fault.within(Step::Field(&name)),
-            None => fault.within(Step::Key(&describe(self.key.clone()))),
+            None => fault.within(Step::Key(&describe(self.de.reader.at(self.key)))),
         }
     }
 }
@@ -626,12 +670,12 @@ impl<'de> MapAccess<'de> for &mut PairAccess<'_, 'de> {
         }
         self.left -= 1;
         if self.pairs == Pairs::Keywords {
-            let start = self.de.reader.clone();
+            let start = self.de.reader.offset();
             if self.de.reader.next_token()? != Token::Tuple(2) {
-                return Err(self.de.locate(&start, de::Error::custom("expected a pair of a keyword list")));
+                return Err(self.de.locate(start, de::Error::custom("expected a pair of a keyword list")));
             }
         }
-        self.key = self.de.reader.clone();
+        self.key = self.de.reader.offset();
         match self.pairs {
             Pairs::Any => seed.deserialize(AnyKey(self.de)).map(Some),
             _ => seed.deserialize(&mut *self.de).map(Some),
@@ -676,7 +720,7 @@ struct Variant<'a, 'de> {
     tag: Cow<'de, str>,
     /// What the tuple has behind its tag.
     elements: Option<usize>,
-    start: Reader<'de>,
+    start: usize,
 }
 
 impl<'de> Variant<'_, 'de> {
@@ -697,7 +741,7 @@ impl<'de> Variant<'_, 'de> {
             0 => de::Error::custom(format_args!("expected the atom {}", self.tag)),
             _ => de::Error::custom(format_args!("expected a tuple of {} elements", elements + 1)),
         };
-        Self::within(&self.tag, Err(self.de.locate(&self.start, fault)))
+        Self::within(&self.tag, Err(self.de.locate(self.start, fault)))
     }
 }
 
@@ -727,7 +771,7 @@ impl<'de> VariantAccess<'de> for Variant<'_, 'de> {
             }
             Some(_) => {
                 let fault = de::Error::custom(format_args!("expected the atom {} alone", self.tag));
-                Self::within(&self.tag, Err(self.de.locate(&self.start, fault)))
+                Self::within(&self.tag, Err(self.de.locate(self.start, fault)))
             }
         }
     }
@@ -749,7 +793,7 @@ impl<'de> VariantAccess<'de> for Variant<'_, 'de> {
 
     fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value> {
         self.expect(len)?;
-        Self::within(&self.tag, self.de.tuple(&self.start, "", len, len, visitor))
+        Self::within(&self.tag, self.de.tuple(self.start, "", len, len, visitor))
     }
 
     fn struct_variant<V: Visitor<'de>>(

@@ -52,7 +52,7 @@ use super::tags::{COMPRESSED, VERSION_MAGIC};
 use super::{DecodeError, DecodeErrorKind, EncodeError, Limits, Reader, Writer};
 use crate::term::Term;
 
-pub(crate) use self::baton::{NATIVE, take_term, with_writer};
+pub(crate) use self::baton::{ATOM, NATIVE, take_term, with_writer};
 
 /// Writes a value as one term, without a version byte.
 ///

@@ -2,7 +2,7 @@
 
 use serde::ser::{self, Impossible, Serialize};
 
-use super::baton::{self, NATIVE};
+use super::baton::{self, ATOM, NATIVE};
 use super::describe::describe;
 use super::path::{Step, prepend};
 use crate::etf::writer::Mark;
@@ -199,14 +199,17 @@ impl<'w> ser::Serializer for Serializer<'w> {
         name: &'static str,
         value: &T,
     ) -> Result<(), EncodeError> {
-        if name == NATIVE {
-            match baton::lend_writer(self.writer, || value.serialize(Passed))? {
-                Pass::Unit => {}
-                Pass::Encoded(term) => self.writer.raw(&term),
-            }
-            return Ok(());
+        match name {
+            NATIVE => match baton::lend_writer(self.writer, || value.serialize(Passed { atom: None }))? {
+                Pass::Unit => Ok(()),
+                Pass::Encoded(term) => {
+                    self.writer.raw(&term);
+                    Ok(())
+                }
+            },
+            ATOM => value.serialize(Passed { atom: Some(self.writer) }).map(drop),
+            _ => value.serialize(self),
         }
-        value.serialize(self)
     }
 
     #[inline]
@@ -223,7 +226,10 @@ impl<'w> ser::Serializer for Serializer<'w> {
             _ => variant,
         };
         // `ok` and `error` stand alone if there is nothing to say with them.
-        if name == "Result" && tag != variant && matches!(value.serialize(Passed), Ok(Pass::Unit)) {
+        if name == "Result"
+            && tag != variant
+            && matches!(value.serialize(Passed { atom: None }), Ok(Pass::Unit))
+        {
             return self.writer.atom_text(tag);
         }
         let place = self.place(name, Some(tag));
@@ -439,9 +445,12 @@ macro_rules! fields {
 
 fields!(SerializeStruct, SerializeStructVariant);
 
-/// Looks at a value that should pass as a unit, or as the encoded term that it became in a buffer of serde's. All else is an
-/// error, found before the value is looked into.
-struct Passed;
+/// Looks at a value that should pass as a unit, as an atom's text, or as the encoded term that it became in a buffer of serde's.
+/// All else is an error, found before the value is looked into.
+struct Passed<'w> {
+    /// Where text is written as an atom, if it may be one.
+    atom: Option<&'w mut Writer>,
+}
 
 enum Pass {
     Unit,
@@ -465,7 +474,7 @@ macro_rules! refuse {
 
 type Never = Impossible<Pass, EncodeError>;
 
-impl ser::Serializer for Passed {
+impl ser::Serializer for Passed<'_> {
     type Ok = Pass;
     type Error = EncodeError;
     type SerializeSeq = Never;
@@ -491,7 +500,6 @@ impl ser::Serializer for Passed {
         serialize_f32(f32) -> Pass;
         serialize_f64(f64) -> Pass;
         serialize_char(char) -> Pass;
-        serialize_str(&str) -> Pass;
         serialize_none() -> Pass;
         serialize_unit_struct(&'static str) -> Pass;
         serialize_unit_variant(&'static str, u32, &'static str) -> Pass;
@@ -506,6 +514,13 @@ impl ser::Serializer for Passed {
 
     fn is_human_readable(&self) -> bool {
         false
+    }
+
+    #[inline]
+    fn serialize_str(self, text: &str) -> Result<Pass, EncodeError> {
+        let Some(writer) = self.atom else { return no() };
+        writer.atom_text(text)?;
+        Ok(Pass::Unit)
     }
 
     #[inline]
@@ -528,7 +543,7 @@ impl ser::Serializer for Passed {
         name: &'static str,
         value: &T,
     ) -> Result<Pass, EncodeError> {
-        if name == NATIVE { no() } else { value.serialize(self) }
+        if matches!(name, NATIVE | ATOM) { no() } else { value.serialize(self) }
     }
 
     #[inline]

@@ -23,7 +23,7 @@ fn text_and_bytes_that_are_another_term_are_refused() {
     let error = Pid::deserialize(StrDeserializer::<Error>::new("{pid,1}")).unwrap_err();
     assert_eq!(error.to_string(), "a pid is expected, in Erlang's syntax");
     let error = Atom::deserialize(StrDeserializer::<Error>::new(&"a".repeat(256))).unwrap_err();
-    assert_eq!(error.to_string(), "an atom has at most 255 characters");
+    assert_eq!(error.to_string(), "an atom has at most 255 characters, this text has 256");
     let error = Pid::deserialize(BytesDeserializer::<Error>::new(b"\x83a\x01")).unwrap_err();
     assert_eq!(error.to_string(), "invalid value: byte array, expected a pid");
 }

@@ -1,0 +1,93 @@
+//! The forms that nearly all values have, read without the detour over a [`Token`](super::Token), whose many kinds cost more than
+//! the value does. Each returns `None`, and reads nothing, where something else or something wrong stands; then
+//! [`Reader::next_token`] is asked, which knows.
+
+use super::Reader;
+use crate::etf::tags::*;
+
+impl<'a> Reader<'a> {
+    #[inline]
+    fn rest(&self) -> &'a [u8] {
+        self.input.get(self.offset..).unwrap_or_default()
+    }
+
+    /// The reader where it was at an offset.
+    #[inline]
+    pub(crate) fn at(&self, offset: usize) -> Self {
+        Self { offset, ..*self }
+    }
+
+    #[inline]
+    pub(crate) fn rewind(&mut self, offset: usize) {
+        self.offset = offset;
+    }
+
+    #[inline]
+    pub(crate) fn short_integer(&mut self) -> Option<i64> {
+        let (value, len) = match *self.rest() {
+            [SMALL_INTEGER_EXT, value, ..] => (i64::from(value), 2),
+            [INTEGER_EXT, a, b, c, d, ..] => (i64::from(i32::from_be_bytes([a, b, c, d])), 5),
+            _ => return None,
+        };
+        self.offset += len;
+        Some(value)
+    }
+
+    #[inline]
+    pub(crate) fn short_binary(&mut self) -> Option<&'a [u8]> {
+        let [BINARY_EXT, a, b, c, d, rest @ ..] = self.rest() else { return None };
+        let bytes = rest.get(..u32::from_be_bytes([*a, *b, *c, *d]) as usize)?;
+        self.offset += 5 + bytes.len();
+        Some(bytes)
+    }
+
+    /// The text of an atom.
+    #[inline]
+    pub(crate) fn short_atom(&mut self) -> Option<&'a str> {
+        let (text, len) = match self.rest() {
+            [SMALL_ATOM_UTF8_EXT, len, rest @ ..] => {
+                let text = rest.get(..usize::from(*len))?;
+                (std::str::from_utf8(text).ok()?, 2 + text.len())
+            }
+            [ATOM_CACHE_REF, index, ..] => (self.atoms.get(usize::from(*index))?.as_str(), 2),
+            _ => return None,
+        };
+        self.offset += len;
+        Some(text)
+    }
+
+    /// The count of a list that has elements.
+    #[inline]
+    pub(crate) fn short_list(&mut self) -> Option<usize> {
+        let count = self.counted(LIST_EXT)?;
+        (count > 0).then(|| self.enter(5, count))
+    }
+
+    /// The count of a map.
+    #[inline]
+    pub(crate) fn short_map(&mut self) -> Option<usize> {
+        let count = self.counted(MAP_EXT)?;
+        Some(self.enter(5, count))
+    }
+
+    /// The count of a tuple.
+    #[inline]
+    pub(crate) fn short_tuple(&mut self) -> Option<usize> {
+        let [SMALL_TUPLE_EXT, count, ..] = self.rest() else { return None };
+        Some(self.enter(2, usize::from(*count)))
+    }
+
+    /// A count that the bytes left can hold.
+    #[inline]
+    fn counted(&self, tag: u8) -> Option<usize> {
+        let [first, a, b, c, d, rest @ ..] = self.rest() else { return None };
+        let count = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
+        (*first == tag && count <= rest.len()).then_some(count)
+    }
+
+    #[inline]
+    fn enter(&mut self, len: usize, count: usize) -> usize {
+        self.offset += len;
+        count
+    }
+}
