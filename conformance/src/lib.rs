@@ -1,1 +1,0 @@
-//! fixture-node: one small node with a fixed set of processes
