@@ -3,10 +3,12 @@
 use std::fs;
 use std::path::Path;
 
-use beamline::fuzzing;
+use beamline::{epmd, fuzzing};
 
 /// A target's name, and what it calls.
-const TARGETS: [(&str, fn(&[u8])); 4] = [
+const TARGETS: [(&str, fn(&[u8])); 6] = [
+    ("epmd_messages", epmd::fuzzing::messages),
+    ("epmd_registry", epmd::fuzzing::registry),
     ("etf_decode", fuzzing::etf_decode),
     ("etf_round_trip", fuzzing::etf_round_trip),
     ("serde_decode", fuzzing::serde_decode),

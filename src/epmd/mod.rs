@@ -8,6 +8,8 @@
 
 pub mod client;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod message;
 pub mod registry;
 pub mod server;
