@@ -4,6 +4,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use crate::dist;
 use crate::etf::{Limits, Reader, decode, from_slice, to_bytes, to_bytes_compressed};
 use crate::term::{Atom, Term};
 
@@ -82,4 +83,14 @@ pub fn serde_decode(input: &[u8]) {
     if let (Some(typed), Some((plain, _))) = (typed, plain) {
         assert!(typed == plain, "{typed} is not {plain}");
     }
+}
+
+/// A peer's packets: see the operations in [`dist::fuzzing`].
+pub fn dist_frames(input: &[u8]) {
+    dist::fuzzing::frames(input);
+}
+
+/// A handshake over a bad line: see the operations in [`dist::fuzzing`].
+pub fn dist_handshake(input: &[u8]) {
+    dist::fuzzing::handshake(input);
 }

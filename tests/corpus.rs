@@ -6,7 +6,9 @@ use std::path::Path;
 use beamline::{epmd, fuzzing};
 
 /// A target's name, and what it calls.
-const TARGETS: [(&str, fn(&[u8])); 6] = [
+const TARGETS: [(&str, fn(&[u8])); 8] = [
+    ("dist_frames", fuzzing::dist_frames),
+    ("dist_handshake", fuzzing::dist_handshake),
     ("epmd_messages", epmd::fuzzing::messages),
     ("epmd_registry", epmd::fuzzing::registry),
     ("etf_decode", fuzzing::etf_decode),

@@ -182,3 +182,27 @@ impl fmt::Display for MissingFlags {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_node_offers_what_otp_25_offers_and_priority_signals() {
+        // What OTP 25.2.3 sends.
+        assert_eq!(Flags(0xd_07df_7fbd) | Flags::ALTACT_SIG, Flags::VISIBLE);
+        assert_eq!(Flags::HIDDEN | Flags::PUBLISHED, Flags::VISIBLE);
+        let named = Flags::NAMED.iter().fold(Flags::default(), |all, (flag, _)| all | *flag);
+        assert_eq!(named, Flags::VISIBLE | Flags::NAME_ME, "no other bit is set");
+    }
+
+    #[test]
+    fn one_flag_expands_to_the_mandatory_ones_of_otp_25() {
+        assert!(Flags::MANDATORY_25_DIGEST.expanded().contains(Flags::MANDATORY_25));
+        assert_eq!(Flags::UNLINK_ID.expanded(), Flags::UNLINK_ID);
+        assert_eq!(Flags::MANDATORY_25_DIGEST.missing(Flags::MANDATORY_25), None);
+        let missing = Flags::MANDATORY_25_DIGEST.missing(Flags::MANDATORY_26).unwrap();
+        assert_eq!(missing.flags(), Flags::UNLINK_ID | Flags::V4_NC);
+        assert_eq!(Flags::effective(Flags::VISIBLE, Flags::MANDATORY_25_DIGEST).0, 0x407_0f94 | 0x100_0000);
+    }
+}

@@ -8,8 +8,7 @@ pub mod channel;
 mod control;
 mod flags;
 mod fragment;
-#[doc(hidden)]
-pub mod fuzzing;
+pub(crate) mod fuzzing;
 pub mod handshake;
 mod tick;
 

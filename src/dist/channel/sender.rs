@@ -23,6 +23,9 @@ const COPY_MAX: usize = 8 << 10;
 /// Room for a packet's length, version and tag, ids and atom references: a guess that is right for most packets.
 const HEADER_LEN_GUESS: usize = 64;
 
+/// The most bytes of a packet's terms. The length in front of a packet has 32 bits, and the header needs some of what they count.
+const PACKET_LEN_MAX: usize = u32::MAX as usize - (1 << 20);
+
 /// A process, by its numbers on its own node: what it sends stays in order.
 type SenderKey = (u32, u32);
 
@@ -55,9 +58,9 @@ impl Outgoing {
         let mut writer = if cached { Writer::with_atom_refs() } else { Writer::new() };
         let control_len = control.encode(flags, &mut writer, payload)?;
         let len = writer.len();
-        // The control message is never cut, and the header needs room too.
+        // The control message is never cut.
         let whole = if flags.contains(Flags::FRAGMENTS) { control_len } else { len };
-        if whole > (u32::MAX >> 1) as usize {
+        if whole > PACKET_LEN_MAX {
             return Err(OutgoingError::TooLong(len));
         }
         let sender = sender.map(|pid| (pid.id, pid.serial));

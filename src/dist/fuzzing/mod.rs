@@ -15,7 +15,7 @@ const PEER: Atom = Atom::from_static("a@h");
 /// The peer of [`frames`] sends what these bytes say: one byte for the flags, then chunks, each with a 16-bit length in front.
 ///
 /// Whatever a receiver takes for a signal can be read, sent on, and received again. Returns how many there were.
-pub fn frames(mut data: &[u8]) -> usize {
+pub(crate) fn frames(mut data: &[u8]) -> usize {
     let Some((&choice, rest)) = data.split_first() else { return 0 };
     data = rest;
     let dropped = match choice % 4 {
@@ -77,7 +77,7 @@ fn forward(control: &Control, flags: Flags, sender: &mut Sender, receiver: &mut 
 /// Two ends shake hands over a line that does what these bytes say: deliver, drop, repeat, change or replace messages.
 ///
 /// Without the same cookie on both ends, neither takes the other for its peer. Returns how many ends finished.
-pub fn handshake(data: &[u8]) -> usize {
+pub(crate) fn handshake(data: &[u8]) -> usize {
     let mut data = data.iter().copied();
     let Some(choice) = data.next() else { return 0 };
     let same_cookie = choice & 1 != 0;
