@@ -88,8 +88,7 @@ impl Registry {
     }
 
     /// Registers a node that asks on `connection` and returns its creation: one more than the last node of that
-    /// name had, or `fresh` if none is remembered. OTP's daemon takes `fresh` from its clock, so that a daemon
-    /// that was started anew does not give out a creation twice.
+    /// name had, or `fresh` if none is remembered, which should be one that no daemon before this one gave out.
     ///
     /// # Errors
     /// If the name is taken or is none, or there are too many.

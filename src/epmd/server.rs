@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use rand_chacha::ChaCha8Rng;
+use rand_core::Rng;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
@@ -70,6 +72,7 @@ struct Shared {
 #[derive(Default)]
 struct State {
     registry: Registry,
+    creations: Option<ChaCha8Rng>,
     connections: BTreeMap<u64, Connection>,
     // How many of them have not registered a node.
     waiting: usize,
@@ -98,7 +101,11 @@ impl Server {
             port = listener.local_addr()?.port();
             listeners.push(listener);
         }
-        let state = State { registry: Registry::new(options.limits), ..State::default() };
+        let state = State {
+            registry: Registry::new(options.limits),
+            creations: Some(world.entropy.fork("epmd creation")),
+            ..State::default()
+        };
         let shared = Arc::new(Shared {
             world: world.clone(),
             options,
@@ -165,11 +172,12 @@ impl Shared {
     }
 
     fn register(&self, id: u64, registration: Registration) -> Alive2Answer {
-        let seconds =
-            self.world.clock.wall().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
         let name = String::from_utf8_lossy(&registration.name).into_owned();
         let mut state = self.lock();
-        match state.registry.register(id, registration, seconds as u32) {
+        // OTP's daemon takes the seconds of its clock. An embedded one ends with its node, which may start again
+        // within a second and must not live under the creation of its former life.
+        let fresh = state.creations.as_mut().map_or(0, Rng::next_u32);
+        match state.registry.register(id, registration, fresh) {
             Ok(creation) => {
                 state.waiting = state.waiting.saturating_sub(1);
                 if let Some(connection) = state.connections.get_mut(&id) {
