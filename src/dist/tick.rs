@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use crate::world::Mono;
 
+/// A tick is a packet of no bytes: only its length goes out.
+const TICK_LEN: u64 = 4;
+
 /// What a check found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tick {
@@ -47,23 +50,28 @@ impl Ticker {
         self.next
     }
 
-    /// Checks, at the time [`next`](Self::next) or later. `received` and `written` count bytes since the connection was set up:
-    /// `received` all of them, so that neither a tick nor a part of a large packet on a slow connection is mistaken for silence,
-    /// `written` those of signals, without ticks. `queued` is whether a signal waits to be written: it will do as a tick.
+    /// Checks, at the time [`next`](Self::next) or later. `received` and `written` count the bytes since the connection was set up,
+    /// ticks included. Any byte received is a sign of life, so a large packet on a slow connection is not mistaken for silence.
+    /// `queued` is whether anything waits to be written: it will do as a tick.
     pub fn check(&mut self, now: Mono, received: u64, written: u64, queued: bool) -> Tick {
         // From now, not from when it was due: a node that was suspended does not charge its peers for that.
         self.next = now + self.interval;
         let heard = received != self.received;
-        let wrote = written != self.written;
+        let wrote = written > self.written;
         self.received = received;
-        self.written = written;
+        self.written = self.written.max(written);
 
         self.silent = if heard { 0 } else { self.silent + 1 };
         if self.silent >= self.intensity {
             return Tick::Dead;
         }
         let idle = !wrote || (self.hidden && !heard);
-        if idle && !queued { Tick::Send } else { Tick::Nothing }
+        if !idle || queued {
+            return Tick::Nothing;
+        }
+        // The tick's own bytes are no reason to leave out the next one.
+        self.written += TICK_LEN;
+        Tick::Send
     }
 }
 
@@ -80,9 +88,14 @@ mod tests {
     #[test]
     fn an_idle_connection_is_ticked_four_times_in_a_tick_time() {
         let mut ticker = ticker(false);
+        let mut written = 0;
         for second in 1..=20 {
             assert_eq!(ticker.next(), Mono(0) + second * SECOND);
-            assert_eq!(ticker.check(ticker.next(), u64::from(second), 0, false), Tick::Send);
+            assert_eq!(ticker.check(ticker.next(), u64::from(second), written, false), Tick::Send);
+            // A tick may be written only after the next check.
+            if second % 3 != 0 {
+                written = 4 * u64::from(second);
+            }
         }
     }
 

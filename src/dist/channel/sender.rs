@@ -113,7 +113,6 @@ pub struct Sender {
     last_sequence: u64,
     tick: bool,
     queued: usize,
-    transmitted: u64,
     /// The chunk that is being filled.
     chunk: BytesMut,
 }
@@ -146,7 +145,6 @@ impl Sender {
             last_sequence: 0,
             tick: false,
             queued: 0,
-            transmitted: 0,
             chunk: BytesMut::new(),
         }
     }
@@ -171,11 +169,6 @@ impl Sender {
         self.queued
     }
 
-    /// The bytes that were taken off the queue since the connection was set up, without ticks: see [`Ticker`](crate::dist::Ticker).
-    pub fn transmitted_bytes(&self) -> u64 {
-        self.transmitted
-    }
-
     /// Whether nothing is queued.
     pub fn is_empty(&self) -> bool {
         // What waits, waits for a turn.
@@ -198,7 +191,6 @@ impl Sender {
                 Turn::Fragments(fragments) => self.send_fragment(fragments, &mut chunks),
             };
         }
-        self.transmitted += taken as u64;
         self.flush(&mut chunks);
         chunks
     }

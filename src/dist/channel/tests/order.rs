@@ -180,11 +180,9 @@ fn a_tick_goes_between_two_fragments() {
     let mut sender = Sender::new(flags);
     sender.push(message(flags, 1, "large", 0, &Bytes::from(vec![1; 3 * FRAGMENT_LEN])));
     let mut stream = BytesMut::from(&sender.transmit(1).concat()[..]);
-    let before = sender.transmitted_bytes();
     sender.push_tick();
     let tick = sender.transmit(0).concat();
     assert_eq!(tick, [0; 4]);
-    assert_eq!(sender.transmitted_bytes(), before, "a tick is not counted");
     stream.extend_from_slice(&tick);
     stream.extend_from_slice(&drain(&mut sender, 1));
     let received = receive_all(&mut receiver(flags), &mut stream).unwrap();
