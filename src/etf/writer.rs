@@ -9,6 +9,12 @@ use crate::term::{Atom, AtomError, FunHead, Pid, Port, Reference};
 /// From this length on a shared binary becomes a part of its own: below it a copy costs less than another part to write.
 const OWN_PART_LEN: usize = 4096;
 
+/// What a writer has room for at first: most messages need no more.
+const FIRST_LEN: usize = 128;
+
+/// The most bytes that are written with their tag at once.
+const TAGGED_MAX: usize = 9;
+
 /// A distribution header has at most 255 atoms.
 const ATOM_REFS_MAX: usize = 255;
 
@@ -139,12 +145,12 @@ pub struct Writer {
 impl Writer {
     /// A writer that spells atoms out.
     pub fn new() -> Self {
-        Self::default()
+        Self { out: BytesMut::with_capacity(FIRST_LEN), ..Self::default() }
     }
 
     /// A writer that collects atoms for a distribution header and writes ATOM_CACHE_REF in their place.
     pub fn with_atom_refs() -> Self {
-        Self { atoms: Some(AtomRefs::default()), ..Self::default() }
+        Self { atoms: Some(AtomRefs::default()), ..Self::new() }
     }
 
     /// How many bytes are written, in all parts.
@@ -184,9 +190,13 @@ impl Writer {
         self.parts.push(bytes.clone());
     }
 
+    #[inline]
     fn tagged<const N: usize>(&mut self, tag: u8, bytes: [u8; N]) {
-        self.out.put_u8(tag);
-        self.out.put_slice(&bytes);
+        // In one piece: the buffer looks for room at each.
+        let mut whole = [0; TAGGED_MAX];
+        whole[0] = tag;
+        whole[1..=N].copy_from_slice(&bytes);
+        self.out.extend_from_slice(&whole[..=N]);
     }
 
     fn counted(&mut self, tag: u8, count: usize) -> Result<(), EncodeError> {
@@ -196,6 +206,7 @@ impl Writer {
     }
 
     /// An integer.
+    #[inline]
     pub fn integer(&mut self, value: i64) {
         if let Ok(byte) = u8::try_from(value) {
             self.tagged(SMALL_INTEGER_EXT, [byte]);
@@ -283,6 +294,8 @@ impl Writer {
 
     /// The text has at most 255 characters, which are at most 1020 bytes.
     fn spelled_atom(&mut self, text: &str) {
+        // Room for all of it.
+        self.out.reserve(3 + text.len());
         match u8::try_from(text.len()) {
             Ok(len) => self.tagged(SMALL_ATOM_UTF8_EXT, [len]),
             Err(_) => self.tagged(ATOM_UTF8_EXT, (text.len() as u16).to_be_bytes()),
@@ -431,10 +444,13 @@ impl Writer {
     }
 
     /// Corrects an expected count.
+    #[inline]
     fn correct(&mut self, mark: Mark, len: usize) -> Result<(), EncodeError> {
-        if len == mark.expected {
-            return Ok(());
-        }
+        if len == mark.expected { Ok(()) } else { self.patch(mark, len) }
+    }
+
+    #[cold]
+    fn patch(&mut self, mark: Mark, len: usize) -> Result<(), EncodeError> {
         let count = u32::try_from(len).map_err(|_| EncodeError::TooLong(len))?.to_be_bytes();
         let field = mark.at + 1..mark.at + COUNTED_LEN;
         match self.parts.get_mut(mark.part) {

@@ -56,6 +56,25 @@ impl<'a> Reader<'a> {
         Some(text)
     }
 
+    /// Which of some texts the next term is an atom of; if it is of none, nothing is read.
+    #[inline]
+    pub(crate) fn short_atom_of<const N: usize>(&mut self, texts: [&str; N]) -> Option<usize> {
+        let (text, len) = match self.rest() {
+            [SMALL_ATOM_UTF8_EXT, len, rest @ ..] => (rest.get(..usize::from(*len))?, 2 + usize::from(*len)),
+            [ATOM_CACHE_REF, index, ..] => (self.atoms.get(usize::from(*index))?.as_bytes(), 2),
+            _ => return None,
+        };
+        let found = texts.iter().position(|wanted| wanted.as_bytes() == text)?;
+        self.offset += len;
+        Some(found)
+    }
+
+    /// Whether the next term is an atom in another form than the common one.
+    #[inline]
+    pub(crate) fn at_long_atom(&self) -> bool {
+        matches!(self.rest(), [ATOM_UTF8_EXT | SMALL_ATOM_EXT | ATOM_EXT, ..])
+    }
+
     /// The count of a list that has elements.
     #[inline]
     pub(crate) fn short_list(&mut self) -> Option<usize> {

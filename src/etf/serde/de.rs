@@ -113,6 +113,26 @@ impl<'de> Deserializer<'de> {
         }
     }
 
+    /// Which of some texts the next term is an atom of; if it is of none, nothing is read.
+    #[inline]
+    fn atom_of<const N: usize>(&mut self, texts: [&str; N]) -> Result<Option<usize>> {
+        match self.reader.short_atom_of(texts) {
+            None if self.reader.at_long_atom() => self.long_atom_of(&texts),
+            found => Ok(found),
+        }
+    }
+
+    #[cold]
+    fn long_atom_of(&mut self, texts: &[&str]) -> Result<Option<usize>> {
+        let start = self.reader.offset();
+        let atom = self.reader.atom_str()?;
+        let found = texts.iter().position(|wanted| Some(*wanted) == atom.as_deref());
+        if found.is_none() {
+            self.reader.rewind(start);
+        }
+        Ok(found)
+    }
+
     /// The bytes of the next term, if it is a binary; else something is read.
     #[inline]
     fn binary(&mut self) -> Result<Option<&'de [u8]>> {
@@ -297,12 +317,12 @@ impl<'de> de::Deserializer<'de> for &mut Deserializer<'de> {
         }
     }
 
+    #[inline]
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
         let start = self.reader.offset();
-        match self.atom()?.as_deref() {
-            Some("true") => visitor.visit_bool(true).map_err(|fault| self.locate(start, fault)),
-            Some("false") => visitor.visit_bool(false).map_err(|fault| self.locate(start, fault)),
-            _ => self.mismatch(start, &visitor),
+        match self.atom_of(["false", "true"])? {
+            Some(value) => visitor.visit_bool(value == 1).map_err(|fault| self.locate(start, fault)),
+            None => self.mismatch(start, &visitor),
         }
     }
 
@@ -352,23 +372,20 @@ impl<'de> de::Deserializer<'de> for &mut Deserializer<'de> {
         self.deserialize_bytes(visitor)
     }
 
+    #[inline]
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        let start = self.reader.offset();
-        if let Some("undefined" | "nil") = self.atom()?.as_deref() {
-            return visitor.visit_none();
+        match self.atom_of(["undefined", "nil"])? {
+            Some(_) => visitor.visit_none(),
+            None => visitor.visit_some(self),
         }
-        self.reader.rewind(start);
-        visitor.visit_some(self)
     }
 
     fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        self.leaf(visitor, |token, visitor| match token {
-            Token::Atom(atom) if matches!(atom.as_str(), "ok" | "nil" | "undefined") => {
-                Ok(visitor.visit_unit())
-            }
-            Token::Tuple(0) => Ok(visitor.visit_unit()),
-            _ => Err(visitor),
-        })
+        let start = self.reader.offset();
+        if self.atom_of(["ok", "nil", "undefined"])?.is_some() || self.tuple_head()? == Some(0) {
+            return visitor.visit_unit();
+        }
+        self.mismatch(start, &visitor)
     }
 
     fn deserialize_unit_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value> {
