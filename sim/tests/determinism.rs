@@ -40,7 +40,7 @@ fn two_processes_give_one_trace() {
 
 #[test]
 fn what_escapes_the_seed_is_found_by_its_first_event() {
-    // A planted leak: the address of an allocation differs from run to run, or from its neighbour.
+    // A planted leak: a value that does not come from the seed.
     let leaky = |salt: u64| {
         let mut sim = Sim::new(1);
         sim.node("one", move |world| async move {

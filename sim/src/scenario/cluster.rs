@@ -76,13 +76,13 @@ pub fn call_across(seed: u64) -> Result<Trace, Failure> {
             let (node, _echo) = start(&world, host).await?;
             reach(&world, &node, host).await?;
             // By then the others have called this one too, and none has stopped.
-            world.sleep(Duration::from_secs(5)).await;
+            world.sleep(Duration::from_secs(1)).await;
             let peers = node.nodes();
             world.event("", "nodes", &format_args!("{peers:?}"));
             if peers.len() != 2 {
                 return Err(format!("{host} is connected to {peers:?}").into());
             }
-            world.sleep(Duration::from_secs(5)).await;
+            world.sleep(Duration::from_secs(1)).await;
             node.stop().await;
             Ok(())
         });
@@ -105,7 +105,7 @@ pub fn restart(seed: u64) -> Result<Trace, Failure> {
             }
             world.event("", "lost", &"n@three");
             reach(&world, &node, host).await?;
-            world.sleep(Duration::from_secs(10)).await;
+            world.sleep(Duration::from_secs(2)).await;
             node.stop().await;
             Ok(())
         });
@@ -114,7 +114,7 @@ pub fn restart(seed: u64) -> Result<Trace, Failure> {
         let (_node, _echo) = start(&world, "three").await?;
         std::future::pending().await
     });
-    sim.run_for(Duration::from_secs(5))?;
+    sim.run_for(Duration::from_secs(2))?;
     sim.crash("three");
     sim.run_for(Duration::from_millis(200))?;
     sim.restart("three");

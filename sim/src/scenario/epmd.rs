@@ -26,7 +26,7 @@ pub fn look_up(seed: u64) -> Result<Trace, Failure> {
             let found = wait_for(&world, peer, peer).await?;
             world.event("", "found", &format_args!("{peer} {}", found.port));
             // Its peer may still have to find it.
-            world.sleep(Duration::from_secs(10)).await;
+            world.sleep(Duration::from_secs(2)).await;
             registered.unregister().await;
             Ok(())
         });
@@ -71,7 +71,7 @@ pub fn takeover(seed: u64) -> Result<Trace, Failure> {
         }
         world.event("", "kept", &format_args!("{kept:?}"));
         // The observer may still have to see it.
-        world.sleep(Duration::from_secs(10)).await;
+        world.sleep(Duration::from_secs(2)).await;
         for node in nodes {
             node.unregister().await;
         }

@@ -90,32 +90,6 @@ async fn when_the_daemons_node_goes_the_others_keep_name_and_creation() {
 }
 
 #[tokio::test]
-async fn a_name_that_another_node_took_meanwhile_is_reported_and_won_back() {
-    let world = World::tokio();
-    let port = free_port(&world).await;
-    let mut server_options = options(port, false).server;
-    server_options.port = port;
-    let server = Server::start(&world, server_options.clone()).await.unwrap();
-    let mut ours =
-        Registered::start(&world, options(port, false), Registration::new("name", 1)).await.unwrap();
-    drop(server);
-    assert_eq!(soon(&world, ours.changed()).await, Status::Lost);
-    let _server = soon(&world, async {
-        loop {
-            if let Ok(server) = Server::start(&world, server_options.clone()).await {
-                break server;
-            }
-        }
-    })
-    .await;
-    let thief = Registered::start(&world, options(port, false), Registration::new("name", 2)).await.unwrap();
-    assert_eq!(soon(&world, ours.changed()).await, Status::NameTaken);
-    thief.unregister().await;
-    assert_eq!(soon(&world, ours.changed()).await, Status::Registered);
-    assert_eq!(port_please(&world, "127.0.0.1", port, "name").await.unwrap().map(|node| node.port), Some(1));
-}
-
-#[tokio::test]
 async fn errors_name_the_fault() {
     let world = World::tokio();
     let port = free_port(&world).await;

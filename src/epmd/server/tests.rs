@@ -98,23 +98,6 @@ async fn a_request_may_come_byte_by_byte() {
 }
 
 #[tokio::test]
-async fn a_silent_or_slow_client_is_closed_after_the_packet_timeout() {
-    let timeout = Duration::from_millis(200);
-    let (world, server) = start(|options| options.packet_timeout = timeout).await;
-    let before = world.clock.mono();
-    let mut silent = connect(&world, &server).await;
-    let mut partial = connect(&world, &server).await;
-    partial.write.write_all(b"\0\x05n").await.unwrap();
-    let (_owner, _) = register(&world, &server, "a").await;
-    let (mut refused, _) = register(&world, &server, "a").await;
-    for conn in [&mut silent, &mut partial, &mut refused] {
-        assert_eq!(conn.read.read(&mut [0]).await.unwrap_or(0), 0);
-    }
-    assert!(world.clock.mono().since(before) >= timeout);
-    assert!(is_registered(&world, &server, "a").await, "a registered node may be silent");
-}
-
-#[tokio::test]
 async fn names_and_dump_begin_with_the_daemons_own_port() {
     let (world, server) = start(|_| {}).await;
     let _held = register(&world, &server, "a").await;
