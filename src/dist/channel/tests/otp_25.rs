@@ -143,3 +143,14 @@ fn a_session_without_distribution_header_is_understood() {
     });
     assert_eq!(names, ["rex", "global_name_server"]);
 }
+
+#[test]
+fn what_it_sends_without_distribution_header_is_sent_on_byte_for_byte() {
+    let flags = Flags(0xd_075f_5fbd);
+    let (mut receiver, mut sender) = (session(flags), Sender::new(flags));
+    for hex in PASS_THROUGH_NODEUP {
+        let control = receive(&mut receiver, &bytes(hex)).unwrap();
+        sender.push(Outgoing::forward(flags, None, &control).unwrap());
+        assert_eq!(drain(&mut sender, 1), packet(&[&bytes(hex)]));
+    }
+}
