@@ -12,10 +12,13 @@ use std::time::SystemTime;
 
 use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 use tokio::time::Instant;
 
 use super::{BoxFuture, Clock, Conn, Entropy, Listener, Mono, Network, World};
+
+/// Connections that may wait to be accepted, as far as the system allows: a whole cluster may reconnect at once.
+const BACKLOG: u32 = 1024;
 
 pub(super) fn world() -> World {
     World {
@@ -40,12 +43,26 @@ impl Network for Tcp {
 
     fn listen<'a>(&'a self, host: &'a str, port: u16) -> BoxFuture<'a, io::Result<Box<dyn Listener>>> {
         Box::pin(async move {
-            // Binds with SO_REUSEADDR (on Unix), so that a restarted node gets its port back at once, and a
-            // backlog of 1024.
-            let listener = TcpListener::bind((host, port)).await?;
-            Ok(Box::new(Accept(listener)) as Box<dyn Listener>)
+            let mut failure = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+            for address in lookup_host((host, port)).await? {
+                match bind(address) {
+                    Ok(listener) => return Ok(Box::new(Accept(listener)) as Box<dyn Listener>),
+                    Err(error) => failure = error,
+                }
+            }
+            Err(failure)
         })
     }
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // A node that starts again gets its port back at once. On Windows the option would let another program take
+    // the port of a living one.
+    #[cfg(not(windows))]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 struct Accept(TcpListener);
