@@ -1,6 +1,8 @@
 //! Erlang's external term format.
 //!
 //! Source: *External Term Format* (`erl_ext_dist`) in the ERTS User's Guide.
+//!
+#![doc = include_str!("serde/mapping.md")]
 
 mod decode;
 mod encode;

@@ -3,7 +3,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::tags::*;
-use super::{EncodeError, f64Bits};
+use super::{DecodeError, DecodeErrorKind, EncodeError, Limits, Reader, f64Bits};
 use crate::term::{Atom, AtomError, FunHead, Pid, Port, Reference};
 
 /// From this length on a shared binary becomes a part of its own: below it a copy costs less than another part to write.
@@ -438,9 +438,25 @@ impl Writer {
         Ok(())
     }
 
-    /// Ends a map of `len` pairs.
+    /// Ends a map of `len` pairs. If that was not expected, its keys may be anything, and are looked at.
+    #[inline]
     pub(crate) fn end_map(&mut self, mark: Mark, len: usize) -> Result<(), EncodeError> {
-        self.correct(mark, len)
+        if len == mark.expected { Ok(()) } else { self.end_unexpected_map(mark, len) }
+    }
+
+    #[cold]
+    fn end_unexpected_map(&mut self, mark: Mark, len: usize) -> Result<(), EncodeError> {
+        let (part, at) = (mark.part, mark.at);
+        self.patch(mark, len)?;
+        let mut bytes = self.parts.get(part..).unwrap_or_default().concat();
+        bytes.extend_from_slice(&self.out);
+        let atoms = self.atoms.as_ref().map_or(&[][..], AtomRefs::atoms);
+        match Reader::new(&bytes[at..], atoms).skip(&Limits::default()) {
+            Err(error @ DecodeError { kind: DecodeErrorKind::DuplicateKey, .. }) => {
+                Err(EncodeError::Refused(error.kind.to_string()))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Corrects an expected count.

@@ -1,7 +1,8 @@
 //! How the types that only Erlang has pass through serde.
 //!
 //! Within the external term format each is itself, handed over by the baton of `etf::serde`. In another format that is
-//! text (JSON, TOML) each is a text in Erlang's syntax, but an [`Atom`] and a [`Charlist`] are their own text. In one that
+//! text (JSON, TOML) each is written as text in Erlang's syntax, and only an [`Atom`] is read back from it: a text that
+//! looks like a pid must not become one where an untagged enum has a choice. In a format that
 //! is not text each is the bytes that `term_to_binary` makes of it.
 
 use std::fmt;
@@ -35,11 +36,6 @@ trait Native: Sized {
 
     /// What a text format is given.
     fn to_text(&self) -> String;
-
-    /// The value of a text; the error goes on after what was expected.
-    fn from_text(text: &str) -> Result<Self, &'static str> {
-        text.parse().ok().and_then(Self::from_term).ok_or("is expected, in Erlang's syntax")
-    }
 }
 
 /// The value without its marker: what a format finds that looks into the newtype struct.
@@ -94,10 +90,6 @@ impl<'de, T: Native> Visitor<'de> for NativeVisitor<T> {
         let term = etf::decode(&Bytes::copy_from_slice(bytes), &etf::Limits::default());
         let value = term.ok().and_then(|(term, _)| T::from_term(term));
         value.ok_or_else(|| E::invalid_value(Unexpected::Bytes(bytes), &self))
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
-        T::from_text(text).map_err(|fault| E::custom(format_args!("{} {fault}", T::EXPECTED)))
     }
 }
 
@@ -270,10 +262,6 @@ impl Native for Charlist {
 
     fn to_text(&self) -> String {
         self.0.clone()
-    }
-
-    fn from_text(text: &str) -> Result<Self, &'static str> {
-        Ok(Self(text.to_owned()))
     }
 }
 

@@ -1,35 +1,4 @@
-//! The mapping between Rust types and terms, straight to and from bytes, through serde.
-//!
-//! | Rust | term | also read |
-//! |---|---|---|
-//! | unit variant, unit struct | atom of its serde name | |
-//! | newtype or tuple variant | `{tag, A}`, `{tag, A, B}` | |
-//! | struct variant | `{tag, #{field => V}}` | as a struct |
-//! | struct | map with atom keys | binary keys, a keyword list; unknown keys are ignored |
-//! | newtype struct | what it holds | |
-//! | tuple, tuple struct, array | tuple | |
-//! | `Vec`, sets, other sequences | list, in the short form if all are integers from 0 to 255 | |
-//! | `HashMap`, `BTreeMap` | map | |
-//! | `Result<T, E>` | `{ok, T}`, `{error, E}`; `ok` or `error` alone for `()` | `{ok, ok}` and the like for `()` |
-//! | `Option<T>` | `undefined` for `None`, else the value alone | `nil` |
-//! | `()` | `ok` | `nil`, `undefined`, `{}` |
-//! | `bool` | `true`, `false` | |
-//! | integers | integer | never a float |
-//! | `f32`, `f64` | float; NaN and infinities are an error | integers |
-//! | `String`, `&str` | binary of UTF-8 | |
-//! | `char` | binary of one UTF-8 character | |
-//! | `serde_bytes` types, [`Binary`](crate::term::Binary) | binary | |
-//! | `Vec<u8>` | list | |
-//! | [`Term`] and what it is made of, [`Charlist`](crate::term::Charlist) | themselves | |
-//!
-//! Names of fields and variants come as serde has them: `#[serde(rename_all = "snake_case")]` on a type makes them those
-//! that an Erlang programmer expects.
-//!
-//! Some values share a term, and then the type decides, in favour of `None`: `Some(None)` of an `Option<Option<T>>`, an [`Atom`](crate::term::Atom)
-//! `undefined` in an `Option`. A user's own enum that is called `Result` with the variants `Ok` and `Err` is written as the
-//! standard one is. A struct with `#[serde(flatten)]` is written with binary keys, because serde hides from the format that they are names.
-//! Untagged enums and flattened fields pass through a buffer of serde's that knows no atoms or tuples: an enum in them can
-//! only be of unit variants, and a [`Term`] in them is refused.
+//! The mapping between Rust types and terms that `mapping.md` tells of: through serde, straight to and from bytes.
 
 mod baton;
 mod de;

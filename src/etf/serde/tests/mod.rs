@@ -463,6 +463,37 @@ fn untagged_enums_are_chosen_by_what_is_there() {
 }
 
 #[test]
+fn text_in_an_untagged_enum_becomes_no_term() {
+    #[derive(Debug, PartialEq, Deserialize)]
+    #[serde(untagged)]
+    enum Any {
+        Pid(Pid),
+        Large(BigInt),
+        Term(Term),
+        Text(String),
+    }
+    for text in ["<'a@b'.42.0/1>", "7", "{a,b}"] {
+        let any: Any = from_slice(&to_vec(text).unwrap()).unwrap();
+        assert_eq!(any, Any::Text(text.to_owned()));
+    }
+}
+
+#[test]
+fn flattened_fields_with_equal_names_are_refused() {
+    #[derive(Serialize)]
+    struct Flat {
+        id: u8,
+        #[serde(flatten)]
+        rest: BTreeMap<String, Binary>,
+    }
+    let rest = |key: &str| BTreeMap::from([(key.to_owned(), Binary(vec![7; 100_000].into()))]);
+    assert!(to_vec(&Flat { id: 1, rest: rest("other") }).is_ok());
+    // A node that receives two equal keys closes the connection.
+    let error = to_vec(&vec![Flat { id: 1, rest: rest("id") }]).unwrap_err();
+    assert_eq!(error.to_string(), "[0]: a map with two equal keys");
+}
+
+#[test]
 fn adjacently_tagged_enums_keep_their_pids() {
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
     #[serde(tag = "type", content = "value", rename_all = "snake_case")]
