@@ -1,11 +1,12 @@
 //! From bytes to [`Term`]s.
 
 use std::io::Read;
+use std::mem;
 
 use bytes::Bytes;
 use flate2::read::ZlibDecoder;
 
-use super::tags::{COMPRESSED, VERSION_MAGIC};
+use super::tags::*;
 use super::{DecodeError, DecodeErrorKind, Limits, Reader, Token};
 use crate::term::{BigInt, Fun, FunHead, Map, Record, Term, Terms, bits_term};
 
@@ -25,6 +26,12 @@ enum Kind {
     Map(usize),
     Fun(Box<FunHead>),
     Record(Box<Record>),
+}
+
+/// What was read: a whole term, or the beginning of one with children (at least one).
+enum Step {
+    Whole(Term),
+    Open(Kind, usize),
 }
 
 /// Decodes the term at the beginning of `bytes`: a version byte, and a term or a compressed one. Returns the term
@@ -91,91 +98,131 @@ fn inflate(bytes: &Bytes, limits: &Limits) -> Result<(Bytes, usize), DecodeError
 /// Builds the next term. Its counts have to be true, so [`Reader::skip`] goes first. Binaries are slices of `source`, if
 /// the reader's input is part of it.
 pub(super) fn build(reader: &mut Reader<'_>, source: Option<&Bytes>) -> Result<Term, DecodeError> {
-    let bytes = |slice: &[u8]| match source {
-        Some(source) if !slice.is_empty() => source.slice_ref(slice),
-        _ => Bytes::copy_from_slice(slice),
+    let mut top = match step(reader, source)? {
+        Step::Whole(term) => return Ok(term),
+        Step::Open(kind, left) => Frame { kind, children: Vec::with_capacity(left), left },
     };
     let mut stack: Vec<Frame> = Vec::new();
     loop {
-        let at = reader.offset();
-        let (kind, left) = match reader.next_token()? {
-            Token::List(left) => {
-                if let Some(Frame { kind: kind @ Kind::Tail, left: outer_left, .. }) = stack.last_mut() {
-                    // The tail is a list, which continues the one before.
-                    (*kind, *outer_left) = (Kind::List, left);
+        while top.left > 0 {
+            // What most elements are goes straight into its place: on the way through a token it is copied three times.
+            let flat = match reader.tag() {
+                Some(SMALL_INTEGER_EXT | INTEGER_EXT) => Term::Integer(reader.small_integer()?),
+                Some(SMALL_ATOM_UTF8_EXT | ATOM_CACHE_REF) => Term::Atom(reader.atom()?),
+                Some(BINARY_EXT) => Term::Binary(bytes(reader.binary()?, source)),
+                _ => {
+                    if let Some((kind, left)) = other(&mut top, reader, source)? {
+                        let inner = Frame { kind, children: Vec::with_capacity(left), left };
+                        stack.push(mem::replace(&mut top, inner));
+                    }
                     continue;
                 }
-                (Kind::List, left)
+            };
+            top.children.push(flat);
+            top.left -= 1;
+        }
+        if matches!(top.kind, Kind::List) && !reader.eat_nil() {
+            (top.kind, top.left) = (Kind::Tail, 1);
+            continue;
+        }
+        let mut children = top.children;
+        let term = match top.kind {
+            Kind::List => Term::List(children.into()),
+            Kind::Tail => {
+                let tail = children.pop().unwrap_or_default();
+                Term::list_with_tail(children, tail)
             }
-            Token::Tuple(left @ 1..) => (Kind::Tuple, left),
-            Token::Map(left @ 1..) => (Kind::Map(at), left * 2),
-            Token::Fun { head, free: left @ 1.. } => (Kind::Fun(head), left),
-            Token::Record { module, name, exported, fields: left @ 1.. } => {
-                let fields = (0..left).map(|_| reader.atom()).collect::<Result<_, _>>()?;
-                let values = Terms::new();
-                (Kind::Record(Box::new(Record { module, name, exported, fields, values })), left)
+            Kind::Tuple => Term::Tuple(children.into()),
+            Kind::Map(at) => {
+                let duplicate = |_| DecodeError::new(DecodeErrorKind::DuplicateKey, at);
+                Term::Map(Map::from_flat(children).map_err(duplicate)?)
             }
-            token => {
-                let mut term = match token {
-                    Token::Integer(value) => Term::Integer(value),
-                    Token::BigInteger { negative, magnitude } => {
-                        Term::BigInt(BigInt::from_bytes_le(negative, magnitude))
-                    }
-                    Token::Float(value) => Term::Float(value),
-                    Token::Atom(atom) => Term::Atom(atom),
-                    Token::Binary(slice) => Term::Binary(bytes(slice)),
-                    Token::BitString { bytes: slice, bits } => bits_term(bytes(slice), bits),
-                    Token::String(text) => {
-                        Term::List(text.iter().map(|byte| Term::Integer(i64::from(*byte))).collect())
-                    }
-                    Token::Nil | Token::List(_) => Term::nil(),
-                    Token::Tuple(_) => Term::Tuple(Terms::new()),
-                    Token::Map(_) => Term::Map(Map::new()),
-                    Token::Pid(pid) => Term::Pid(pid),
-                    Token::Port(port) => port.into(),
-                    Token::Reference(reference) => reference.into(),
-                    Token::Export { module, function, arity } => {
-                        Fun::External { module, function, arity }.into()
-                    }
-                    Token::Fun { head, .. } => Fun::Internal { head: *head, free: Terms::new() }.into(),
-                    Token::Record { module, name, exported, .. } => {
-                        let (fields, values) = (Vec::new(), Terms::new());
-                        Term::Record(Box::new(Record { module, name, exported, fields, values }))
-                    }
-                };
-                // Hands the term to what it stands in, and that, if it is whole, in turn.
-                loop {
-                    let Some(frame) = stack.last_mut() else { return Ok(term) };
-                    if !matches!(frame.kind, Kind::Tail) {
-                        frame.children.push(term);
-                        frame.left -= 1;
-                        if frame.left > 0 {
-                            break;
-                        }
-                        if matches!(frame.kind, Kind::List) {
-                            frame.kind = Kind::Tail;
-                            break;
-                        }
-                        term = Term::nil();
-                    }
-                    let Some(Frame { kind, children, .. }) = stack.pop() else { return Ok(term) };
-                    term = match kind {
-                        Kind::List | Kind::Tail => Term::list_with_tail(children, term),
-                        Kind::Tuple => Term::Tuple(children.into()),
-                        Kind::Map(at) => {
-                            let duplicate = |_| DecodeError::new(DecodeErrorKind::DuplicateKey, at);
-                            Term::Map(Map::from_flat(children).map_err(duplicate)?)
-                        }
-                        Kind::Fun(head) => Fun::Internal { head: *head, free: children.into() }.into(),
-                        Kind::Record(mut record) => {
-                            record.values = children.into();
-                            Term::Record(record)
-                        }
-                    };
-                }
-                continue;
+            Kind::Fun(head) => Fun::Internal { head: *head, free: children.into() }.into(),
+            Kind::Record(mut record) => {
+                record.values = children.into();
+                Term::Record(record)
             }
         };
-        stack.push(Frame { kind, children: Vec::with_capacity(left), left });
+        match stack.pop() {
+            Some(outer) => top = outer,
+            None => return Ok(term),
+        }
+        top.children.push(term);
+        top.left -= 1;
+    }
+}
+
+/// Reads the next child of a container, or opens the container that it is.
+fn other(
+    top: &mut Frame,
+    reader: &mut Reader<'_>,
+    source: Option<&Bytes>,
+) -> Result<Option<(Kind, usize)>, DecodeError> {
+    match step(reader, source)? {
+        Step::Whole(term) => {
+            top.children.push(term);
+            top.left -= 1;
+        }
+        // The tail is a list, which continues the one before.
+        Step::Open(Kind::List, left) if matches!(top.kind, Kind::Tail) => {
+            (top.kind, top.left) = (Kind::List, left);
+        }
+        Step::Open(kind, left) => return Ok(Some((kind, left))),
+    }
+    Ok(None)
+}
+
+#[inline]
+fn step(reader: &mut Reader<'_>, source: Option<&Bytes>) -> Result<Step, DecodeError> {
+    let at = reader.offset();
+    Ok(Step::Whole(match reader.next_token()? {
+        Token::Integer(value) => Term::Integer(value),
+        Token::Atom(atom) => Term::Atom(atom),
+        Token::Binary(slice) => Term::Binary(bytes(slice, source)),
+        Token::Nil => Term::nil(),
+        Token::List(left) => return Ok(Step::Open(Kind::List, left)),
+        Token::Tuple(left @ 1..) => return Ok(Step::Open(Kind::Tuple, left)),
+        Token::Map(left @ 1..) => return Ok(Step::Open(Kind::Map(at), left * 2)),
+        token => return rarer_step(token, reader, source),
+    }))
+}
+
+fn rarer_step(
+    token: Token<'_>,
+    reader: &mut Reader<'_>,
+    source: Option<&Bytes>,
+) -> Result<Step, DecodeError> {
+    Ok(Step::Whole(match token {
+        Token::BigInteger { negative, magnitude } => Term::BigInt(BigInt::from_bytes_le(negative, magnitude)),
+        Token::Float(value) => Term::Float(value),
+        Token::BitString { bytes: slice, bits } => bits_term(bytes(slice, source), bits),
+        Token::String(text) => Term::List(text.iter().map(|byte| Term::Integer(i64::from(*byte))).collect()),
+        Token::Pid(pid) => Term::Pid(pid),
+        Token::Port(port) => port.into(),
+        Token::Reference(reference) => reference.into(),
+        Token::Export { module, function, arity } => Fun::External { module, function, arity }.into(),
+        Token::Fun { head, free: left @ 1.. } => return Ok(Step::Open(Kind::Fun(head), left)),
+        Token::Fun { head, .. } => Fun::Internal { head: *head, free: Terms::new() }.into(),
+        Token::Record { module, name, exported, fields } => {
+            let names = (0..fields).map(|_| reader.atom()).collect::<Result<_, _>>()?;
+            let record = Box::new(Record { module, name, exported, fields: names, values: Terms::new() });
+            if fields > 0 {
+                return Ok(Step::Open(Kind::Record(record), fields));
+            }
+            Term::Record(record)
+        }
+        Token::Tuple(_) => Term::Tuple(Terms::new()),
+        Token::Map(_) => Term::Map(Map::new()),
+        Token::Integer(value) => Term::Integer(value),
+        Token::Atom(atom) => Term::Atom(atom),
+        Token::Binary(slice) => Term::Binary(bytes(slice, source)),
+        Token::Nil | Token::List(_) => Term::nil(),
+    }))
+}
+
+fn bytes(slice: &[u8], source: Option<&Bytes>) -> Bytes {
+    match source {
+        Some(source) if !slice.is_empty() => source.slice_ref(slice),
+        _ => Bytes::copy_from_slice(slice),
     }
 }

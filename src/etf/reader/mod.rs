@@ -94,19 +94,21 @@ pub enum Token<'a> {
 #[derive(Debug, Clone)]
 pub struct Reader<'a> {
     input: &'a [u8],
-    offset: usize,
+    /// What of it is not read yet.
+    rest: &'a [u8],
     atoms: &'a [Atom],
 }
 
 impl<'a> Reader<'a> {
     /// Reads terms without a version byte from `input`; `atoms` are those of the distribution header, if there was one.
     pub fn new(input: &'a [u8], atoms: &'a [Atom]) -> Self {
-        Self { input, offset: 0, atoms }
+        Self { input, rest: input, atoms }
     }
 
     /// The offset of the next token from the start of the input.
+    #[inline]
     pub fn offset(&self) -> usize {
-        self.offset
+        self.input.len() - self.rest.len()
     }
 
     /// The next token. A container's count is at most the bytes left, so it may be reserved, though not at each level of
@@ -114,15 +116,14 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// If the bytes there are not a term.
+    #[inline]
     pub fn next_token(&mut self) -> Result<Token<'a>, DecodeError> {
-        let at = self.offset;
+        let at = self.offset();
         let tag = self.u8()?;
         Ok(match tag {
             SMALL_INTEGER_EXT => Token::Integer(i64::from(self.u8()?)),
             INTEGER_EXT => Token::Integer(i64::from(self.u32()? as i32)),
-            SMALL_ATOM_UTF8_EXT | ATOM_CACHE_REF | ATOM_UTF8_EXT | SMALL_ATOM_EXT | ATOM_EXT => {
-                Token::Atom(self.atom_tagged(tag, at)?)
-            }
+            SMALL_ATOM_UTF8_EXT | ATOM_CACHE_REF => Token::Atom(self.atom_tagged(tag, at)?),
             BINARY_EXT => {
                 let len = self.u32()? as usize;
                 Token::Binary(self.take(len)?)
@@ -132,6 +133,14 @@ impl<'a> Reader<'a> {
                 Token::Tuple(self.count(count, 1)?)
             }
             NIL_EXT => Token::Nil,
+            _ => return self.rarer_token(tag, at),
+        })
+    }
+
+    /// The tokens that are not worth being inlined.
+    fn rarer_token(&mut self, tag: u8, at: usize) -> Result<Token<'a>, DecodeError> {
+        Ok(match tag {
+            ATOM_UTF8_EXT | SMALL_ATOM_EXT | ATOM_EXT => Token::Atom(self.atom_tagged(tag, at)?),
             LIST_EXT => {
                 let count = self.u32()? as usize;
                 if count == 0 {
@@ -188,38 +197,33 @@ impl<'a> Reader<'a> {
 
     #[cold]
     pub(crate) fn truncated(&self) -> DecodeError {
-        DecodeError::new(DecodeErrorKind::Truncated, self.offset)
+        DecodeError::new(DecodeErrorKind::Truncated, self.offset())
     }
 
     #[inline]
     pub(crate) fn left(&self) -> usize {
-        self.input.len() - self.offset
+        self.rest.len()
     }
 
     #[inline]
     pub(crate) fn take(&mut self, len: usize) -> Result<&'a [u8], DecodeError> {
-        let Some((bytes, _)) = self.input.get(self.offset..).and_then(|rest| rest.split_at_checked(len))
-        else {
-            return Err(self.truncated());
-        };
-        self.offset += len;
+        let Some((bytes, rest)) = self.rest.split_at_checked(len) else { return Err(self.truncated()) };
+        self.rest = rest;
         Ok(bytes)
     }
 
     #[inline]
     fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
-        let Some(&bytes) = self.input.get(self.offset..).and_then(|rest| rest.first_chunk::<N>()) else {
-            return Err(self.truncated());
-        };
-        self.offset += N;
-        Ok(bytes)
+        let Some((bytes, rest)) = self.rest.split_first_chunk::<N>() else { return Err(self.truncated()) };
+        self.rest = rest;
+        Ok(*bytes)
     }
 
     #[inline]
     pub(crate) fn u8(&mut self) -> Result<u8, DecodeError> {
-        let Some(&byte) = self.input.get(self.offset) else { return Err(self.truncated()) };
-        self.offset += 1;
-        Ok(byte)
+        let Some((byte, rest)) = self.rest.split_first() else { return Err(self.truncated()) };
+        self.rest = rest;
+        Ok(*byte)
     }
 
     #[inline]
@@ -238,9 +242,40 @@ impl<'a> Reader<'a> {
         if count > self.left() / each { Err(self.truncated()) } else { Ok(count) }
     }
 
+    /// The next tag, if there is one.
+    #[inline]
+    pub(crate) fn tag(&self) -> Option<u8> {
+        self.rest.first().copied()
+    }
+
+    /// A binary of whole bytes, which stands next.
+    #[inline]
+    pub(crate) fn binary(&mut self) -> Result<&'a [u8], DecodeError> {
+        let at = self.offset();
+        match self.u8()? {
+            BINARY_EXT => {
+                let len = self.u32()? as usize;
+                self.take(len)
+            }
+            tag => Err(DecodeError::new(DecodeErrorKind::Expected(tag, "a binary"), at)),
+        }
+    }
+
+    /// Steps over an empty list, if one is there.
+    #[inline]
+    pub(crate) fn eat_nil(&mut self) -> bool {
+        match self.rest.split_first() {
+            Some((&NIL_EXT, rest)) => {
+                self.rest = rest;
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// Steps over list heads without elements.
     fn empty_list_heads(&mut self) -> Result<(), DecodeError> {
-        while self.input.get(self.offset..).is_some_and(|rest| rest.starts_with(&[LIST_EXT, 0, 0, 0, 0])) {
+        while self.rest.starts_with(&[LIST_EXT, 0, 0, 0, 0]) {
             self.take(5)?;
         }
         Ok(())
@@ -283,8 +318,9 @@ impl<'a> Reader<'a> {
     }
 
     /// An atom where only an atom may stand.
+    #[inline]
     pub(crate) fn atom(&mut self) -> Result<Atom, DecodeError> {
-        let at = self.offset;
+        let at = self.offset();
         let tag = self.u8()?;
         self.atom_tagged(tag, at)
     }
@@ -303,12 +339,12 @@ impl<'a> Reader<'a> {
     /// The text of the next term if it is an atom, else nothing is read.
     #[inline]
     pub(crate) fn atom_str(&mut self) -> Result<Option<Cow<'a, str>>, DecodeError> {
-        let at = self.offset;
-        let Some(&tag) = self.input.get(at) else { return Err(self.truncated()) };
+        let at = self.offset();
+        let Some((&tag, rest)) = self.rest.split_first() else { return Err(self.truncated()) };
         if !matches!(tag, SMALL_ATOM_UTF8_EXT | ATOM_CACHE_REF | ATOM_UTF8_EXT | SMALL_ATOM_EXT | ATOM_EXT) {
             return Ok(None);
         }
-        self.offset += 1;
+        self.rest = rest;
         Ok(Some(match self.atom_text(tag, at)? {
             AtomText::Ref(atom) => Cow::Borrowed(atom.as_str()),
             AtomText::Utf8(text) => Cow::Borrowed(text),
@@ -317,6 +353,20 @@ impl<'a> Reader<'a> {
                 _ => Cow::Owned(bytes.iter().map(|byte| char::from(*byte)).collect()),
             },
         }))
+    }
+
+    /// Steps over an atom, checked.
+    #[inline]
+    fn skip_atom(&mut self, tag: u8, at: usize) -> Result<(), DecodeError> {
+        if tag == SMALL_ATOM_UTF8_EXT
+            && let Some((len, rest)) = self.rest.split_first()
+            && let Some((text, rest)) = rest.split_at_checked(usize::from(*len))
+            && text.is_ascii()
+        {
+            self.rest = rest;
+            return Ok(());
+        }
+        self.atom_text(tag, at).map(drop)
     }
 
     /// An atom's text, checked.
@@ -400,8 +450,9 @@ impl<'a> Reader<'a> {
     }
 
     /// An integer where only a small one may stand.
-    fn small_integer(&mut self) -> Result<i64, DecodeError> {
-        let at = self.offset;
+    #[inline]
+    pub(crate) fn small_integer(&mut self) -> Result<i64, DecodeError> {
+        let at = self.offset();
         let tag = self.u8()?;
         match tag {
             SMALL_INTEGER_EXT => Ok(i64::from(self.u8()?)),
@@ -418,7 +469,7 @@ impl<'a> Reader<'a> {
     }
 
     fn arity(&mut self) -> Result<u8, DecodeError> {
-        let at = self.offset;
+        let at = self.offset();
         let arity = self.small_integer()?;
         u8::try_from(arity).map_err(|_| DecodeError::new(DecodeErrorKind::Arity(arity), at))
     }
@@ -431,7 +482,7 @@ impl<'a> Reader<'a> {
             return Err(DecodeError::new(DecodeErrorKind::FreeVariables(free), at));
         }
         let (module, old_index, old_uniq) = (self.atom()?, self.small_integer()?, self.small_integer()?);
-        let at = self.offset;
+        let at = self.offset();
         let tag = self.u8()?;
         let pid = self.pid_tagged(tag, at)?;
         let free = self.count(free, 1)?;

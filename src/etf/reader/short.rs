@@ -7,44 +7,44 @@ use crate::etf::tags::*;
 
 impl<'a> Reader<'a> {
     #[inline]
-    fn rest(&self) -> &'a [u8] {
-        self.input.get(self.offset..).unwrap_or_default()
+    fn advance(&mut self, len: usize) {
+        self.rest = self.rest.get(len..).unwrap_or_default();
     }
 
     /// The reader where it was at an offset.
     #[inline]
     pub(crate) fn at(&self, offset: usize) -> Self {
-        Self { offset, ..*self }
+        Self { rest: self.input.get(offset..).unwrap_or_default(), ..*self }
     }
 
     #[inline]
     pub(crate) fn rewind(&mut self, offset: usize) {
-        self.offset = offset;
+        *self = self.at(offset);
     }
 
     #[inline]
     pub(crate) fn short_integer(&mut self) -> Option<i64> {
-        let (value, len) = match *self.rest() {
+        let (value, len) = match *self.rest {
             [SMALL_INTEGER_EXT, value, ..] => (i64::from(value), 2),
             [INTEGER_EXT, a, b, c, d, ..] => (i64::from(i32::from_be_bytes([a, b, c, d])), 5),
             _ => return None,
         };
-        self.offset += len;
+        self.advance(len);
         Some(value)
     }
 
     #[inline]
     pub(crate) fn short_binary(&mut self) -> Option<&'a [u8]> {
-        let [BINARY_EXT, a, b, c, d, rest @ ..] = self.rest() else { return None };
+        let [BINARY_EXT, a, b, c, d, rest @ ..] = self.rest else { return None };
         let bytes = rest.get(..u32::from_be_bytes([*a, *b, *c, *d]) as usize)?;
-        self.offset += 5 + bytes.len();
+        self.advance(5 + bytes.len());
         Some(bytes)
     }
 
     /// The text of an atom.
     #[inline]
     pub(crate) fn short_atom(&mut self) -> Option<&'a str> {
-        let (text, len) = match self.rest() {
+        let (text, len) = match self.rest {
             [SMALL_ATOM_UTF8_EXT, len, rest @ ..] => {
                 let text = rest.get(..usize::from(*len))?;
                 (std::str::from_utf8(text).ok()?, 2 + text.len())
@@ -52,27 +52,27 @@ impl<'a> Reader<'a> {
             [ATOM_CACHE_REF, index, ..] => (self.atoms.get(usize::from(*index))?.as_str(), 2),
             _ => return None,
         };
-        self.offset += len;
+        self.advance(len);
         Some(text)
     }
 
     /// Which of some texts the next term is an atom of; if it is of none, nothing is read.
     #[inline]
     pub(crate) fn short_atom_of<const N: usize>(&mut self, texts: [&str; N]) -> Option<usize> {
-        let (text, len) = match self.rest() {
+        let (text, len) = match self.rest {
             [SMALL_ATOM_UTF8_EXT, len, rest @ ..] => (rest.get(..usize::from(*len))?, 2 + usize::from(*len)),
             [ATOM_CACHE_REF, index, ..] => (self.atoms.get(usize::from(*index))?.as_bytes(), 2),
             _ => return None,
         };
         let found = texts.iter().position(|wanted| wanted.as_bytes() == text)?;
-        self.offset += len;
+        self.advance(len);
         Some(found)
     }
 
     /// Whether the next term is an atom in another form than the common one.
     #[inline]
     pub(crate) fn at_long_atom(&self) -> bool {
-        matches!(self.rest(), [ATOM_UTF8_EXT | SMALL_ATOM_EXT | ATOM_EXT, ..])
+        matches!(self.rest, [ATOM_UTF8_EXT | SMALL_ATOM_EXT | ATOM_EXT, ..])
     }
 
     /// The count of a list that has elements.
@@ -92,21 +92,21 @@ impl<'a> Reader<'a> {
     /// The count of a tuple.
     #[inline]
     pub(crate) fn short_tuple(&mut self) -> Option<usize> {
-        let [SMALL_TUPLE_EXT, count, ..] = self.rest() else { return None };
+        let [SMALL_TUPLE_EXT, count, ..] = self.rest else { return None };
         Some(self.enter(2, usize::from(*count)))
     }
 
     /// A count that the bytes left can hold.
     #[inline]
     fn counted(&self, tag: u8) -> Option<usize> {
-        let [first, a, b, c, d, rest @ ..] = self.rest() else { return None };
+        let [first, a, b, c, d, rest @ ..] = self.rest else { return None };
         let count = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
         (*first == tag && count <= rest.len()).then_some(count)
     }
 
     #[inline]
     fn enter(&mut self, len: usize, count: usize) -> usize {
-        self.offset += len;
+        self.advance(len);
         count
     }
 }

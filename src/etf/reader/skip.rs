@@ -54,14 +54,14 @@ impl<'a> Reader<'a> {
     pub fn skip(&mut self, limits: &Limits) -> Result<(), DecodeError> {
         let start = self.clone();
         let mut stack: SmallVec<[Frame; 16]> = SmallVec::new();
-        let mut keys: SmallVec<[usize; 16]> = SmallVec::new();
+        let mut keys: SmallVec<[&'a [u8]; 16]> = SmallVec::new();
         let mut top = Frame { left: 1, kind: Kind::Plain, keys: 0 };
         let (mut values, mut atoms, mut unclear) = (1_usize, 0_usize, false);
         let depth = limits.depth as usize;
         loop {
-            let at = self.offset;
+            let at = self.offset();
             if top.kind == Kind::Map && top.left.is_multiple_of(2) {
-                keys.push(at);
+                keys.push(self.rest);
             }
             top.left -= 1;
             let tag = self.u8()?;
@@ -76,7 +76,7 @@ impl<'a> Reader<'a> {
                 }
                 SMALL_ATOM_UTF8_EXT | ATOM_UTF8_EXT | ATOM_EXT | SMALL_ATOM_EXT => {
                     atoms += 1;
-                    self.atom_text(tag, at)?;
+                    self.skip_atom(tag, at)?;
                     None
                 }
                 ATOM_CACHE_REF => {
@@ -134,9 +134,8 @@ impl<'a> Reader<'a> {
                     None
                 }
                 _ => {
-                    self.offset = at;
                     atoms += 2;
-                    match self.next_token()? {
+                    match self.rarer_token(tag, at)? {
                         Token::Fun { free, .. } => Some((Kind::Plain, free)),
                         Token::Record { fields, .. } => {
                             for _ in 0..fields {
@@ -183,7 +182,7 @@ impl<'a> Reader<'a> {
                     Some(outer) => top = outer,
                     None => {
                         if atoms > limits.atoms {
-                            start.clone().count_atoms(self.offset, limits)?;
+                            start.clone().count_atoms(self.offset(), limits)?;
                         }
                         if unclear {
                             // The structure is known to be sound, so building it is bounded; it looks at every map.
@@ -205,16 +204,16 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn compare_keys(&self, offsets: &[usize]) -> Keys {
-        if offsets.len() < 2 {
+    fn compare_keys(&self, starts: &[&'a [u8]]) -> Keys {
+        if starts.len() < 2 {
             return Keys::Distinct;
         }
-        let mut keys: SmallVec<[(PlainKey<'a>, usize); 32]> = SmallVec::with_capacity(offsets.len());
+        let mut keys: SmallVec<[(PlainKey<'a>, usize); 32]> = SmallVec::with_capacity(starts.len());
         let mut ascending = true;
-        for &offset in offsets {
-            let Some(key) = self.plain_key(offset) else { return Keys::Unclear };
+        for &start in starts {
+            let Some(key) = self.plain_key(start) else { return Keys::Unclear };
             ascending &= keys.last().is_none_or(|(last, _)| last.cmp(&key) == Ordering::Less);
-            keys.push((key, offset));
+            keys.push((key, self.input.len() - start.len()));
         }
         if !ascending {
             keys.sort_unstable();
@@ -226,8 +225,8 @@ impl<'a> Reader<'a> {
     }
 
     #[inline]
-    fn plain_key(&self, offset: usize) -> Option<PlainKey<'a>> {
-        let mut reader = Self { input: self.input, offset, atoms: self.atoms };
+    fn plain_key(&self, start: &'a [u8]) -> Option<PlainKey<'a>> {
+        let mut reader = Self { rest: start, ..*self };
         let tag = reader.u8().ok()?;
         Some(match tag {
             SMALL_INTEGER_EXT => PlainKey::Integer(i64::from(reader.u8().ok()?)),
@@ -237,7 +236,7 @@ impl<'a> Reader<'a> {
                 PlainKey::Atom(reader.take(len).ok()?)
             }
             ATOM_CACHE_REF | ATOM_UTF8_EXT | SMALL_ATOM_EXT | ATOM_EXT => {
-                match reader.atom_text(tag, offset).ok()? {
+                match reader.atom_text(tag, 0).ok()? {
                     AtomText::Ref(atom) => PlainKey::Atom(atom.as_str().as_bytes()),
                     AtomText::Utf8(text) => PlainKey::Atom(text.as_bytes()),
                     AtomText::Latin1(bytes) if bytes.is_ascii() => PlainKey::Atom(bytes),
@@ -261,8 +260,8 @@ impl<'a> Reader<'a> {
     #[cold]
     fn count_atoms(&mut self, end: usize, limits: &Limits) -> Result<(), DecodeError> {
         let mut seen = HashSet::new();
-        while self.offset < end {
-            let at = self.offset;
+        while self.offset() < end {
+            let at = self.offset();
             match self.next_token()? {
                 Token::Atom(atom) => {
                     seen.insert(atom);
