@@ -1,7 +1,7 @@
 //! EPMD, both ways: stock tools and nodes against our daemon, our client against the stock daemon.
 #![expect(clippy::disallowed_methods, reason = "tests against programs of this host")]
 
-use std::process::Stdio;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use beamline::epmd::{EpmdError, EpmdOptions, Registered, Registration, Server, ServerOptions, Status};
@@ -153,4 +153,56 @@ async fn when_the_stock_daemon_dies_our_node_becomes_the_daemon_and_stock_nodes_
         listed.contains("name ours at port 4711\n") && listed.contains("name theirs at port "),
         "{listed}"
     );
+}
+
+/// A process of its own that is registered under a name, or is the daemon as well.
+struct Process(Child);
+
+impl Process {
+    async fn start(world: &World, name: &str, port: u16) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_registered"));
+        let process = Self(command.args([name, &port.to_string()]).stdout(Stdio::null()).spawn().unwrap());
+        within_patience(async {
+            while !matches!(port_please(world, "127.0.0.1", port, name).await, Ok(Some(_))) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await;
+        process
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // SIGKILL: it has no chance to say goodbye.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_the_process_with_the_daemon_is_killed_nobodys_registration_is_lost() {
+    let Some(erl) = erl() else { return };
+    let world = World::tokio();
+    let port = free_port();
+    let daemon = Process::start(&world, "daemon", port).await;
+    let _others = (Process::start(&world, "a", port).await, Process::start(&world, "b", port).await);
+    let mut theirs = erl.node("theirs@127.0.0.1", port).start().await;
+    assert_eq!(names(&world, "127.0.0.1", port).await.unwrap().nodes.len(), 4);
+
+    drop(daemon);
+    within_patience(async {
+        loop {
+            let listed = names(&world, "127.0.0.1", port).await.map(|names| names.nodes).unwrap_or_default();
+            let mut listed: Vec<_> = listed.into_iter().map(|(name, _)| name).collect();
+            listed.sort();
+            if listed == ["a", "b", "theirs"] {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    let known = "{ok, N} = net_adm:names({127,0,0,1}), lists:sort([A || {A, _} <- N])";
+    assert_eq!(theirs.eval(known).await, r#"["a","b","theirs"]"#);
 }
