@@ -66,8 +66,8 @@ pub fn term_text(input: &[u8]) {
 enum Message {
     Stop,
     Put(String, i64),
-    Many(Vec<Message>),
-    Set { key: Option<Box<Message>>, value: Result<u8, String> },
+    Many(Vec<Self>),
+    Set { key: Option<Box<Self>>, value: Result<u8, String> },
 }
 
 /// Terms straight into Rust's types, of which some take anything.

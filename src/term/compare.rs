@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::{BigInt, BitString, Fun, Pid, Port, Record, Reference, Term, Terms};
 
+pub(super) const ATOM_RANK: u8 = 1;
 const NIL_RANK: u8 = 9;
 const LIST_RANK: u8 = 10;
 
@@ -17,7 +18,7 @@ impl Term {
     pub(super) fn rank(&self) -> u8 {
         match self {
             Self::Integer(_) | Self::BigInt(_) | Self::Float(_) => 0,
-            Self::Atom(_) => 1,
+            Self::Atom(_) => ATOM_RANK,
             Self::Reference(_) => 2,
             Self::Fun(_) => 3,
             Self::Record(_) => 4,

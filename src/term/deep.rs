@@ -8,7 +8,7 @@ use super::{Fun, ImproperList, Map, Record, Term, Terms};
 
 impl Term {
     /// The terms that it directly consists of, in order; keys and values of a map in turn, the tail of a list last.
-    pub(crate) fn children(&self) -> &[Term] {
+    pub(crate) fn children(&self) -> &[Self] {
         match self {
             Self::List(terms) | Self::Tuple(terms) => terms,
             Self::ImproperList(list) => &list.0,
@@ -22,7 +22,7 @@ impl Term {
         }
     }
 
-    fn children_mut(&mut self) -> Option<&mut Vec<Term>> {
+    fn children_mut(&mut self) -> Option<&mut Vec<Self>> {
         match self {
             Self::List(terms) | Self::Tuple(terms) => Some(terms),
             Self::ImproperList(list) => Some(&mut list.0),

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::compare::exact_cmp;
+use super::compare::{ATOM_RANK, exact_cmp};
 use super::{Term, Terms};
 
 /// An Erlang map, kept in the order of its keys (integers before floats, then Erlang's term order), so that equal maps
@@ -56,8 +56,11 @@ impl Map {
 
     /// The value of a key that is an atom of this text.
     pub fn get_atom(&self, key: &str) -> Option<&Term> {
-        // Not by the order: that would need an atom made for the search.
-        self.iter().find(|(k, _)| matches!(k, Term::Atom(atom) if atom == key)).map(|(_, value)| value)
+        let found = self.pairs().binary_search_by(|[other, _]| match other {
+            Term::Atom(atom) => atom.as_str().cmp(key),
+            other => other.rank().cmp(&ATOM_RANK),
+        });
+        found.ok().map(|index| &self.pairs()[index][1])
     }
 
     /// Puts a pair in, and returns the value that the key had.

@@ -91,6 +91,15 @@ fn integers_and_floats_are_equal_by_value_but_not_the_same() {
 }
 
 #[test]
+fn a_map_is_asked_for_an_atom_by_its_text() {
+    let map = parse("#{1 => a, 2.0 => b, k => c, z => d, {k} => e, \"k\" => f, <<\"k\">> => g}");
+    let map = map.as_map().unwrap();
+    assert_eq!(map.get_atom("k"), Some(&Term::atom("c")));
+    assert_eq!(map.get_atom("z"), Some(&Term::atom("d")));
+    assert_eq!(map.get_atom("l"), None);
+}
+
+#[test]
 fn an_integer_that_fits_is_the_small_one_however_it_was_made() {
     assert!(matches!(Term::from(BigInt::from(7_u128)), Term::Integer(7)));
     assert!(matches!(Term::from(i128::from(i64::MIN)), Term::Integer(i64::MIN)));
