@@ -188,11 +188,21 @@ pin_project! {
 type Unwrap<A, T> = fn(A) -> Option<T>;
 
 enum State<Q, A, T> {
-    Remote { call: Box<dyn FnOnce(Option<Duration>) -> BoxFuture<'static, Result<T, CallError>> + Send> },
+    Remote {
+        call: Box<dyn FnOnce(Option<Duration>) -> BoxFuture<'static, Result<T, CallError>> + Send>,
+    },
     /// To another node, or as a term: a call with a deadline of its own.
     Calling(BoxFuture<'static, Result<T, CallError>>),
-    Local { server: Arc<dyn Serves<Q, A>>, call: Q, unwrap: Unwrap<A, T> },
-    Waiting { server: Arc<dyn Serves<Q, A>>, reply: oneshot::Receiver<A>, unwrap: Unwrap<A, T> },
+    Local {
+        server: Arc<dyn Serves<Q, A>>,
+        call: Q,
+        unwrap: Unwrap<A, T>,
+    },
+    Waiting {
+        server: Arc<dyn Serves<Q, A>>,
+        reply: oneshot::Receiver<A>,
+        unwrap: Unwrap<A, T>,
+    },
     /// The server dropped the call without a reply: it ends, or the caller waits in vain.
     Dropped(BoxFuture<'static, ExitReason>),
     Done,
@@ -285,7 +295,8 @@ impl<Q, A: Serialize, T> Future for Request<Q, A, T> {
                         return Poll::Ready(Err(ended(reason)));
                     }
                     *this.state = State::Dropped(end);
-                    let (Some(timeout), Some(deadline)) = (*this.timeout, this.deadline.as_mut().as_pin_mut())
+                    let (Some(timeout), Some(deadline)) =
+                        (*this.timeout, this.deadline.as_mut().as_pin_mut())
                     else {
                         return Poll::Pending;
                     };

@@ -140,11 +140,7 @@ pub trait GenServer: Sized + Send + 'static {
     }
 
     /// Cleans up. Not called when an exit signal ends the process, unless the process traps exits and its parent sent it.
-    fn terminate(
-        &mut self,
-        reason: &ExitReason,
-        cx: &mut Context<Self>,
-    ) -> impl Future<Output = ()> + Send {
+    fn terminate(&mut self, reason: &ExitReason, cx: &mut Context<Self>) -> impl Future<Output = ()> + Send {
         let _ = (reason, cx);
         async {}
     }
@@ -170,3 +166,6 @@ impl<S: GenServer> ProcessMessage for Message<S> {
         value.downcast_mut::<Option<S::Info>>()?.take().map(Self::Info)
     }
 }
+
+#[cfg(test)]
+mod tests;

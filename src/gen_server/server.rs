@@ -11,8 +11,9 @@ use tokio::sync::oneshot;
 
 use super::{Context, GenServer, Message, Reply, ReplyTo, StartError};
 use crate::etf::{DecodeError, Payload};
-use crate::process::{self, ExitReason, GenMessage, Received, RegisterError, panic_text};
+use crate::process::{self, ExitReason, GenMessage, Received, RegisterError};
 use crate::term::{Atom, Pid};
+use crate::world::panic_text;
 
 const TIMEOUT: Atom = Atom::from_static("timeout");
 const EXIT: Atom = Atom::from_static("EXIT");

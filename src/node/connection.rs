@@ -16,7 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::sync::Notify;
 
 use super::{DisconnectReason, Inner};
-use crate::dist::channel::{Outgoing, Receiver, Received, Sender};
+use crate::dist::channel::{Outgoing, Received, Receiver, Sender};
 use crate::dist::handshake::Established;
 use crate::dist::{Flags, Tick, Ticker};
 use crate::process::{Busy, ConnectionId};
@@ -115,7 +115,12 @@ pub(super) enum Pushed {
 }
 
 impl Connection {
-    pub(super) fn new(id: ConnectionId, established: &Established, write: BoxWrite, busy_limit: usize) -> Self {
+    pub(super) fn new(
+        id: ConnectionId,
+        established: &Established,
+        write: BoxWrite,
+        busy_limit: usize,
+    ) -> Self {
         let out = Out {
             queue: Sender::new(established.flags),
             writer: Writer::Idle(write),
@@ -353,7 +358,8 @@ impl Connection {
     }
 
     fn tick(&self, ticker: &mut Ticker, inner: &Inner) -> Tick {
-        let (received, written) = (self.received.load(Ordering::Relaxed), self.written.load(Ordering::Relaxed));
+        let (received, written) =
+            (self.received.load(Ordering::Relaxed), self.written.load(Ordering::Relaxed));
         let mut out = self.out();
         let queued = !out.queue.is_empty() || !matches!(out.writer, Writer::Idle(_));
         let tick = ticker.check(inner.local.world.clock.mono(), received, written, queued);

@@ -239,7 +239,6 @@ enum Found {
     Pending(Arc<Attempt>),
 }
 
-
 impl Distribution for Inner {
     fn send(
         &self,
@@ -253,15 +252,16 @@ impl Distribution for Inner {
             match this.find_or_dial(node) {
                 None => return Ok(Sent::NoConnection),
                 Some(Found::Pending(attempt)) => {
-                    if let Some(sent) = attempt.push(self.options.pending_bytes_max, sender, interest, &control)? {
+                    if let Some(sent) =
+                        attempt.push(self.options.pending_bytes_max, sender, interest, &control)?
+                    {
                         return Ok(sent);
                     }
                     // It was decided meanwhile.
                 }
                 Some(Found::Up(connection)) => {
-                    let outgoing = Outgoing::encode(connection.flags, sender, &control, |encode, writer| {
-                        encode(writer)
-                    });
+                    let outgoing =
+                        Outgoing::encode(connection.flags, sender, &control, |encode, writer| encode(writer));
                     let outgoing = match outgoing {
                         Ok(outgoing) => outgoing,
                         Err(OutgoingError::Encode(error)) => return Err(error),

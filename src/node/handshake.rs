@@ -9,8 +9,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::pending::Incoming;
 use super::{ConnectError, Inner};
 use crate::dist::handshake::{
-    Acceptor, AcceptorStep, Answer, Established, Framer, HandshakeError, Initiator, InitiatorStep, LengthPrefix,
-    Local as Identity,
+    Acceptor, AcceptorStep, Answer, Established, Framer, HandshakeError, Initiator, InitiatorStep,
+    LengthPrefix, Local as Identity,
 };
 use crate::term::Atom;
 use crate::world::Conn;

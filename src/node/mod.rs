@@ -25,8 +25,8 @@ use tokio::sync::Notify;
 
 use crate::epmd;
 use crate::process::{
-    AnyProcess, Call, Caller, Context, Delivery, Destination, ExitReason, Local, RegisterError, Relation, SendError,
-    SpawnOptions, SystemLimit, spawn,
+    AnyProcess, Call, Caller, Context, Delivery, Destination, ExitReason, Local, RegisterError, Relation,
+    SendError, SpawnOptions, SystemLimit, spawn,
 };
 use crate::term::{Atom, Pid, Reference, Term};
 use crate::world::World;
@@ -308,6 +308,9 @@ fn outcome(delivery: Delivery, to: Destination) -> Result<(), SendError> {
 
 impl std::fmt::Debug for Node {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Node").field("name", self.name()).field("creation", &self.creation()).finish_non_exhaustive()
+        f.debug_struct("Node")
+            .field("name", self.name())
+            .field("creation", &self.creation())
+            .finish_non_exhaustive()
     }
 }

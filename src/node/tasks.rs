@@ -7,8 +7,8 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::oneshot;
 
 use super::connection::Connection;
-use super::pending::{Attempt, Incoming};
 use super::handshake::{self, Greeted};
+use super::pending::{Attempt, Incoming};
 use super::{ConnectError, DisconnectReason, Inner};
 use crate::dist::Ticker;
 use crate::dist::handshake::{HandshakeFault, Refusal};
@@ -87,8 +87,9 @@ impl Inner {
     async fn try_dial(&self, peer: &Atom) -> Result<Greeted, ConnectError> {
         let world = &self.local.world;
         let (name, host) = peer.split_once('@').ok_or_else(|| ConnectError::NotAllowed(peer.clone()))?;
-        let registration =
-            epmd::port_please(world, host, self.options.epmd.port, name).await.map_err(|error| ConnectError::Epmd(Arc::new(error)))?;
+        let registration = epmd::port_please(world, host, self.options.epmd.port, name)
+            .await
+            .map_err(|error| ConnectError::Epmd(Arc::new(error)))?;
         let registration = registration.ok_or_else(|| ConnectError::Unknown(peer.clone()))?;
         let conn = world.net.connect(host, registration.port).await?;
         handshake::initiate(self, conn, peer).await
@@ -116,7 +117,8 @@ impl Inner {
         }
         let (read, write) = (conn.read, conn.write);
         let busy_limit = self.options.dist_buf_busy_limit;
-        let connection = self.connected(attempt.as_ref(), |id| Connection::new(id, &established, write, busy_limit));
+        let connection =
+            self.connected(attempt.as_ref(), |id| Connection::new(id, &established, write, busy_limit));
         let Some(connection) = connection else { return };
         if self.is_stopping() {
             connection.close(DisconnectReason::Stopping);
@@ -163,4 +165,3 @@ impl Drop for HandshakeCount {
         self.0.handshakes.fetch_sub(1, Ordering::Relaxed);
     }
 }
-

@@ -110,8 +110,8 @@ fn link_exit(
 }
 
 fn down(shared: &Shared, reference: &Reference, reason: ExitReason, deliver: &mut dyn FnMut(Payload)) {
-    let found = shared
-        .with_relations(|relations| (relations.demonitor(reference), relations.close_call(reference)));
+    let found =
+        shared.with_relations(|relations| (relations.demonitor(reference), relations.close_call(reference)));
     let Some((Some(monitor), caller)) = found else { return };
     if let Some(caller) = caller {
         // A caller that has gone has its answer already: a timeout.

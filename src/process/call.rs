@@ -58,10 +58,9 @@ impl CallError {
         match self {
             Self::Timeout(_) => ExitReason::atom("timeout"),
             Self::NoProc => ExitReason::NoProc,
-            Self::NoConnection(node) => ExitReason::Term(Term::tuple([
-                Atom::from_static("nodedown").into(),
-                node.clone().into(),
-            ])),
+            Self::NoConnection(node) => {
+                ExitReason::Term(Term::tuple([Atom::from_static("nodedown").into(), node.clone().into()]))
+            }
             Self::Exit(reason) => reason.clone(),
             Self::CallsItself => ExitReason::atom("calling_self"),
             Self::Decode(_) | Self::Encode(_) | Self::SystemLimit => ExitReason::Term(Term::tuple([
@@ -188,10 +187,8 @@ fn open<Q: Serialize + ?Sized>(
     shared.open_calls.fetch_add(1, Ordering::AcqRel);
     shared.relations(|relations| {
         relations.open_call(reference.clone(), caller);
-        relations.monitor(
-            reference.clone(),
-            Monitor { target: target.clone(), bound: None, connection: None },
-        );
+        relations
+            .monitor(reference.clone(), Monitor { target: target.clone(), bound: None, connection: None });
     });
     let call = OpenCall { process: process.clone(), reference, reply, node };
     let (connection, bound) = local.send_monitor(&shared.pid, &target, &call.reference);
@@ -216,7 +213,8 @@ fn calls_itself(shared: &Shared, target: &Monitored) -> bool {
     match target {
         Monitored::Process(pid) => *pid == shared.pid,
         Monitored::Name(name, node) => {
-            *node == shared.local.node && shared.local.names.get(name).is_some_and(|it| *it.pid() == shared.pid)
+            *node == shared.local.node
+                && shared.local.names.get(name).is_some_and(|it| *it.pid() == shared.pid)
         }
     }
 }

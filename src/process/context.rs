@@ -15,8 +15,8 @@ use super::mailbox::Taken;
 use super::relations::{Monitor, Monitored};
 use super::timer::{Fire, Timers};
 use super::{
-    Delivery, Destination, ExitReason, Local, Process, ProcessMessage, RegisterError, Shared, Signal, SpawnOptions,
-    TimerReference, spawn,
+    Delivery, Destination, ExitReason, Local, Process, ProcessMessage, RegisterError, Shared, Signal,
+    SpawnOptions, TimerReference, spawn,
 };
 use crate::etf::{EncodeError, Payload};
 use crate::term::{Atom, Pid, Reference, Term};
@@ -346,11 +346,7 @@ impl<M: ProcessMessage> Context<M> {
     }
 
     /// `timer:send_interval/2` to the process itself: `make` makes each message. An interval of zero is one millisecond.
-    pub fn send_interval(
-        &self,
-        every: Duration,
-        make: impl FnMut() -> M + Send + 'static,
-    ) -> TimerReference {
+    pub fn send_interval(&self, every: Duration, make: impl FnMut() -> M + Send + 'static) -> TimerReference {
         let every = every.max(Duration::from_millis(1));
         self.start_timer(every, Fire::Repeat(Box::new(make), every))
     }

@@ -53,10 +53,7 @@ impl ExitReason {
             Term::from(0),
             Term::list([]),
         ]);
-        let what = Term::tuple([
-            Term::from(Atom::from_static("rust_panic")),
-            Term::from(text.to_owned()),
-        ]);
+        let what = Term::tuple([Term::from(Atom::from_static("rust_panic")), Term::from(text.to_owned())]);
         Self::Term(Term::tuple([what, Term::list([frame])]))
     }
 

@@ -53,15 +53,8 @@ impl GenMessage {
 }
 
 enum Parts {
-    Call {
-        pid: Pid,
-        alias: Option<Reference>,
-        tag: std::ops::Range<usize>,
-        request: std::ops::Range<usize>,
-    },
-    Cast {
-        request: std::ops::Range<usize>,
-    },
+    Call { pid: Pid, alias: Option<Reference>, tag: std::ops::Range<usize>, request: std::ops::Range<usize> },
+    Cast { request: std::ops::Range<usize> },
 }
 
 impl Parts {

@@ -130,7 +130,10 @@ pub(crate) struct Local {
 
 impl fmt::Debug for Local {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Local").field("node", &self.node).field("creation", &self.creation).finish_non_exhaustive()
+        f.debug_struct("Local")
+            .field("node", &self.node)
+            .field("creation", &self.creation)
+            .finish_non_exhaustive()
     }
 }
 
@@ -361,7 +364,12 @@ impl Local {
         if self.is_local(&to.node) {
             let _ = self.deliver_relation(to, Relation::UnlinkAck { from: from.clone(), id });
         } else if let Some(id) = std::num::NonZeroU64::new(id) {
-            self.remote(&to.node, from, None, Control::UnlinkIdAck { id, from: from.clone(), to: to.clone() });
+            self.remote(
+                &to.node,
+                from,
+                None,
+                Control::UnlinkIdAck { id, from: from.clone(), to: to.clone() },
+            );
         }
     }
 

@@ -45,7 +45,7 @@ pub use self::timer::TimerReference;
 pub(crate) use self::call::{Caller, DEFAULT_TIMEOUT, process_end};
 pub(crate) use self::context::Received;
 pub(crate) use self::local::{Busy, ConnectionId, Delivery, Distribution, Encode, Local, Sent};
-pub(crate) use self::run::{SpawnOptions, panic_text, run_inline, spawn};
+pub(crate) use self::run::{SpawnOptions, run_inline, spawn};
 pub(crate) use self::signal::{Relation, Signal};
 
 use self::mailbox::Mailbox;
@@ -227,3 +227,6 @@ impl<M: ProcessMessage> AnyProcess for Process<M> {
         self
     }
 }
+
+#[cfg(test)]
+mod tests;

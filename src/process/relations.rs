@@ -205,12 +205,8 @@ impl Relations {
     pub(super) fn into_parts(
         self,
     ) -> (Vec<Pid>, BTreeMap<(Pid, Reference), Watcher>, BTreeMap<Reference, Monitor>) {
-        let links = self
-            .links
-            .into_iter()
-            .filter(|(_, link)| link.unlinking.is_none())
-            .map(|(pid, _)| pid)
-            .collect();
+        let links =
+            self.links.into_iter().filter(|(_, link)| link.unlinking.is_none()).map(|(pid, _)| pid).collect();
         (links, self.watchers, self.monitors)
     }
 }

@@ -16,9 +16,7 @@ use super::apply::apply_all;
 use super::timer::Fire;
 use crate::term::Term;
 
-use super::{
-    Context, ExitReason, Local, Mailbox, Process, ProcessMessage, Relation, Shared, Signal,
-};
+use super::{Context, ExitReason, Local, Mailbox, Process, ProcessMessage, Relation, Shared, Signal};
 
 /// How a process starts.
 #[derive(Default)]
@@ -134,32 +132,22 @@ impl<M: ProcessMessage, F: Future<Output = ExitReason>> Future for Run<M, F> {
         match polled {
             Ok(Poll::Ready(reason)) => end(this.body, reason),
             Err(panic) => {
-                let text = panic_text(&*panic);
+                let text = crate::world::panic_text(&*panic);
                 tracing::error!(pid = %process.shared.pid, panic = text, "process panicked");
                 end(this.body, ExitReason::panic(text, "process", "run"))
             }
-            Ok(Poll::Pending) => match process.shared.state().exiting.take() {
-                Some(reason) => end(this.body, reason),
-                None => {
-                    // The body may have started timers.
-                    if process.shared.timers.load(Ordering::Relaxed) {
-                        process.poll_timers(this.sleep, cx);
-                    }
-                    Poll::Pending
+            Ok(Poll::Pending) => {
+                let exiting = process.shared.state().exiting.take();
+                if let Some(reason) = exiting {
+                    return end(this.body, reason);
                 }
-            },
+                // The body may have started timers.
+                if process.shared.timers.load(Ordering::Relaxed) {
+                    process.poll_timers(this.sleep, cx);
+                }
+                Poll::Pending
+            }
         }
-    }
-}
-
-/// The text of a panic's payload.
-pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
-    if let Some(text) = panic.downcast_ref::<&'static str>() {
-        text
-    } else if let Some(text) = panic.downcast_ref::<String>() {
-        text
-    } else {
-        "a panic without text"
     }
 }
 

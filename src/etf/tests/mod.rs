@@ -105,8 +105,9 @@ fn what_later_otp_versions_refuse_is_refused() {
 
 #[test]
 fn a_native_record_is_sent_on_as_it_came() {
-    let record =
-        version(&[&[67, 0, 0, 0, 2, 1, 119, 1, b'm', 119, 1, b'r', 119, 1, b'x', 119, 1, b'y', 97, 1, 104, 1, 97, 2]]);
+    let record = version(&[&[
+        67, 0, 0, 0, 2, 1, 119, 1, b'm', 119, 1, b'r', 119, 1, b'x', 119, 1, b'y', 97, 1, 104, 1, 97, 2,
+    ]]);
     let term = decoded(&record).unwrap();
     assert_eq!(term.to_string(), "#m:r{x = 1,y = {2}}");
     assert_eq!(to_bytes(&term).unwrap(), record);
@@ -207,9 +208,8 @@ fn equal_keys_are_found_whatever_their_form() {
 
 #[test]
 fn limits_are_kept_to_exactly() {
-    let skip = |bytes: &[u8], limits: &Limits| {
-        Reader::new(bytes, &[]).skip(limits).map_err(|error| error.kind)
-    };
+    let skip =
+        |bytes: &[u8], limits: &Limits| Reader::new(bytes, &[]).skip(limits).map_err(|error| error.kind);
     let mut limits = Limits { depth: 3, ..Limits::default() };
     assert_eq!(skip(&[104, 1, 104, 1, 104, 1, 97, 1], &limits), Ok(()));
     assert_eq!(skip(&[104, 1, 104, 1, 104, 1, 104, 0], &limits), Err(DecodeErrorKind::Depth));

@@ -1,0 +1,376 @@
+//! Servers of one node, on virtual time where time matters.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+use super::*;
+use crate::Protocol;
+use crate::process::{CallError, Destination, Down, Local, SpawnOptions, spawn};
+use crate::term::{Atom, Pid, Reference, Term};
+use crate::world::World;
+use std::sync::Arc;
+
+#[derive(Debug, Serialize, Deserialize, Protocol)]
+#[serde(rename_all = "snake_case")]
+enum Ask {
+    #[reply(i64)]
+    Get,
+    #[reply(i64)]
+    Add(i64),
+    #[reply(String)]
+    Later { ms: u64 },
+    #[reply(())]
+    Forget,
+    #[reply(())]
+    Panic,
+    #[reply(())]
+    Stop(String),
+    #[reply(Vec<String>)]
+    Log,
+    #[reply(())]
+    Continue,
+    #[reply(())]
+    Idle { ms: u64 },
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Tell {
+    Add(i64),
+    Fail,
+}
+
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Info {
+    Note(String),
+    Timeout,
+    #[serde(rename = "DOWN")]
+    Down(Reference, Atom, Term, ExitReason),
+    #[serde(rename = "EXIT")]
+    Exit(Pid, ExitReason),
+}
+
+struct Server {
+    n: i64,
+    log: Vec<String>,
+    ended: mpsc::UnboundedSender<ExitReason>,
+}
+
+impl GenServer for Server {
+    type Args = (i64, mpsc::UnboundedSender<ExitReason>);
+    type Call = Ask;
+    type Reply = AskReply;
+    type Cast = Tell;
+    type Info = Info;
+
+    async fn init((n, ended): Self::Args, cx: &mut Context<Self>) -> Result<Self, ExitReason> {
+        match n {
+            -1 => return Err(ExitReason::atom("negative")),
+            -2 => panic!("very negative"),
+            -3 => cx.world().sleep(Duration::from_secs(3600)).await,
+            _ => {}
+        }
+        Ok(Self { n, log: Vec::new(), ended })
+    }
+
+    async fn handle_call(
+        &mut self,
+        ask: Ask,
+        from: ReplyTo<AskReply>,
+        cx: &mut Context<Self>,
+    ) -> Result<Reply, ExitReason> {
+        Ok(match ask {
+            Ask::Get => from.reply(AskReply::Get(self.n)),
+            Ask::Add(n) => {
+                self.n += n;
+                from.reply(AskReply::Add(self.n))
+            }
+            Ask::Later { ms } => {
+                let world = cx.world().clone();
+                cx.task(async move {
+                    world.sleep(Duration::from_millis(ms)).await;
+                    from.reply(AskReply::Later("done".to_owned()));
+                });
+                Reply::Later
+            }
+            Ask::Forget => Reply::Later,
+            Ask::Panic => panic!("as told"),
+            Ask::Stop(why) => {
+                cx.stop(ExitReason::Term(Term::from(why)));
+                from.reply(AskReply::Stop(()))
+            }
+            Ask::Log => from.reply(AskReply::Log(std::mem::take(&mut self.log))),
+            Ask::Continue => {
+                cx.continue_with(Info::Note("continued".to_owned()));
+                from.reply(AskReply::Continue(()))
+            }
+            Ask::Idle { ms } => {
+                cx.timeout(Duration::from_millis(ms));
+                from.reply(AskReply::Idle(()))
+            }
+        })
+    }
+
+    async fn handle_cast(&mut self, tell: Tell, _: &mut Context<Self>) -> Result<(), ExitReason> {
+        match tell {
+            Tell::Add(n) => self.n += n,
+            Tell::Fail => {
+                "not a number".parse::<i64>()?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn handle_info(&mut self, info: Info, _: &mut Context<Self>) -> Result<(), ExitReason> {
+        self.log.push(match info {
+            Info::Note(text) => text,
+            Info::Timeout => "timeout".to_owned(),
+            Info::Down(_, _, item, reason) => format!("{item} down: {reason}"),
+            Info::Exit(_, reason) => format!("exit: {reason}"),
+        });
+        Ok(())
+    }
+
+    async fn terminate(&mut self, reason: &ExitReason, _: &mut Context<Self>) {
+        let _ = self.ended.send(reason.clone());
+    }
+}
+
+fn local() -> Arc<Local> {
+    Arc::new(Local::new(Atom::from_static("test@127.0.0.1"), 4, World::tokio(), 1000))
+}
+
+async fn server(local: &Arc<Local>, n: i64) -> (super::Server<Server>, mpsc::UnboundedReceiver<ExitReason>) {
+    let (ended, ends) = mpsc::unbounded_channel();
+    let server = Start::<Server>::new(local.clone(), None, (n, ended)).await.expect("it starts");
+    (server, ends)
+}
+
+fn untyped(
+    local: &Arc<Local>,
+    to: impl Into<Destination>,
+    request: Term,
+) -> crate::process::Call<Term, Term> {
+    crate::process::Call::new(crate::process::Caller::Node(local.clone()), to.into(), request)
+}
+
+fn term(text: &str) -> Term {
+    text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
+}
+
+#[tokio::test(start_paused = true)]
+async fn typed_and_untyped_callers_get_the_same_answers() {
+    let local = local();
+    let (server, _) = server(&local, 7).await;
+    assert_eq!(server.add(5).await, Ok(12));
+    assert_eq!(server.get().await, Ok(12));
+    let pid = server.pid();
+    assert_eq!(untyped(&local, pid, term("{add, 3}")).await, Ok(term("15")));
+    assert_eq!(untyped(&local, pid, term("get")).await, Ok(term("15")));
+    assert_eq!(untyped(&local, pid, term("{later, #{ms => 10}}")).await, Ok(term("<<\"done\">>")));
+    assert_eq!(untyped(&local, pid, term("{stop, <<\"x\">>}")).await, Ok(term("ok")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_does_not_decode_is_answered_with_an_error_and_harms_nobody() {
+    let local = local();
+    let (server, _) = server(&local, 7).await;
+    for request in ["{add, not_a_number}", "[]", "{unknown, 1}"] {
+        let reply = untyped(&local, server.pid(), term(request)).await.expect("an answer");
+        let [error, why] = reply.as_tuple().expect("a tuple") else { panic!("{reply}") };
+        assert!(error.is_atom("error"));
+        assert!(why.as_tuple().expect("a tuple")[0].is_atom("badarg"), "{reply}");
+    }
+    assert_eq!(server.get().await, Ok(7));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deferred_reply_leaves_the_server_free_for_others() {
+    let local = local();
+    let (server, _) = server(&local, 7).await;
+    let slow = server.later(500);
+    let fast = async {
+        tokio::task::yield_now().await;
+        server.get().await
+    };
+    let (slow, fast) = tokio::join!(slow, fast);
+    assert_eq!((slow.as_deref(), fast), (Ok("done"), Ok(7)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_without_reply_times_out_and_the_server_goes_on() {
+    let local = local();
+    let (server, _) = server(&local, 7).await;
+    let limit = Duration::from_millis(100);
+    assert_eq!(server.forget().timeout(limit).await, Err(CallError::Timeout(limit)));
+    assert_eq!(server.later(10_000).await, Err(CallError::Timeout(Duration::from_secs(5))), "the default");
+    assert_eq!(server.later(10_000).infinity().await.as_deref(), Ok("done"));
+    assert_eq!(server.get().await, Ok(7));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_ends_the_server_with_a_reason_that_every_waiting_caller_hears() {
+    let local = local();
+    let (server, mut ends) = server(&local, 7).await;
+    let (first, waiting) = tokio::join!(server.panic(), server.later(1000));
+    for error in [first.map(|()| String::new()), waiting] {
+        let Err(CallError::Exit(reason)) = error else { panic!("{error:?}") };
+        let reason = reason.to_string();
+        assert!(reason.contains("rust_panic") && reason.contains("as told"), "{reason}");
+        assert!(reason.contains("handle_call"), "{reason}");
+    }
+    assert!(ends.recv().await.is_some(), "terminate ran");
+    assert_eq!(server.get().await, Err(CallError::NoProc));
+    assert!(!server.is_alive());
+}
+
+#[tokio::test(start_paused = true)]
+async fn stop_replies_first_and_then_terminates_with_its_reason() {
+    let local = local();
+    let (server, mut ends) = server(&local, 7).await;
+    assert_eq!(server.request(Ask::Stop("enough".to_owned()), |_| Some(())).await, Ok(()));
+    assert_eq!(ends.recv().await, Some(ExitReason::Term(term("<<\"enough\">>"))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_returned_from_a_callback_is_the_exit_reason() {
+    let local = local();
+    let (server, mut ends) = server(&local, 7).await;
+    server.cast(Tell::Fail).unwrap();
+    let reason = ends.recv().await.expect("it ends").to_string();
+    assert!(reason.starts_with("{rust_error,") && reason.contains("invalid digit"), "{reason}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn casts_and_messages_of_the_own_type_keep_their_order() {
+    let local = local();
+    let (server, _) = server(&local, 0).await;
+    for n in 0..100 {
+        server.cast(Tell::Add(n)).unwrap();
+        server.send(Info::Note(n.to_string())).unwrap();
+    }
+    assert_eq!(server.get().await, Ok(4950));
+    let log = server.log().await.unwrap();
+    assert_eq!(log, (0..100).map(|n| n.to_string()).collect::<Vec<_>>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn continue_runs_before_any_message_and_a_timeout_after_silence() {
+    let local = local();
+    let (server, _) = server(&local, 0).await;
+    let asked = server.request(Ask::Continue, |_| Some(()));
+    server.send(Info::Note("before".to_owned())).unwrap();
+    asked.await.unwrap();
+    assert_eq!(server.log().await.unwrap(), ["before", "continued"]);
+    server.idle(50).await.unwrap();
+    let world = local.world.clone();
+    world.sleep(Duration::from_millis(200)).await;
+    assert_eq!(server.log().await.unwrap(), ["timeout"], "once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn exits_and_downs_decode_into_the_info_type() {
+    let local = local();
+    let (server, _) = server(&local, 0).await;
+    let watcher =
+        spawn(&local, SpawnOptions::default(), |mut cx: crate::process::Context<Term>| async move {
+            cx.receive().await.into()
+        })
+        .expect("there is room");
+    let watched = crate::process::AnyProcess::pid(&*watcher).clone();
+    let down = Down(
+        Atom::from_static("DOWN"),
+        local.make_reference(),
+        Atom::from_static("process"),
+        watched.into(),
+        ExitReason::NoConnection,
+    );
+    local.send(&local.pid(0, 0), &server.pid().into(), down).map(|_| ()).unwrap();
+    assert_eq!(server.log().await.unwrap().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_init_says_why_and_leaves_nothing_behind() {
+    let local = local();
+    let start = |n| {
+        let (ended, _) = mpsc::unbounded_channel();
+        Start::<Server>::new(local.clone(), None, (n, ended)).name("server")
+    };
+    assert_eq!(start(-1).await.err(), Some(StartError::Init(ExitReason::atom("negative"))));
+    let Err(StartError::Init(reason)) = start(-2).await else { panic!("it cannot start") };
+    assert!(reason.to_string().contains("very negative"), "{reason}");
+    let limit = Duration::from_millis(10);
+    assert_eq!(start(-3).timeout(limit).await.err(), Some(StartError::Timeout(limit)));
+    while local.table.len() > 0 {
+        tokio::task::yield_now().await;
+    }
+    let first = start(1).await.expect("the name is free again");
+    assert_eq!(start(2).await.err(), Some(StartError::AlreadyStarted(first.pid().clone())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_traps_exits_terminates_with_its_parent() {
+    struct Child(mpsc::UnboundedSender<ExitReason>);
+
+    impl GenServer for Child {
+        type Args = mpsc::UnboundedSender<ExitReason>;
+        type Call = Term;
+        type Reply = Term;
+        type Cast = Term;
+        type Info = Term;
+
+        async fn init(ended: Self::Args, cx: &mut Context<Self>) -> Result<Self, ExitReason> {
+            cx.trap_exit(true);
+            Ok(Self(ended))
+        }
+
+        async fn handle_call(
+            &mut self,
+            _: Term,
+            _: ReplyTo<Term>,
+            _: &mut Context<Self>,
+        ) -> Result<Reply, ExitReason> {
+            Ok(Reply::Later)
+        }
+
+        async fn terminate(&mut self, reason: &ExitReason, _: &mut Context<Self>) {
+            let _ = self.0.send(reason.clone());
+        }
+    }
+
+    struct Parent;
+
+    impl GenServer for Parent {
+        type Args = mpsc::UnboundedSender<ExitReason>;
+        type Call = Term;
+        type Reply = Term;
+        type Cast = Term;
+        type Info = Term;
+
+        async fn init(ended: Self::Args, cx: &mut Context<Self>) -> Result<Self, ExitReason> {
+            cx.start_link::<Child>(ended).await?;
+            Ok(Self)
+        }
+
+        async fn handle_call(
+            &mut self,
+            _: Term,
+            _: ReplyTo<Term>,
+            _: &mut Context<Self>,
+        ) -> Result<Reply, ExitReason> {
+            Err(ExitReason::atom("tired"))
+        }
+    }
+
+    let local = local();
+    let (ended, mut ends) = mpsc::unbounded_channel();
+    let parent = Start::<Parent>::new(local.clone(), None, ended).await.expect("it starts");
+    assert_eq!(parent.call(term("x")).await, Err(CallError::Exit(ExitReason::atom("tired"))));
+    assert_eq!(ends.recv().await, Some(ExitReason::atom("tired")));
+    while local.table.len() > 0 {
+        tokio::task::yield_now().await;
+    }
+}

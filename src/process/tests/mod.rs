@@ -1,0 +1,56 @@
+//! Processes of one node, without other nodes: each test has a table of its own and virtual time.
+
+mod relations;
+mod signals;
+mod timers;
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use super::{AnyProcess, Context, ExitReason, Local, SpawnOptions, spawn};
+use crate::term::{Atom, Pid, Term};
+use crate::world::World;
+
+fn local() -> Arc<Local> {
+    Arc::new(Local::new(Atom::from_static("test@127.0.0.1"), 4, World::tokio(), 1000))
+}
+
+fn start<F>(local: &Arc<Local>, body: impl FnOnce(Context<Term>) -> F) -> Pid
+where
+    F: Future<Output = ExitReason> + Send + 'static,
+{
+    spawn(local, SpawnOptions::default(), body).expect("there is room").pid().clone()
+}
+
+/// A process that shows every message it gets.
+fn observer(
+    local: &Arc<Local>,
+    setup: impl FnOnce(&Context<Term>) + Send + 'static,
+) -> (Pid, mpsc::UnboundedReceiver<Term>) {
+    let (seen, messages) = mpsc::unbounded_channel();
+    let pid = start(local, |mut cx| async move {
+        setup(&cx);
+        loop {
+            let message = cx.receive().await;
+            if message.is_atom("finish") || seen.send(message).is_err() {
+                return ExitReason::Normal;
+            }
+        }
+    });
+    (pid, messages)
+}
+
+/// A process that ends with the reason that it is sent.
+async fn mortal(mut cx: Context<Term>) -> ExitReason {
+    ExitReason::from(cx.receive().await)
+}
+
+fn send(local: &Local, to: &Pid, message: Term) {
+    // Whether there is a receiver is what the tests find out.
+    let _ = local.send(&local.pid(0, 0), &to.into(), message);
+}
+
+fn term(text: &str) -> Term {
+    text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
+}
