@@ -250,13 +250,13 @@ async fn a_pid_of_an_earlier_life_of_its_slot_finds_nobody() {
     distinct.dedup();
     assert_eq!(distinct.len(), pids.len());
     assert!(pids.iter().any(|pid| pid.serial > 0), "a slot was used again");
-    let old_creation = crate::term::Pid { creation: 3, ..start(&local, mortal) };
+    let old_creation = Pid { creation: 3, ..start(&local, mortal) };
     assert!(local.process(&old_creation).is_none(), "another life of the node");
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_node_takes_no_more_processes_than_it_may() {
-    let local = std::sync::Arc::new(Local::new(Atom::from_static("test@h"), 4, World::tokio(), 2));
+    let local = Arc::new(Local::new(Atom::from_static("test@h"), 4, World::tokio(), 2));
     let one = start(&local, mortal);
     start(&local, mortal);
     assert!(spawn(&local, SpawnOptions::default(), mortal).is_none());
