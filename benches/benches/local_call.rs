@@ -39,7 +39,6 @@ fn epmd() -> EpmdOptions {
     options
 }
 
-#[expect(clippy::disallowed_methods, reason = "the floor is tokio as it is")]
 fn main() {
     let runtime = Runtime::new().unwrap_or_else(|error| panic!("{error}"));
     let node = runtime
@@ -85,7 +84,6 @@ fn main() {
 }
 
 /// The caller is a task as well: `block_on`'s own thread would be woken through the system for each reply.
-#[expect(clippy::disallowed_methods, reason = "the benchmark is no node")]
 fn run(runtime: &Runtime, work: impl Future<Output = ()> + Send + 'static) -> std::time::Duration {
     let task = runtime.spawn(time_async(work));
     runtime.block_on(task).unwrap_or_else(|error| panic!("{error}"))

@@ -149,12 +149,12 @@ impl<P: Protocol> Client<P> for ServerRef<P> {
         _: fn(P::Reply) -> Option<T>,
     ) -> Request<P, P::Reply, T> {
         let call = Call::<P, T>::new(Caller::Node(self.local.clone()), self.to.clone(), call);
-        let call: Box<dyn FnOnce(Option<Duration>) -> BoxFuture<'static, Result<T, CallError>> + Send> =
-            Box::new(move |timeout| match timeout {
+        Request::new(State::Remote {
+            call: Box::new(move |timeout| match timeout {
                 Some(timeout) => call.timeout(timeout).into_future(),
                 None => call.infinity().into_future(),
-            });
-        Request::new(State::Remote { call })
+            }),
+        })
     }
 }
 
@@ -186,13 +186,14 @@ pin_project! {
 }
 
 type Unwrap<A, T> = fn(A) -> Option<T>;
+type Calling<T> = BoxFuture<'static, Result<T, CallError>>;
 
 enum State<Q, A, T> {
     Remote {
-        call: Box<dyn FnOnce(Option<Duration>) -> BoxFuture<'static, Result<T, CallError>> + Send>,
+        call: Box<dyn FnOnce(Option<Duration>) -> Calling<T> + Send>,
     },
     /// To another node, or as a term: a call with a deadline of its own.
-    Calling(BoxFuture<'static, Result<T, CallError>>),
+    Calling(Calling<T>),
     Local {
         server: Arc<dyn Serves<Q, A>>,
         call: Q,

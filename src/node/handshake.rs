@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::pending::Incoming;
 use super::{ConnectError, Inner};
 use crate::dist::handshake::{
-    Acceptor, AcceptorStep, Answer, Established, Framer, HandshakeError, Initiator, InitiatorStep,
+    Acceptor, AcceptorStep, Established, Framer, HandshakeError, Initiator, InitiatorStep, Introduction,
     LengthPrefix, Local as Identity,
 };
 use crate::term::Atom;
@@ -113,25 +113,17 @@ pub(super) async fn accept(inner: &Inner, conn: Conn, incoming: &Incoming) -> Re
             Ok(AcceptorStep::NameMe(request)) => {
                 let name = dynamic_name(&mut *inner.entropy(), request.host());
                 let creation = inner.entropy().next_u32().max(4);
-                let introduction = match Atom::new(&name).map(|name| request.name(name, creation)) {
-                    Ok(Ok(introduction)) => introduction,
-                    _ => return Err(ConnectError::Closed),
-                };
-                let cookie = inner.options.cookie_for(introduction.peer());
-                match introduction.answer(Answer::Ok, cookie, challenge(inner)) {
+                let named = Atom::new(&name).map(|name| request.name(name, creation));
+                let Ok(Ok(introduction)) = named else { return Err(ConnectError::Closed) };
+                match answer(inner, introduction, incoming) {
                     Ok(step) => step,
                     Err(error) => return Err(wire.fail(error).await),
                 }
             }
-            Ok(AcceptorStep::Introduced(introduction)) => {
-                let peer = introduction.peer().clone();
-                let answer = inner.introduce(&peer, incoming);
-                let cookie = inner.options.cookie_for(&peer);
-                match introduction.answer(answer, cookie, challenge(inner)) {
-                    Ok(step) => step,
-                    Err(error) => return Err(wire.fail(error).await),
-                }
-            }
+            Ok(AcceptorStep::Introduced(introduction)) => match answer(inner, introduction, incoming) {
+                Ok(step) => step,
+                Err(error) => return Err(wire.fail(error).await),
+            },
             Ok(AcceptorStep::Established(established, last)) => {
                 let mut farewell = BytesMut::new();
                 wire.framer.send(&last, &mut farewell);
@@ -143,6 +135,16 @@ pub(super) async fn accept(inner: &Inner, conn: Conn, incoming: &Incoming) -> Re
         wire.send(&replies).await?;
         state = next;
     }
+}
+
+fn answer(
+    inner: &Inner,
+    introduction: Introduction,
+    incoming: &Incoming,
+) -> Result<(Acceptor, Vec<Vec<u8>>), HandshakeError> {
+    let peer = introduction.peer().clone();
+    let answer = inner.introduce(&peer, incoming);
+    introduction.answer(answer, inner.options.cookie_for(&peer), challenge(inner))
 }
 
 /// A name such as OTP gives: twelve random upper-case letters and digits.

@@ -60,10 +60,7 @@ enum Parts {
 impl Parts {
     fn parse(message: &Payload) -> Option<Self> {
         let mut reader = message.reader();
-        let len = match reader.next_token().ok()? {
-            Token::Tuple(len @ (2 | 3)) => len,
-            _ => return None,
-        };
+        let Token::Tuple(len @ (2 | 3)) = reader.next_token().ok()? else { return None };
         let Token::Atom(kind) = reader.next_token().ok()? else { return None };
         if len == 2 && kind == GEN_CAST {
             return Some(Self::Cast { request: reader.offset()..message.len() });
