@@ -6,7 +6,9 @@ use std::path::Path;
 use beamline::{epmd, fuzzing};
 
 /// A target's name, and what it calls.
-const TARGETS: [(&str, fn(&[u8])); 8] = [
+type Target = (&'static str, fn(&[u8]));
+
+const TARGETS: [Target; 8] = [
     ("dist_frames", fuzzing::dist_frames),
     ("dist_handshake", fuzzing::dist_handshake),
     ("epmd_messages", epmd::fuzzing::messages),

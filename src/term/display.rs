@@ -1,10 +1,4 @@
 //! Terms as text in Erlang's syntax.
-//!
-//! It is what `io:format("~0tp")` prints in an `erl` started with `+pc unicode`: lists of printable characters are
-//! strings, printable binaries are text. Pids, ports and references, which Erlang cannot read back, have
-//! their node and creation in them here, so that [`Term::from_str`](std::str::FromStr) can: `<'a@host'.91.0/1699>`,
-//! `#Port<'a@host'.5/1699>`, `#Ref<'a@host'.3.2.1/1699>` (the words from the last to the first, as Erlang prints them).
-//! An internal fun is `#Fun<module.index.hash>` and a native record `#module:name{field = value}`; these are not read back.
 
 use std::fmt;
 
@@ -16,7 +10,14 @@ use super::{Atom, BigInt, BitString, Fun, Map, Pid, Port, Reference, Term, Terms
 const DECIMAL_BYTES_MAX: u64 = 1024;
 
 impl fmt::Display for Term {
-    /// In Erlang's syntax, on one line. What can be parsed is read back as an equal term.
+    /// In Erlang's syntax, on one line: what `io:format("~0tp")` prints in an `erl` started with `+pc unicode`. Lists of
+    /// printable characters are strings, printable binaries are text, the keys of a map are in order.
+    ///
+    /// `Term::from_str` reads it back as an equal term. For that, pids, ports and references have their node and
+    /// creation in them, unlike Erlang's: `<'a@host'.91.0/1699>`, `#Port<'a@host'.5/1699>`, `#Ref<'a@host'.3.2.1/1699>`
+    /// (the words from the last to the first, as Erlang prints them). Two kinds are not read back: an internal fun, which is
+    /// `#Fun<module.index.hash>`, and a native record, `#module:name{field = value}`. An integer of more than a
+    /// kilobyte is `16#...`, as base 10 would take quadratic time.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The containers entered, and how many of their children are written.
         let mut stack: Vec<(&Self, usize)> = Vec::new();
