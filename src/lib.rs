@@ -17,3 +17,12 @@ pub mod node;
 pub mod process;
 pub mod term;
 pub mod world;
+
+/// What most programs use: `use beamline::prelude::*`.
+pub mod prelude {
+    pub use crate::Protocol;
+    pub use crate::gen_server::{Context, GenServer, Reply, ReplyTo};
+    pub use crate::node::Node;
+    pub use crate::process::{CallError, ExitReason};
+    pub use crate::term::{Atom, Pid, Reference, Term};
+}
