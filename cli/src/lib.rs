@@ -1,1 +1,0 @@
-//! The binaries beamline and beamline-epmd
