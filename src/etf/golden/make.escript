@@ -8,6 +8,7 @@
 %% accepted lines in the order of `lists:sort/1` of their terms.
 %%
 %%     escript make.escript > otp25.txt
+%% and with a later version's escript > otp27.txt.
 
 main(_) ->
     io:setopts([{encoding, unicode}]),

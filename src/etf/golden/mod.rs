@@ -4,12 +4,16 @@ use std::cmp::Ordering;
 
 use bytes::Bytes;
 
+use super::tags::{NEW_FUN_EXT, NEW_PORT_EXT, V4_PORT_EXT};
 use super::{Limits, Reader, decode, to_bytes};
 use crate::term::Term;
 
-const OTP25: &str = include_str!("otp25.txt");
+const FILES: [(&str, &str); 2] =
+    [("otp25.txt", include_str!("otp25.txt")), ("otp27.txt", include_str!("otp27.txt"))];
 
 struct Golden {
+    /// The file and the line.
+    place: String,
     line: usize,
     input: Bytes,
     /// How Erlang encodes it again; `None` if Erlang refuses it.
@@ -23,21 +27,30 @@ fn unhex(text: &str) -> Bytes {
 }
 
 fn goldens() -> Vec<Golden> {
-    let lines = OTP25.lines().enumerate().filter(|(_, line)| line.starts_with("83"));
+    FILES.iter().flat_map(|(name, file)| goldens_of(name, file)).collect()
+}
+
+fn goldens_of(name: &'static str, file: &'static str) -> Vec<Golden> {
+    let lines = file.lines().enumerate().filter(|(_, line)| line.starts_with("83"));
     let golden = |(line, text): (usize, &'static str)| {
         let columns: Vec<&'static str> = text.splitn(3, '\t').collect();
         let canonical = (columns[1] != "error").then(|| unhex(columns[1]));
         let text = (columns[2] != "-").then_some(columns[2]);
-        Golden { line: line + 1, input: unhex(columns[0]), canonical, text }
+        Golden { place: format!("{name}:{}", line + 1), line, input: unhex(columns[0]), canonical, text }
     };
     lines.map(golden).collect()
 }
 
 fn accepted() -> impl Iterator<Item = (Golden, Bytes, Term)> {
-    goldens().into_iter().filter_map(|mut golden| {
+    decoded(goldens())
+}
+
+/// Those that Erlang takes, with the canonical bytes and what they are here.
+fn decoded(goldens: Vec<Golden>) -> impl Iterator<Item = (Golden, Bytes, Term)> {
+    goldens.into_iter().filter_map(|mut golden| {
         let canonical = golden.canonical.take()?;
         let (term, _) = decode(&golden.input, &Limits::default())
-            .unwrap_or_else(|error| panic!("line {}: {error}", golden.line));
+            .unwrap_or_else(|error| panic!("{}: {error}", golden.place));
         Some((golden, canonical, term))
     })
 }
@@ -47,9 +60,13 @@ fn what_erlang_refuses_is_refused_and_nothing_else() {
     assert!(goldens().len() > 500);
     for golden in goldens() {
         let decoded = decode(&golden.input, &Limits::default());
+        // The empty bit string: OTP 25 takes it, later versions do not, and it does no harm.
+        if golden.input[..] == [131, 77, 0, 0, 0, 0, 0] {
+            continue;
+        }
         match golden.canonical {
-            Some(_) => assert!(decoded.is_ok(), "line {}: {decoded:?}", golden.line),
-            None => assert!(decoded.is_err(), "line {}: {decoded:?}", golden.line),
+            Some(_) => assert!(decoded.is_ok(), "{}: {decoded:?}", golden.place),
+            None => assert!(decoded.is_err(), "{}: {decoded:?}", golden.place),
         }
     }
 }
@@ -58,16 +75,27 @@ fn what_erlang_refuses_is_refused_and_nothing_else() {
 fn terms_are_encoded_again_as_erlang_encodes_them() {
     for (golden, canonical, term) in accepted() {
         let bytes = to_bytes(&term).unwrap();
-        assert_eq!(bytes, canonical, "line {}: {term}", golden.line);
-        assert_eq!(decode(&bytes, &Limits::default()).unwrap(), (term, bytes.len()), "line {}", golden.line);
+        // Later versions write all ports in the long form. Both forms are read by all versions.
+        if canonical[1] == V4_PORT_EXT && bytes[1] == NEW_PORT_EXT {
+            assert_eq!(decode(&canonical, &Limits::default()).unwrap().0, term, "{}", golden.place);
+            continue;
+        }
+        // From OTP 26 on a fun that is sent on names its sender's process 0 as creator; here it stays as it came.
+        if canonical[1] == NEW_FUN_EXT && golden.place.starts_with("otp27") {
+            continue;
+        }
+        assert_eq!(bytes, canonical, "{}: {term}", golden.place);
+        assert_eq!(decode(&bytes, &Limits::default()).unwrap(), (term, bytes.len()), "{}", golden.place);
     }
 }
 
 #[test]
 fn terms_are_printed_as_erlang_prints_them() {
     for (golden, _, term) in accepted() {
-        if let Some(text) = golden.text {
-            assert_eq!(term.to_string(), text, "line {}", golden.line);
+        // From OTP 26 on atom keys are printed in the order in which the node met the atoms.
+        let in_order = golden.place.starts_with("otp25");
+        if let Some(text) = golden.text.filter(|text| in_order || !text.contains("#{")) {
+            assert_eq!(term.to_string(), text, "{}", golden.place);
         }
     }
 }
@@ -77,22 +105,26 @@ fn text_that_erlang_prints_is_parsed_as_the_term() {
     for (golden, _, term) in accepted() {
         if let Some(text) = golden.text {
             let parsed = text.parse::<Term>();
-            assert_eq!(parsed.as_ref(), Ok(&term), "line {}: {text}", golden.line);
+            assert_eq!(parsed.as_ref(), Ok(&term), "{}: {text}", golden.place);
         }
     }
 }
 
 #[test]
 fn terms_are_sorted_as_erlang_sorts_them() {
-    let line = OTP25.lines().find_map(|line| line.strip_prefix("sort\t")).unwrap();
-    let erlangs: Vec<usize> = line.split('\t').map(|number| number.parse().unwrap()).collect();
-    let mut ours: Vec<(usize, Term)> = accepted().map(|(golden, _, term)| (golden.line - 1, term)).collect();
-    ours.sort_by(|(_, a), (_, b)| a.erlang_cmp(b));
-    let by_line = |number: usize| ours.iter().find(|(line, _)| *line == number).map(|(_, term)| term);
-    for (place, ((line, term), erlang)) in ours.iter().zip(&erlangs).enumerate() {
-        assert_eq!(line, erlang, "at {place} we have {term}, Erlang has {:?}", by_line(*erlang));
+    for (name, file) in FILES {
+        let line = file.lines().find_map(|line| line.strip_prefix("sort\t")).unwrap();
+        let erlangs: Vec<usize> = line.split('\t').map(|number| number.parse().unwrap()).collect();
+        // Erlang counts the inputs from one, and one line stands before them.
+        let mut ours: Vec<(usize, Term)> =
+            decoded(goldens_of(name, file)).map(|(golden, _, term)| (golden.line, term)).collect();
+        ours.sort_by(|(_, a), (_, b)| a.erlang_cmp(b));
+        let by_line = |number: usize| ours.iter().find(|(line, _)| *line == number).map(|(_, term)| term);
+        for (place, ((line, term), erlang)) in ours.iter().zip(&erlangs).enumerate() {
+            assert_eq!(line, erlang, "{name}: at {place} is {term}, in Erlang {:?}", by_line(*erlang));
+        }
+        assert_eq!(ours.len(), erlangs.len());
     }
-    assert_eq!(ours.len(), erlangs.len());
 }
 
 #[test]
@@ -114,7 +146,7 @@ fn an_input_cut_anywhere_is_refused_without_a_panic() {
         };
         for len in 0..used {
             let cut = decode(&golden.input.slice(..len), &Limits::default());
-            assert!(cut.is_err(), "line {} cut at {len}: {cut:?}", golden.line);
+            assert!(cut.is_err(), "{} cut at {len}: {cut:?}", golden.place);
         }
     }
 }
@@ -126,6 +158,6 @@ fn skipping_checks_as_decoding_does_and_ends_at_the_same_byte() {
         let mut reader = Reader::new(body, &[]);
         let skipped = reader.skip(&Limits::default()).map(|()| reader.offset() + 1);
         let decoded = decode(&golden.input, &Limits::default()).map(|(_, used)| used);
-        assert_eq!(skipped.ok(), decoded.ok(), "line {}", golden.line);
+        assert_eq!(skipped.ok(), decoded.ok(), "{}", golden.place);
     }
 }
