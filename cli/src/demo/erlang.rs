@@ -163,11 +163,9 @@ async fn lose_erlang(stage: &mut Stage, erlang: Shell) -> Result<(), Failure> {
     };
     let (heard, killed) = tokio::join!(heard, kill);
     killed?;
-    let mut heard = heard?;
-    // Of the two, either may be first.
-    heard.sort_by_key(|message| message.as_tuple().map_or(0, <[Term]>::len));
-    let [node, process] = heard;
-    stage.screen.expect(node, format!("{{nodedown,'{ERLANG}'}}"))?;
+    // The processes of a lost node are heard of before the node itself.
+    let [process, node] = heard?;
     let reason = show_down(stage, &process)?;
+    stage.screen.expect(node, format!("{{nodedown,'{ERLANG}'}}"))?;
     stage.screen.must(reason.is_atom("noconnection"), "the reason should be noconnection")
 }
