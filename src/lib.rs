@@ -26,3 +26,8 @@ pub mod prelude {
     pub use crate::process::{CallError, ExitReason};
     pub use crate::term::{Atom, Pid, Reference, Term};
 }
+
+/// The README's example compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
