@@ -10,7 +10,10 @@ use crate::cluster::{Cluster, NodeName};
 use crate::failure::Failure;
 use crate::print;
 
-/// Run a node with a server called echo, which replies to a call with its request, and prints any other message
+/// Run a node with a server called echo, until Ctrl-C
+///
+/// The server replies to a call with its request, and prints casts and other messages. The nodes that connect and disconnect are
+/// printed, too.
 #[derive(clap::Args)]
 #[command(after_help = "\
 A HOST with a dot makes a long name (erl -name), one without a short name (erl -sname).

@@ -147,7 +147,9 @@ impl Shell {
                     },
                     Ok(None) | Err(_) => {
                         printed.retain(|line| !line.is_empty());
-                        return Err(format!("erl has ended; it printed: {}", printed.join(" / ")));
+                        let printed =
+                            if printed.is_empty() { "nothing".to_owned() } else { printed.join(" / ") };
+                        return Err(format!("erl has ended; it printed: {printed}"));
                     }
                 }
             }

@@ -102,8 +102,8 @@ async fn watch_rust(stage: &mut Stage, erlang: &mut Shell) -> Result<(), Failure
     expect(
         stage,
         erlang,
-        "process_flag(trap_exit, true), link(Counter), Ref = monitor(process, Counter), node(Counter).",
-        "'rust2@127.0.0.1'",
+        "process_flag(trap_exit, true), link(Counter), Ref = monitor(process, Counter), ok.",
+        "ok",
     )
     .await?;
     expect(stage, erlang, "gen_server:cast(Counter, crash).", "ok").await?;

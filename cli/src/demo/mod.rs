@@ -68,8 +68,8 @@ async fn open(mut screen: Screen) -> Result<Stage, Failure> {
     screen.title("beamline: Rust programs as nodes of an Erlang cluster")?;
     screen.step(
         "Two nodes",
-        "A node is a program with a name that others can connect to. EPMD is Erlang's directory of nodes.
-         None runs on the port that is used here, so the first node is one, too, as it would be for you.",
+        "A node is a program with a name, to which others can connect. EPMD is Erlang's directory of
+         nodes. None runs on the port that is used here, so the first node runs one itself.",
     )?;
     let epmd_port = free_port(&world).await.map_err(|error| screen.failure(&error.to_string()))?;
     let mut nodes = Vec::new();

@@ -24,11 +24,16 @@ async fn ping(stage: &mut Stage) -> Result<(), Failure> {
         "Connect",
         "Nodes connect when they first need each other. The cookie is the secret that lets them.",
     )?;
-    stage.screen.prompt("rust1", &format!("node.try_ping({RUST2:?}).await?"))?;
-    stage.rust1.try_ping(RUST2).await.map_err(|error| stage.failed(error))?;
-    stage.screen.seen("pong")?;
+    ping_rust2(stage).await?;
     stage.screen.prompt("rust1", "node.nodes()")?;
     stage.screen.expect(list(&stage.rust1.nodes()), format!("['{RUST2}']"))
+}
+
+async fn ping_rust2(stage: &Stage) -> Result<(), Failure> {
+    stage.screen.prompt("rust1", &format!("node.ping({RUST2:?}).await"))?;
+    // The same, with the reason if it fails.
+    stage.rust1.try_ping(RUST2).await.map_err(|error| stage.failed(error))?;
+    stage.screen.seen(true)
 }
 
 fn list(nodes: &[Atom]) -> Term {
@@ -123,10 +128,8 @@ async fn crash(stage: &mut Stage) -> Result<(), Failure> {
         "A monitor tells when a process has ended, and why. A panic ends its own process and nothing
          else: the reason says what happened and where, as an Erlang crash would.",
     )?;
-    stage
-        .screen
-        .prompt("rust1", "cx.monitor((\"counter\", \"rust2@127.0.0.1\")); counter.cast(Tell::Crash)?;")?;
-    stage.screen.prompt("rust1", "cx.receive().await")?;
+    stage.screen.prompt("rust1", "let counter = (\"counter\", \"rust2@127.0.0.1\"); cx.monitor(counter);")?;
+    stage.screen.prompt("rust1", "cx.cast(counter, &Tell::Crash)?; cx.receive().await")?;
     let down = stage.process(&stage.rust1, |mut cx| async move {
         cx.monitor((COUNTER, RUST2));
         cx.cast((COUNTER, RUST2), &Tell::Crash)?;
@@ -135,9 +138,7 @@ async fn crash(stage: &mut Stage) -> Result<(), Failure> {
     let down = down.await?.map_err(|error| stage.failed(error))?;
     let reason = show_down(stage, &down)?;
     stage.screen.must(is_planned_panic(reason), "the reason should be the panic")?;
-    stage.screen.prompt("rust1", &format!("node.try_ping({RUST2:?}).await?"))?;
-    stage.rust1.try_ping(RUST2).await.map_err(|error| stage.failed(error))?;
-    stage.screen.seen("pong")?;
+    ping_rust2(stage).await?;
     stage.screen.prompt("rust2", "Counter::start(&node, 0).name(\"counter\").await?")?;
     let server = start_counter(stage).await?;
     stage.screen.seen(server)
