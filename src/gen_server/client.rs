@@ -16,8 +16,8 @@ use tokio::time::Sleep;
 use super::{GenServer, Message, Protocol, ReplyTo};
 use crate::node::Node;
 use crate::process::{
-    AnyProcess, Call, CallError, Caller, DEFAULT_TIMEOUT, Destination, ExitReason, Local, Process, SendError,
-    process_end,
+    AnyProcess, Call, CallError, Caller, DEFAULT_TIMEOUT, Delivery, Destination, ExitReason, Local, Process,
+    SendError, process_end,
 };
 use crate::term::Pid;
 use crate::world::BoxFuture;
@@ -115,10 +115,27 @@ impl<P> std::fmt::Debug for ServerRef<P> {
     }
 }
 
+impl<P> ServerRef<P> {
+    pub(super) fn new(local: Arc<Local>, to: Destination) -> Self {
+        Self { local, to, protocol: PhantomData }
+    }
+
+    /// Casts to the server. What it understands is not said by its protocol, which is of calls.
+    ///
+    /// # Errors
+    /// If there is no such process on this node, or the request has no external form.
+    pub fn cast<T: Serialize>(&self, request: &T) -> Result<(), SendError> {
+        match self.local.cast(&self.local.pid(0, 0), &self.to, request)? {
+            Delivery::NoProc => Err(SendError::NoProc(self.to.clone())),
+            Delivery::Done | Delivery::Busy(_) => Ok(()),
+        }
+    }
+}
+
 impl Node {
     /// A typed view of a server of any node.
     pub fn server<P: Protocol>(&self, to: impl Into<Destination>) -> ServerRef<P> {
-        ServerRef { local: self.local().clone(), to: to.into(), protocol: PhantomData }
+        ServerRef::new(self.local().clone(), to.into())
     }
 }
 

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::Protocol;
-use crate::process::{CallError, Destination, Down, Local, SpawnOptions, spawn};
+use crate::process::{CallError, Destination, Down, Local, SendError, SpawnOptions, spawn};
 use crate::term::{Atom, Pid, Reference, Term};
 use crate::world::World;
 use std::sync::Arc;
@@ -35,7 +35,7 @@ enum Ask {
     Idle { ms: u64 },
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Tell {
     Add(i64),
@@ -255,6 +255,19 @@ async fn casts_and_messages_of_the_own_type_keep_their_order() {
     assert_eq!(server.get().await, Ok(4950));
     let log = server.log().await.unwrap();
     assert_eq!(log, (0..100).map(|n| n.to_string()).collect::<Vec<_>>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cast_through_a_view_arrives_as_a_local_one_or_says_that_nobody_is_there() {
+    let local = local();
+    let (server, _) = server(&local, 0).await;
+    let view = |to| ServerRef::<Ask>::new(local.clone(), to);
+    let by_pid = view(server.pid().into());
+    by_pid.cast(&Tell::Add(3)).unwrap();
+    by_pid.cast(&term("{add, 4}")).unwrap();
+    assert_eq!(by_pid.get().await, Ok(7));
+    let nobody = Destination::from("nobody");
+    assert_eq!(view(nobody.clone()).cast(&Tell::Add(1)), Err(SendError::NoProc(nobody)));
 }
 
 #[tokio::test(start_paused = true)]

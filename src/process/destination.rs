@@ -63,6 +63,12 @@ impl From<Reference> for Destination {
     }
 }
 
+impl From<&Reference> for Destination {
+    fn from(alias: &Reference) -> Self {
+        Self::Alias(alias.clone())
+    }
+}
+
 impl fmt::Display for Destination {
     /// In Erlang's syntax.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
