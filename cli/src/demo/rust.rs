@@ -177,7 +177,7 @@ async fn alias(stage: &mut Stage) -> Result<(), Failure> {
             let message = cx.receive().await;
             let sent = match message.as_tuple() {
                 Some([Term::Pid(to), message]) => cx.send(to, message.clone()),
-                Some([Term::Reference(to), message]) => cx.send((**to).clone(), message.clone()),
+                Some([Term::Reference(to), message]) => cx.send(&**to, message.clone()),
                 _ => return ExitReason::Normal,
             };
             if let Err(error) = sent {
