@@ -162,7 +162,7 @@ impl Client {
         let node = Node::builder(format!("beamline-{}-{unique:08x}@{host}", std::process::id()))
             .cookie(&cookie.text)
             .hidden(true)
-            .epmd(cluster.own_epmd())
+            .epmd(cluster.epmd("127.0.0.1"))
             .listen("127.0.0.1", 0)
             .start()
             .await

@@ -35,6 +35,18 @@ impl Cluster {
         self.epmd.epmd_port
     }
 
+    /// For a node that listens on this address: if no EPMD runs it is one itself, for those who can reach the node.
+    pub(crate) fn epmd(&self, listen: &str) -> EpmdOptions {
+        let mut options = EpmdOptions::default();
+        options.port = self.epmd_port();
+        options.server.addresses = vec![listen.to_owned()];
+        if !matches!(listen, "0.0.0.0" | "127.0.0.1") {
+            // Nodes of this host ask there.
+            options.server.addresses.push("127.0.0.1".to_owned());
+        }
+        options
+    }
+
     pub(crate) fn cookie(&self) -> Result<Cookie, Failure> {
         // No Erlang node has an empty cookie; an empty variable is as good as none.
         if let Some(text) = self.cookie.as_ref().filter(|text| !text.is_empty()) {
@@ -54,16 +66,6 @@ impl Cluster {
                 file.display()
             ))),
         }
-    }
-}
-
-impl Cluster {
-    /// For a short-lived node: if no EPMD runs it is one itself, for this host only.
-    pub(crate) fn own_epmd(&self) -> EpmdOptions {
-        let mut options = EpmdOptions::default();
-        options.port = self.epmd_port();
-        options.server.addresses = vec!["127.0.0.1".to_owned()];
-        options
     }
 }
 

@@ -52,7 +52,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
     let node = Node::builder(args.name.atom.as_str())
         .cookie(cookie)
         .hidden(args.hidden)
-        .epmd_port(args.cluster.epmd_port())
+        .epmd(args.cluster.epmd(&args.listen))
         .listen(args.listen, args.listen_port)
         .start()
         .await
