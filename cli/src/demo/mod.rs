@@ -93,9 +93,9 @@ async fn open(mut screen: Screen) -> Result<Stage, Failure> {
 fn skip_erlang(screen: &Screen, missing: &NoErl) -> Result<(), Failure> {
     screen.title("\nSkipped: the steps with a stock Erlang node")?;
     screen.line(format_args!(
-        "    {missing}. To see Erlang and Rust call, link to and monitor each other, install it\n    \
-         (Debian, Ubuntu: apt install erlang-base; Fedora: dnf install erlang-erts; macOS: brew install\n    \
-         erlang), or name an erl in the variable BEAMLINE_ERL."
+        "    {missing}. To see Erlang and Rust call, link to and monitor each\n    \
+         other, install it (Debian, Ubuntu: apt install erlang-base; Fedora: dnf install erlang-erts;\n    \
+         macOS: brew install erlang), or name an erl in the variable BEAMLINE_ERL."
     ))
 }
 
