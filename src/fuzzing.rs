@@ -85,12 +85,12 @@ pub fn serde_decode(input: &[u8]) {
     }
 }
 
-/// A peer's packets: see the operations in [`dist::fuzzing`].
+/// A peer's packets: see the operations in `dist::fuzzing`.
 pub fn dist_frames(input: &[u8]) {
     dist::fuzzing::frames(input);
 }
 
-/// A handshake over a bad line: see the operations in [`dist::fuzzing`].
+/// A handshake over a bad line: see the operations in `dist::fuzzing`.
 pub fn dist_handshake(input: &[u8]) {
     dist::fuzzing::handshake(input);
 }

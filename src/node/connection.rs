@@ -42,6 +42,8 @@ pub(super) struct Connection {
     handed_over: Notify,
     /// Wakes the reader's task, to end it.
     closing: Notify,
+    /// Wakes who waits until all that was queued is written.
+    idle: Notify,
     received: AtomicU64,
     written: AtomicU64,
     torn_down: AtomicBool,
@@ -138,6 +140,7 @@ impl Connection {
             busy_limit,
             handed_over: Notify::new(),
             closing: Notify::new(),
+            idle: Notify::new(),
             received: AtomicU64::new(0),
             written: AtomicU64::new(0),
             torn_down: AtomicBool::new(false),
@@ -189,6 +192,7 @@ impl Connection {
                 }
                 if chunks.0.is_empty() && out.queue.is_empty() && matches!(polled, Poll::Ready(Ok(_))) {
                     out.writer = Writer::Idle(write);
+                    self.idle.notify_waiters();
                 } else {
                     // An error is met again, and reported, by the writer's task.
                     out.writer = Writer::HandedOver(write, chunks);
@@ -209,6 +213,21 @@ impl Connection {
             Pushed::Busy(self.busy.clone())
         } else {
             Pushed::Queued
+        }
+    }
+
+    /// Waits until all that was queued is written, or the connection is closed.
+    pub(super) async fn flushed(&self) {
+        loop {
+            let mut idle = std::pin::pin!(self.idle.notified());
+            idle.as_mut().enable();
+            {
+                let out = self.out();
+                if out.closed.is_some() || (out.queue.is_empty() && matches!(out.writer, Writer::Idle(_))) {
+                    return;
+                }
+            }
+            idle.await;
         }
     }
 
@@ -250,6 +269,7 @@ impl Connection {
         drop(out);
         self.closing.notify_one();
         self.handed_over.notify_one();
+        self.idle.notify_waiters();
         self.busy.clear();
     }
 
@@ -299,6 +319,7 @@ impl Connection {
                 chunks = Chunks(out.queue.transmit(TRANSMIT_BYTES).into());
                 if chunks.0.is_empty() {
                     out.writer = Writer::Idle(write);
+                    self.idle.notify_waiters();
                     break;
                 }
             }

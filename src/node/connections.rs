@@ -252,9 +252,7 @@ impl Distribution for Inner {
             match this.find_or_dial(node) {
                 None => return Ok(Sent::NoConnection),
                 Some(Found::Pending(attempt)) => {
-                    if let Some(sent) =
-                        attempt.push(self.options.pending_bytes_max, sender, interest, &control)?
-                    {
+                    if let Some(sent) = attempt.push(&self.options, sender, interest, &control)? {
                         return Ok(sent);
                     }
                     // It was decided meanwhile.

@@ -38,6 +38,9 @@ use self::connection::Connection;
 use self::connections::{NodeMonitors, Peer};
 use self::options::Options;
 
+/// How long a node that stops waits for its peers to take what it has sent.
+const FLUSH_TIME: Duration = Duration::from_secs(1);
+
 /// A running node. Clones are handles to the same node; it stops when the last one is dropped, or with [`Node::stop`].
 #[derive(Clone)]
 pub struct Node {
@@ -81,6 +84,17 @@ impl Inner {
 
     fn take_registration(&self) -> Option<epmd::Registered> {
         self.epmd.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Waits until what was sent to other nodes is written.
+    async fn flush(&self) {
+        let all = async {
+            for connection in self.connections() {
+                connection.flushed().await;
+            }
+        };
+        // A peer that reads no more must not hold this node up.
+        let _ = self.local.world.timeout(FLUSH_TIME, all).await;
     }
 
     fn begin_stop(&self) {
@@ -229,9 +243,9 @@ impl Node {
     ///
     /// # Errors
     /// As [`Node::send`].
-    pub fn cast<T: Serialize>(&self, to: impl Into<Destination>, request: T) -> Result<(), SendError> {
+    pub fn cast<T: Serialize>(&self, to: impl Into<Destination>, request: &T) -> Result<(), SendError> {
         let (local, to) = (&self.inner.local, to.into());
-        outcome(local.cast(&local.pid(0, 0), &to, &request)?, to)
+        outcome(local.cast(&local.pid(0, 0), &to, request)?, to)
     }
 
     /// Sends an exit signal to a process of any node, as `exit/2` does.
@@ -284,9 +298,11 @@ impl Node {
         self.inner.local.make_reference()
     }
 
-    /// Stops the node: its name is free, its connections are closed and its processes killed.
+    /// Stops the node: its name is free, its processes are killed, and its connections are closed once what is queued for them is
+    /// sent, or after a second.
     pub async fn stop(self) {
         let registration = self.inner.take_registration();
+        self.inner.flush().await;
         self.inner.begin_stop();
         if let Some(registration) = registration {
             registration.unregister().await;

@@ -8,10 +8,11 @@ use tokio::task::AbortHandle;
 
 use super::ConnectError;
 use super::connection::Connection;
+use super::options::Options;
 use crate::dist::Control;
 use crate::dist::channel::Outgoing;
 use crate::etf::{EncodeError, Payload};
-use crate::process::{ConnectionId, Encode, Sent};
+use crate::process::{Busy, ConnectionId, Encode, Sent};
 use crate::term::{Atom, Pid};
 
 /// Who waits to hear how an attempt ended.
@@ -22,6 +23,8 @@ pub(super) struct Attempt {
     /// The id that the connection will have.
     pub(super) id: ConnectionId,
     pub(super) peer: Atom,
+    /// Holds up who sends more than a connection would queue.
+    busy: Arc<Busy>,
     state: Mutex<State>,
 }
 
@@ -53,7 +56,7 @@ impl Incoming {
 
 impl Attempt {
     pub(super) fn new(id: ConnectionId, peer: Atom) -> Self {
-        Self { id, peer, state: Mutex::default() }
+        Self { id, peer, busy: Arc::default(), state: Mutex::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -79,7 +82,7 @@ impl Attempt {
     /// Queues a signal until the connection stands. `None` if the attempt has ended.
     pub(super) fn push(
         &self,
-        bytes_max: usize,
+        options: &Options,
         sender: Option<&Pid>,
         interest: Option<&Pid>,
         control: &Control<Encode<'_>>,
@@ -95,7 +98,7 @@ impl Attempt {
         if state.done {
             return Ok(None);
         }
-        if state.queued_bytes + len > bytes_max {
+        if state.queued_bytes + len > options.pending_bytes_max {
             tracing::warn!(peer = %self.peer, "too much waits for the connection: a signal is dropped");
             return Ok(Some(Sent::NoConnection));
         }
@@ -104,13 +107,18 @@ impl Attempt {
         if let Some(pid) = interest {
             state.interested.insert(pid.clone());
         }
-        Ok(Some(Sent::Queued { connection: self.id, busy: None }))
+        let busy = (state.queued_bytes > options.dist_buf_busy_limit).then(|| {
+            self.busy.set();
+            self.busy.clone()
+        });
+        Ok(Some(Sent::Queued { connection: self.id, busy }))
     }
 
     /// The connection stands: sends what has waited for it.
     pub(super) fn succeeded(&self, connection: &Connection) {
         let mut state = self.state();
         state.done = true;
+        self.busy.clear();
         for pid in std::mem::take(&mut state.interested) {
             connection.interest(&pid);
         }
@@ -132,6 +140,7 @@ impl Attempt {
     pub(super) fn failed(&self) -> (BTreeSet<Pid>, Vec<Waiter>) {
         let mut state = self.state();
         state.done = true;
+        self.busy.clear();
         state.signals = Vec::new();
         (std::mem::take(&mut state.interested), std::mem::take(&mut state.waiters))
     }

@@ -164,21 +164,18 @@ fn open<Q: Serialize + ?Sized>(
 ) -> Result<OpenCall, CallError> {
     let shared = process.shared();
     let local = &shared.local;
-    let target = match to {
-        Destination::Pid(pid) => Monitored::Process(pid.clone()),
-        Destination::Name(name) => Monitored::Name(name.clone(), local.node.clone()),
-        Destination::Remote(name, node) => Monitored::Name(name.clone(), node.clone()),
-        // The monitor must name a process: that of an alias is known to its own node only.
-        Destination::Alias(alias) => match local.process_of_alias(alias) {
-            Some(process) => Monitored::Process(process.pid().clone()),
-            None => return Err(CallError::NoProc),
-        },
+    let (target, node) = match to {
+        Destination::Pid(pid) => (Some(Monitored::Process(pid.clone())), &pid.node),
+        Destination::Name(name) => (Some(Monitored::Name(name.clone(), local.node.clone())), &local.node),
+        Destination::Remote(name, node) => (Some(Monitored::Name(name.clone(), node.clone())), node),
+        Destination::Alias(alias) if local.is_local(&alias.node) => {
+            let process = local.process_of_alias(alias).ok_or(CallError::NoProc)?;
+            (Some(Monitored::Process(process.pid().clone())), &local.node)
+        }
+        // Which process it stands for is known to its own node only: nothing but the deadline ends the wait for it.
+        Destination::Alias(alias) => (None, &alias.node),
     };
-    let node = match &target {
-        Monitored::Process(pid) => pid.node.clone(),
-        Monitored::Name(_, node) => node.clone(),
-    };
-    if calls_itself(shared, &target) {
+    if target.as_ref().is_some_and(|target| calls_itself(shared, target)) {
         return Err(CallError::CallsItself);
     }
     let reference = shared.make_reference();
@@ -187,12 +184,15 @@ fn open<Q: Serialize + ?Sized>(
     shared.open_calls.fetch_add(1, Ordering::AcqRel);
     shared.relations(|relations| {
         relations.open_call(reference.clone(), caller);
-        relations
-            .monitor(reference.clone(), Monitor { target: target.clone(), bound: None, connection: None });
+        if let Some(target) = target.clone() {
+            relations.monitor(reference.clone(), Monitor { target, bound: None, connection: None });
+        }
     });
-    let call = OpenCall { process: process.clone(), reference, reply, node };
-    let (connection, bound) = local.send_monitor(&shared.pid, &target, &call.reference);
-    shared.relations(|relations| relations.monitor_over(&call.reference, connection, bound));
+    let call = OpenCall { process: process.clone(), reference, reply, node: node.clone() };
+    if let Some(target) = &target {
+        let (connection, bound) = local.send_monitor(&shared.pid, target, &call.reference);
+        shared.relations(|relations| relations.monitor_over(&call.reference, connection, bound));
+    }
     let message = |writer: &mut Writer| {
         writer.tuple(3)?;
         writer.atom(&GEN_CALL);

@@ -1,0 +1,134 @@
+//! Nodes of one program over loopback: what two beamline nodes do without Erlang between them.
+
+use std::time::Duration;
+
+use beamline::epmd::EpmdOptions;
+use beamline::gen_server::{Context, GenServer, Reply, ReplyTo};
+use beamline::node::{ConnectError, Node};
+use beamline::process::{CallError, ExitReason};
+use beamline::term::{Atom, Reference, Term};
+use tokio::sync::mpsc;
+
+/// An EPMD port that was free a moment ago.
+fn epmd() -> EpmdOptions {
+    #[expect(clippy::disallowed_types, reason = "the system knows which ports are free")]
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let mut options = EpmdOptions::default();
+    options.port = listener.local_addr().expect("an address").port();
+    options
+}
+
+async fn node(name: &str, cookie: &str, epmd: &EpmdOptions) -> Node {
+    let builder = Node::builder(name).cookie(cookie).epmd(epmd.clone()).listen("127.0.0.1", 0);
+    builder.start().await.expect("the node starts")
+}
+
+fn term(text: &str) -> Term {
+    text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
+}
+
+/// Shows every message, and answers every call with it.
+struct Probe(mpsc::UnboundedSender<Term>);
+
+impl GenServer for Probe {
+    type Args = mpsc::UnboundedSender<Term>;
+    type Call = Term;
+    type Reply = Term;
+    type Cast = Term;
+    type Info = Term;
+
+    async fn init(seen: Self::Args, _: &mut Context<Self>) -> Result<Self, ExitReason> {
+        Ok(Self(seen))
+    }
+
+    async fn handle_call(
+        &mut self,
+        call: Term,
+        from: ReplyTo<Term>,
+        cx: &mut Context<Self>,
+    ) -> Result<Reply, ExitReason> {
+        Ok(from.reply(if call.is_atom("alias") { cx.alias().into() } else { call }))
+    }
+
+    async fn handle_cast(&mut self, cast: Term, _: &mut Context<Self>) -> Result<(), ExitReason> {
+        let _ = self.0.send(cast);
+        Ok(())
+    }
+
+    async fn handle_info(&mut self, info: Term, _: &mut Context<Self>) -> Result<(), ExitReason> {
+        let _ = self.0.send(info);
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn what_was_cast_before_a_node_stops_arrives() {
+    let epmd = epmd();
+    let (one, other) = (node("one@127.0.0.1", "c", &epmd).await, node("other@127.0.0.1", "c", &epmd).await);
+    let (seen, mut casts) = mpsc::unbounded_channel();
+    Probe::start(&one, seen).name("probe").await.expect("it starts");
+    other.connect("one@127.0.0.1").await.expect("they connect");
+    let payload = "x".repeat(100_000);
+    for n in 0..200 {
+        other.cast(("probe", "one@127.0.0.1"), &(n, &payload)).expect("it is sent");
+    }
+    other.stop().await;
+    for n in 0..200 {
+        let cast = casts.recv().await.expect("a cast");
+        assert_eq!(cast.as_tuple().and_then(|cast| cast[0].as_integer()), Some(n));
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_cookie_is_an_error_that_says_so_and_harms_nobody() {
+    let epmd = epmd();
+    let (one, other) = (node("one@127.0.0.1", "c", &epmd).await, node("other@127.0.0.1", "d", &epmd).await);
+    let refused = other.connect("one@127.0.0.1").await;
+    let Err(error @ ConnectError::Closed) = refused else { panic!("{refused:?}") };
+    assert!(error.to_string().contains("cookie"), "{error}");
+    assert!(!one.ping("other@127.0.0.1").await);
+    let third = node("third@127.0.0.1", "c", &epmd).await;
+    assert!(third.ping("one@127.0.0.1").await);
+    assert_eq!(third.nodes(), ["one@127.0.0.1"]);
+    let unknown = third.connect("nobody@127.0.0.1").await;
+    assert!(matches!(unknown, Err(ConnectError::Unknown(_))), "{unknown:?}");
+}
+
+#[tokio::test]
+async fn a_call_through_an_alias_of_another_node_is_answered_until_the_alias_is_gone() {
+    let epmd = epmd();
+    let (one, other) = (node("one@127.0.0.1", "c", &epmd).await, node("other@127.0.0.1", "c", &epmd).await);
+    let (seen, _casts) = mpsc::unbounded_channel();
+    let probe = Probe::start(&one, seen).name("probe").await.expect("it starts");
+    let alias: Reference =
+        other.call(("probe", "one@127.0.0.1"), Atom::from("alias")).await.expect("an alias");
+    assert_eq!(other.call::<Term, _>(&alias, term("{hello, 1}")).await, Ok(term("{hello, 1}")));
+    assert_eq!(one.call::<Term, _>(&alias, term("here")).await, Ok(term("here")));
+    probe.stop(ExitReason::Shutdown).await;
+    let gone = other.call::<Term, _>(&alias, term("x")).timeout(Duration::from_millis(200)).await;
+    assert_eq!(gone, Err(CallError::Timeout(Duration::from_millis(200))));
+    assert_eq!(one.call::<Term, _>(&alias, term("x")).await, Err(CallError::NoProc));
+}
+
+#[tokio::test]
+async fn a_sender_that_outruns_its_connection_is_suspended_and_nothing_is_lost() {
+    const MESSAGES: i64 = 300;
+    let epmd = epmd();
+    let (one, other) = (node("one@127.0.0.1", "c", &epmd).await, node("other@127.0.0.1", "c", &epmd).await);
+    let (seen, mut messages) = mpsc::unbounded_channel();
+    Probe::start(&one, seen).name("probe").await.expect("it starts");
+    let sender = other.spawn(|cx| async move {
+        for n in 0..MESSAGES {
+            let block = "y".repeat(1 << 20);
+            cx.send(("probe", "one@127.0.0.1"), (n, block)).expect("it is sent");
+            // Where a process lets others run, it waits for the connection, too.
+            cx.yield_now().await;
+        }
+        ExitReason::Normal
+    });
+    sender.expect("there is room");
+    for n in 0..MESSAGES {
+        let message = messages.recv().await.expect("a message");
+        assert_eq!(message.as_tuple().and_then(|message| message[0].as_integer()), Some(n));
+    }
+}
