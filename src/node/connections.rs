@@ -75,8 +75,8 @@ impl Inner {
             None => return Err(ConnectError::NotAllowed(peer.clone())),
             Some(Found::Up(_)) => return Ok(()),
             Some(Found::Pending(attempt)) => {
-                if !attempt.wait(waiter) {
-                    return self.connection(peer).map(|_| ()).ok_or(ConnectError::Closed);
+                if let Some(outcome) = attempt.wait(waiter) {
+                    return outcome;
                 }
             }
         }
@@ -172,7 +172,7 @@ impl Inner {
                 _ => return,
             };
         }
-        let (interested, waiters) = attempt.failed();
+        let (interested, waiters) = attempt.failed(error);
         self.lost(attempt.id, interested);
         self.send_node_downs(peer);
         for waiter in waiters {

@@ -37,7 +37,8 @@ struct State {
     queued_bytes: usize,
     interested: BTreeSet<Pid>,
     waiters: Vec<Waiter>,
-    done: bool,
+    /// How it ended, once it has.
+    outcome: Option<Result<(), ConnectError>>,
 }
 
 /// The peer's attempt, as the accepting task knows it.
@@ -70,13 +71,13 @@ impl Attempt {
         }
     }
 
-    /// Has `waiter` told how the attempt ends. Returns `false` if it has ended.
-    pub(super) fn wait(&self, waiter: Waiter) -> bool {
+    /// Has `waiter` told how the attempt ends. If it has ended already, returns how.
+    pub(super) fn wait(&self, waiter: Waiter) -> Option<Result<(), ConnectError>> {
         let mut state = self.state();
-        if !state.done {
+        if state.outcome.is_none() {
             state.waiters.push(waiter);
         }
-        !state.done
+        state.outcome.clone()
     }
 
     /// Queues a signal until the connection stands. `None` if the attempt has ended.
@@ -95,7 +96,7 @@ impl Attempt {
             Ok::<_, EncodeError>(payload)
         })?;
         let mut state = self.state();
-        if state.done {
+        if state.outcome.is_some() {
             return Ok(None);
         }
         if state.queued_bytes + len > options.pending_bytes_max {
@@ -117,7 +118,7 @@ impl Attempt {
     /// The connection stands: sends what has waited for it.
     pub(super) fn succeeded(&self, connection: &Connection) {
         let mut state = self.state();
-        state.done = true;
+        state.outcome = Some(Ok(()));
         self.busy.clear();
         for pid in std::mem::take(&mut state.interested) {
             connection.interest(&pid);
@@ -137,9 +138,9 @@ impl Attempt {
     }
 
     /// No connection can be made: returns who must hear so.
-    pub(super) fn failed(&self) -> (BTreeSet<Pid>, Vec<Waiter>) {
+    pub(super) fn failed(&self, error: &ConnectError) -> (BTreeSet<Pid>, Vec<Waiter>) {
         let mut state = self.state();
-        state.done = true;
+        state.outcome = Some(Err(error.clone()));
         self.busy.clear();
         state.signals = Vec::new();
         (std::mem::take(&mut state.interested), std::mem::take(&mut state.waiters))
