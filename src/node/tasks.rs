@@ -10,9 +10,11 @@ use super::connection::Connection;
 use super::handshake::{self, Greeted};
 use super::pending::{Attempt, Incoming};
 use super::{ConnectError, DisconnectReason, Inner};
-use crate::dist::Ticker;
+use crate::dist::channel::Outgoing;
 use crate::dist::handshake::{HandshakeFault, Refusal};
+use crate::dist::{Control, Target, Ticker};
 use crate::epmd;
+use crate::etf;
 use crate::term::Atom;
 use crate::world::{Conn, Listener};
 
@@ -150,10 +152,17 @@ impl Inner {
         if self.options.hidden || !connection.is_visible() {
             return;
         }
-        let to = (Atom::from_static("global_name_server"), connection.peer.clone());
+        let from = self.local.pid(0, 0);
+        let to = Target::Name(Atom::from_static("global_name_server"));
         let in_sync = (Atom::from_static("in_sync"), &self.local.node, true);
-        let sent = self.local.cast(&self.local.pid(0, 0), &to.into(), &in_sync);
-        debug_assert!(sent.is_ok(), "it has an external form");
+        let message = (Atom::from_static("$gen_cast"), in_sync);
+        let control = Control::Send { from: Some(from.clone()), to, message, priority: false };
+        // Over this connection only: if it is lost already, this is no reason to make another.
+        let outgoing = Outgoing::encode(connection.flags, Some(&from), &control, etf::serialize);
+        debug_assert!(outgoing.is_ok(), "it has an external form");
+        if let Ok(outgoing) = outgoing {
+            connection.push(outgoing, None);
+        }
     }
 }
 
