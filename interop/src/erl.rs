@@ -15,9 +15,12 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const EVALUATOR: &str = r#"
 Eval = fun(Line, Bindings) ->
     {ok, Tokens, _} = erl_scan:string(Line),
-    {ok, Exprs} = erl_parse:parse_exprs(Tokens),
-    {value, Value, Next} = erl_eval:exprs(Exprs, Bindings),
-    {Value, Next}
+    case erl_parse:parse_exprs(Tokens) of
+        {ok, [{call, _, {atom, _, f}, []}]} -> {ok, []};
+        {ok, Exprs} ->
+            {value, Value, Next} = erl_eval:exprs(Exprs, Bindings),
+            {Value, Next}
+    end
 end,
 Loop = fun Loop(Bindings) ->
     case io:get_line(standard_io, "") of
@@ -39,6 +42,17 @@ spawn(fun() ->
     halt(3)
 end).
 "#;
+
+/// Loads a module from its source text.
+const LOADER: &str = r#"fun(Source) ->
+    {ok, Tokens, _} = erl_scan:string(unicode:characters_to_list(Source)),
+    Parse = fun Parse([], [], Forms) -> lists:reverse(Forms);
+                Parse([{dot, _} = Dot | Rest], Form, Forms) ->
+                    {ok, Parsed} = erl_parse:parse_form(lists:reverse([Dot | Form])),
+                    Parse(Rest, [], [Parsed | Forms]);
+                Parse([Token | Rest], Form, Forms) -> Parse(Rest, [Token | Form], Forms) end,
+    {ok, Module, Code, _} = compile:forms(Parse(Tokens, [], []), [return]),
+    {module, Module} = code:load_binary(Module, atom_to_list(Module), Code) end"#;
 
 /// A stock `erl`.
 #[derive(Debug, Clone)]
@@ -186,8 +200,8 @@ impl ErlNode {
     }
 
     /// Evaluates expressions (`A, B, C` without the full stop) and returns the last one's value as `~0tp` prints
-    /// it, on one line. All are evaluated by the same process: variables stay bound, and messages to its `self()`
-    /// can be received by a later expression.
+    /// it, on one line. All are evaluated by the same process: variables stay bound (until `f()`, as in the shell), and
+    /// messages to its `self()` can be received by a later expression.
     ///
     /// # Errors
     /// What was thrown, as `{Class, Reason, Stack}`, or what the node printed if it ended.
@@ -225,6 +239,26 @@ impl ErlNode {
             .map(|pair| std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok()))
             .collect::<Option<_>>()
             .expect("encode_hex gives pairs of hexadecimal digits")
+    }
+
+    /// Compiles and loads a module from its source, which may lie outside of what the node can see of the disk.
+    ///
+    /// # Panics
+    /// If it does not compile.
+    pub async fn load(&mut self, source: &str) {
+        let hex: String = source.bytes().map(|byte| format!("{byte:02X}")).collect();
+        let load = self.try_eval(&format!("({LOADER})(binary:decode_hex(<<\"{hex}\">>))")).await;
+        if let Err(error) = load {
+            panic!("{}: the module does not compile: {error}", self.name);
+        }
+    }
+
+    /// Sends its emulator a signal, such as `STOP`, `CONT` or `KILL`.
+    ///
+    /// # Panics
+    /// If that is not possible.
+    pub fn signal(&self, signal: &str) {
+        send_signal(self.os_pid(), signal);
     }
 
     /// Ends the node in order (`init:stop()`), and waits until it has.
@@ -267,6 +301,12 @@ impl Drop for ErlNode {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Sends a process of this host a signal, such as `STOP`, `CONT` or `KILL`.
+pub(crate) fn send_signal(os_pid: u32, signal: &str) {
+    let sent = Command::new("kill").args([&format!("-{signal}"), &os_pid.to_string()]).status();
+    assert!(matches!(&sent, Ok(status) if status.success()), "kill -{signal} {os_pid}: {sent:?}");
 }
 
 /// A stock `epmd` on loopback, of the environment variable `BEAMLINE_EPMD` or the path. Dropped, it is killed.

@@ -1,0 +1,91 @@
+//! Room for a cluster: an EPMD of its own, and the nodes that register with it.
+
+use std::time::{Duration, Instant};
+
+use beamline::epmd::{Server, ServerOptions};
+use beamline::node::{Builder, Node};
+use beamline::world::World;
+
+use crate::fixture::Fixture;
+use crate::{Erl, ErlNodeBuilder, erl};
+
+/// The cookie of all nodes, unless a test wants another.
+pub const COOKIE: &str = "beamline";
+
+/// An EPMD on a free port. All names are on the host `127.0.0.1`, and are given without it.
+pub struct Cluster {
+    erl: Erl,
+    epmd: Server,
+}
+
+impl Cluster {
+    /// Makes one, if there is an `erl`; see [`erl`](crate::erl()).
+    ///
+    /// # Panics
+    /// If there is none and it is required, or the EPMD does not start.
+    pub async fn start() -> Option<Self> {
+        let erl = erl()?;
+        let mut options = ServerOptions::default();
+        options.addresses = vec!["127.0.0.1".to_owned()];
+        options.port = 0;
+        let epmd = Server::start(&World::tokio(), options).await.expect("loopback has free ports");
+        Some(Self { erl, epmd })
+    }
+
+    /// The port of its EPMD.
+    pub fn epmd_port(&self) -> u16 {
+        self.epmd.port()
+    }
+
+    /// A stock node that is to start.
+    pub fn erl(&self, name: &str) -> ErlNodeBuilder {
+        self.erl.node(&format!("{name}@127.0.0.1"), self.epmd_port()).cookie(COOKIE)
+    }
+
+    /// A node in this program, that is to start.
+    pub fn builder(&self, name: &str) -> Builder {
+        Node::builder(format!("{name}@127.0.0.1"))
+            .cookie(COOKIE)
+            .epmd_port(self.epmd_port())
+            .listen("127.0.0.1", 0)
+    }
+
+    /// A node in this program.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub async fn node(&self, name: &str) -> Node {
+        self.builder(name).start().await.expect("the node starts")
+    }
+
+    /// A running `fixture-node`, with further options such as `["--hidden"]`.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub async fn fixture(&self, name: &str, args: &[&str]) -> Fixture {
+        Fixture::start(&format!("{name}@127.0.0.1"), self.epmd_port(), args).await
+    }
+}
+
+/// Waits until `is_it` holds.
+///
+/// # Panics
+/// If it does not within half a minute.
+pub async fn eventually(what: &str, mut is_it: impl AsyncFnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(30);
+    while !is_it().await {
+        assert!(Instant::now() < end, "{what}: not within 30 s");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Waits for `future`.
+///
+/// # Panics
+/// If it takes longer than a minute.
+pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(Duration::from_secs(60), future).await {
+        Ok(value) => value,
+        Err(_) => panic!("{what}: not within a minute"),
+    }
+}
