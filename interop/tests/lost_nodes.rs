@@ -70,18 +70,26 @@ async fn knows_the_new_life_from_the_old(erl: &mut ErlNode, watching: &str, dyin
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn we_hear_once_of_each_relation_to_a_killed_erlang_node() {
+async fn we_hear_once_of_each_relation_to_an_erlang_node_that_is_killed_or_stops() {
     let Some(cluster) = Cluster::start().await else { return };
     let mut erl = erl_with_puppets(&cluster, "strings").await;
-    let dying = erl_with_puppets(&cluster, "dying").await;
     let rust = cluster.node("rust").await;
     puppet::start(&rust);
-    relate(&mut erl, "rust@127.0.0.1", dying.name()).await;
-    dying.signal("KILL");
-    hears_of_the_loss(&mut erl, dying.name()).await;
-    drop(dying);
-    let dying = erl_with_puppets(&cluster, "dying").await;
-    knows_the_new_life_from_the_old(&mut erl, "rust@127.0.0.1", dying.name()).await;
+    for killed in [true, false] {
+        let dying = erl_with_puppets(&cluster, "dying").await;
+        erl.eval("f()").await;
+        relate(&mut erl, "rust@127.0.0.1", dying.name()).await;
+        if killed {
+            dying.signal("KILL");
+            hears_of_the_loss(&mut erl, dying.name()).await;
+            drop(dying);
+        } else {
+            dying.stop().await;
+            hears_of_the_loss(&mut erl, "dying@127.0.0.1").await;
+        }
+        let dying = erl_with_puppets(&cluster, "dying").await;
+        knows_the_new_life_from_the_old(&mut erl, "rust@127.0.0.1", dying.name()).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

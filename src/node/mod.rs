@@ -103,12 +103,13 @@ impl Inner {
         }
         self.stop.notify_waiters();
         self.stop.notify_one();
+        // First: to others the node is lost as a whole, and none of its processes was killed.
+        for connection in self.connections() {
+            connection.close(DisconnectReason::Stopping);
+        }
         for process in self.local.table.all() {
             let kill = Relation::Exit { from: process.pid().clone(), reason: ExitReason::Kill };
             let _ = process.push_relation(Box::new(kill));
-        }
-        for connection in self.connections() {
-            connection.close(DisconnectReason::Stopping);
         }
         drop(self.take_registration());
     }
