@@ -76,13 +76,19 @@ pub fn erl() -> Option<Erl> {
         .status();
     match found {
         Ok(status) if status.success() => return Some(Erl { command }),
-        other => {
-            let required = std::env::var_os("BEAMLINE_REQUIRE_ERL").is_some();
-            assert!(!required, "{command} does not run ({other:?}) and BEAMLINE_REQUIRE_ERL is set");
-            eprintln!("skipped: {command} does not run ({other:?})");
-        }
+        other => skipped(&format!("{command} does not run ({other:?})")),
     }
     None
+}
+
+/// Says that a test is skipped, also where the output of tests that pass is not shown.
+///
+/// # Panics
+/// If `BEAMLINE_REQUIRE_ERL` is set.
+pub fn skipped(why: &str) {
+    assert!(std::env::var_os("BEAMLINE_REQUIRE_ERL").is_none(), "{why}, and BEAMLINE_REQUIRE_ERL is set");
+    // The macros' output is captured.
+    let _ = writeln!(std::io::stderr(), "skipped: {why}");
 }
 
 impl Erl {

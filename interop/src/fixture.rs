@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 
-use crate::cluster::COOKIE;
+use crate::cluster::{COOKIE, eventually};
 use crate::erl::send_signal;
 
 /// The program `fixture-node`, built where this test was. Built once: a test binary does not bring other crates' programs
@@ -82,6 +82,20 @@ impl Fixture {
     /// If that is not possible.
     pub fn signal(&self, signal: &str) {
         send_signal(self.child.id(), signal);
+    }
+
+    /// Waits until it has ended, and returns its exit code.
+    ///
+    /// # Panics
+    /// If it does not end.
+    pub async fn ended(&mut self) -> Option<i32> {
+        let mut status = None;
+        eventually("fixture-node ends", async || {
+            status = self.child.try_wait().expect("it is a child of this process");
+            status.is_some()
+        })
+        .await;
+        status.and_then(|status| status.code())
     }
 
     /// How many bytes of memory it has in use now.

@@ -14,7 +14,7 @@ mod fixture;
 pub mod puppet;
 
 pub use cluster::{COOKIE, Cluster, eventually, within};
-pub use erl::{Erl, ErlNode, ErlNodeBuilder, StockEpmd, erl};
+pub use erl::{Erl, ErlNode, ErlNodeBuilder, StockEpmd, erl, skipped};
 pub use fixture::{Fixture, fixture_command};
 
 /// A TCP port that nothing listened on a moment ago.
