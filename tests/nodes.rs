@@ -1,5 +1,7 @@
 //! Nodes of one program over loopback: what two beamline nodes do without Erlang between them.
 
+mod common;
+
 use std::time::Duration;
 
 use beamline::epmd::EpmdOptions;
@@ -11,10 +13,8 @@ use tokio::sync::mpsc;
 
 /// An EPMD port that was free a moment ago.
 fn epmd() -> EpmdOptions {
-    #[expect(clippy::disallowed_types, reason = "the system knows which ports are free")]
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let mut options = EpmdOptions::default();
-    options.port = listener.local_addr().expect("an address").port();
+    options.port = common::free_port();
     options
 }
 

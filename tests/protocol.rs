@@ -1,8 +1,8 @@
 //! `#[derive(Protocol)]` as a user meets it: one enum of calls, and callers that get each call's own reply.
 #![allow(missing_docs)]
-#![expect(clippy::disallowed_types, reason = "a free port is asked of the system")]
 
-use std::net::TcpListener;
+mod common;
+
 use std::time::Duration;
 
 use beamline::Protocol;
@@ -65,7 +65,7 @@ impl GenServer for Counter {
 }
 
 async fn node() -> Node {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = common::free_port();
     Node::builder("protocol@127.0.0.1").listen("127.0.0.1", 0).epmd_port(port).start().await.unwrap()
 }
 

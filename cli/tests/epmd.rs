@@ -1,11 +1,12 @@
 //! `beamline-epmd` as its users call it.
-#![expect(clippy::disallowed_types, clippy::disallowed_methods, reason = "tests of a program of this host")]
+#![expect(clippy::disallowed_methods, reason = "tests of a program of this host")]
 
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use beamline::epmd::{EpmdOptions, Registered, Registration, names};
 use beamline::world::World;
+use beamline_interop::free_port;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_beamline-epmd");
 
@@ -23,10 +24,6 @@ fn program(port: u16) -> Command {
     let mut command = Command::new(PROGRAM);
     command.env("ERL_EPMD_PORT", port.to_string()).env("ERL_EPMD_ADDRESS", "127.0.0.1").stdin(Stdio::null());
     command
-}
-
-fn free_port() -> u16 {
-    std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }
 
 async fn daemon(world: &World, args: &[&str]) -> (Daemon, u16) {

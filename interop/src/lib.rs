@@ -13,12 +13,23 @@ mod erl;
 mod fixture;
 pub mod puppet;
 
+use std::sync::atomic::{AtomicU16, Ordering};
+
 pub use cluster::{COOKIE, Cluster, eventually, within};
 pub use erl::{Erl, ErlNode, ErlNodeBuilder, StockEpmd, erl, skipped};
 pub use fixture::{Fixture, fixture_command};
 
-/// A TCP port that nothing listened on a moment ago.
+/// A port that nothing listens on.
+///
+/// It lies below those that the system gives to sockets which ask for any, so that no other socket of the test takes it
+/// meanwhile, and each test program has a range of its own.
 pub fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("loopback has free ports");
-    listener.local_addr().expect("a bound socket has an address").port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let range = 10_000 + (std::process::id() % 200) as u16 * 100;
+    loop {
+        let port = range + NEXT.fetch_add(1, Ordering::Relaxed) % 100;
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }

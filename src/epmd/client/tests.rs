@@ -1,3 +1,5 @@
+use rand_core::Rng;
+
 use super::*;
 use crate::world::Listener;
 
@@ -7,8 +9,15 @@ fn options(port: u16, embedded: bool) -> EpmdOptions {
     options
 }
 
+/// A port below those that the system gives to sockets which ask for any, so that none of them takes it meanwhile.
 async fn free_port(world: &World) -> u16 {
-    world.net.listen("127.0.0.1", 0).await.unwrap().local_addr().unwrap().port()
+    let mut random = world.entropy.fork("port");
+    loop {
+        let port = 10_000 + (random.next_u32() % 20_000) as u16;
+        if world.net.listen("127.0.0.1", port).await.is_ok() {
+            return port;
+        }
+    }
 }
 
 async fn start(world: &World, port: u16, name: &str) -> Registered {
