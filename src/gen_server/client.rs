@@ -7,17 +7,15 @@ use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, ready};
 use std::time::Duration;
 
-use pin_project_lite::pin_project;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
-use tokio::time::Sleep;
 
 use super::{GenServer, Message, Protocol, ReplyTo};
 use crate::node::Node;
 use crate::process::{
-    AnyProcess, Call, CallError, Caller, DEFAULT_TIMEOUT, Delivery, Destination, ExitReason, Local, Process,
-    SendError, process_end,
+    AnyProcess, Call, CallError, Caller, DEFAULT_TIMEOUT, Deadline, Delivery, Destination, ExitReason, Local,
+    Process, SendError, process_end,
 };
 use crate::term::Pid;
 use crate::world::BoxFuture;
@@ -191,16 +189,16 @@ impl<S: GenServer> Serves<S::Call, S::Reply> for Process<Message<S>> {
     }
 }
 
-pin_project! {
-    /// A call that is sent when it is awaited. Dropping it gives the call up; the server may still do the work.
-    #[must_use = "a call is sent when it is awaited"]
-    pub struct Request<Q, A, T> {
-        state: State<Q, A, T>,
-        timeout: Option<Duration>,
-        #[pin]
-        deadline: Option<Sleep>,
-    }
+/// A call that is sent when it is awaited. Dropping it gives the call up; the server may still do the work.
+#[must_use = "a call is sent when it is awaited"]
+pub struct Request<Q, A, T> {
+    state: State<Q, A, T>,
+    timeout: Option<Duration>,
+    deadline: Deadline,
 }
+
+// Nothing in it is pinned.
+impl<Q, A, T> Unpin for Request<Q, A, T> {}
 
 type Unwrap<A, T> = fn(A) -> Option<T>;
 type Calling<T> = BoxFuture<'static, Result<T, CallError>>;
@@ -222,13 +220,16 @@ enum State<Q, A, T> {
         unwrap: Unwrap<A, T>,
     },
     /// The server dropped the call without a reply: it ends, or the caller waits in vain.
-    Dropped(BoxFuture<'static, ExitReason>),
+    Dropped {
+        server: Arc<dyn Serves<Q, A>>,
+        end: BoxFuture<'static, ExitReason>,
+    },
     Done,
 }
 
 impl<Q, A, T> Request<Q, A, T> {
     fn new(state: State<Q, A, T>) -> Self {
-        Self { state, timeout: Some(DEFAULT_TIMEOUT), deadline: None }
+        Self { state, timeout: Some(DEFAULT_TIMEOUT), deadline: Deadline::default() }
     }
 
     /// Waits for at most `timeout` instead of 5 seconds.
@@ -257,14 +258,14 @@ impl<Q, A: Serialize, T> Future for Request<Q, A, T> {
     type Output = Result<T, CallError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
+        let this = self.get_mut();
         loop {
-            match std::mem::replace(this.state, State::Done) {
-                State::Remote { call } => *this.state = State::Calling(call(*this.timeout)),
+            match std::mem::replace(&mut this.state, State::Done) {
+                State::Remote { call } => this.state = State::Calling(call(this.timeout)),
                 State::Calling(mut call) => {
                     let polled = call.as_mut().poll(cx);
                     if polled.is_pending() {
-                        *this.state = State::Calling(call);
+                        this.state = State::Calling(call);
                     }
                     return polled;
                 }
@@ -273,7 +274,7 @@ impl<Q, A: Serialize, T> Future for Request<Q, A, T> {
                     if !server.push_call(call, ReplyTo::local(from)) {
                         return Poll::Ready(Err(CallError::NoProc));
                     }
-                    *this.state = State::Waiting { server, reply, unwrap };
+                    this.state = State::Waiting { server, reply, unwrap };
                 }
                 State::Waiting { server, mut reply, unwrap } => {
                     match Pin::new(&mut reply).poll(cx) {
@@ -288,37 +289,29 @@ impl<Q, A: Serialize, T> Future for Request<Q, A, T> {
                                 return Poll::Ready(Err(ended(reason.clone())));
                             }
                             let (local, pid) = (process.shared().local().clone(), process.pid().clone());
-                            *this.state =
-                                State::Dropped(Box::pin(async move { process_end(&local, &pid).await }));
+                            let end: BoxFuture<'static, ExitReason> =
+                                Box::pin(async move { process_end(&local, &pid).await });
+                            this.state = State::Dropped { server, end };
                             continue;
                         }
                         Poll::Pending => {}
                     }
-                    if let Some(timeout) = *this.timeout {
-                        if this.deadline.is_none() {
-                            let world = &server.process().shared().local().world;
-                            this.deadline.set(Some(world.sleep(timeout)));
-                        }
-                        if let Some(deadline) = this.deadline.as_mut().as_pin_mut()
-                            && deadline.poll(cx).is_ready()
-                        {
-                            return Poll::Ready(Err(CallError::Timeout(timeout)));
-                        }
+                    let world = &server.process().shared().local().world;
+                    if let Some(timeout) = this.timeout
+                        && this.deadline.poll(timeout, world, cx).is_ready()
+                    {
+                        return Poll::Ready(Err(CallError::Timeout(timeout)));
                     }
-                    *this.state = State::Waiting { server, reply, unwrap };
+                    this.state = State::Waiting { server, reply, unwrap };
                     return Poll::Pending;
                 }
-                State::Dropped(mut end) => {
+                State::Dropped { server, mut end } => {
                     if let Poll::Ready(reason) = end.as_mut().poll(cx) {
                         return Poll::Ready(Err(ended(reason)));
                     }
-                    *this.state = State::Dropped(end);
-                    let (Some(timeout), Some(deadline)) =
-                        (*this.timeout, this.deadline.as_mut().as_pin_mut())
-                    else {
-                        return Poll::Pending;
-                    };
-                    ready!(deadline.poll(cx));
+                    this.state = State::Dropped { server: server.clone(), end };
+                    let Some(timeout) = this.timeout else { return Poll::Pending };
+                    ready!(this.deadline.poll(timeout, &server.process().shared().local().world, cx));
                     return Poll::Ready(Err(CallError::Timeout(timeout)));
                 }
                 State::Done => return Poll::Pending,

@@ -2,16 +2,19 @@
 //!
 //! Source: `gen:call/4` in stdlib's `gen.erl`.
 
-use std::future::IntoFuture;
+use std::future::{Future, IntoFuture, poll_fn};
 use std::marker::PhantomData;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::oneshot;
 
+use super::deadline::Deadline;
 use super::gen_call::{ALIAS, GEN_CALL, reply_reference};
 use super::relations::{CallOutcome, Monitor, Monitored};
 use super::{AnyProcess, Destination, ExitReason, Local, Shared, run_inline};
@@ -221,14 +224,16 @@ fn calls_itself(shared: &Shared, target: &Monitored) -> bool {
 
 impl OpenCall {
     async fn wait(mut self, timeout: Option<Duration>) -> Result<Payload, CallError> {
-        let world = self.process.shared().local.world.clone();
-        let outcome = match timeout {
-            None => (&mut self.reply).await,
-            Some(limit) => match world.timeout(limit, &mut self.reply).await {
-                Ok(outcome) => outcome,
-                Err(_) => return Err(CallError::Timeout(limit)),
-            },
-        };
+        let (reply, world) = (&mut self.reply, &self.process.shared().local.world);
+        let mut deadline = Deadline::default();
+        let outcome = poll_fn(|cx| match (Pin::new(&mut *reply).poll(cx), timeout) {
+            (Poll::Ready(outcome), _) => Poll::Ready(Ok(outcome)),
+            (Poll::Pending, None) => Poll::Pending,
+            (Poll::Pending, Some(limit)) => {
+                deadline.poll(limit, world, cx).map(|()| Err(CallError::Timeout(limit)))
+            }
+        });
+        let outcome = outcome.await?;
         match outcome {
             Ok(Ok(reply)) => Ok(reply),
             Ok(Err(ExitReason::NoProc)) => Err(CallError::NoProc),

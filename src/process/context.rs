@@ -15,8 +15,8 @@ use super::mailbox::Taken;
 use super::relations::{Monitor, Monitored};
 use super::timer::{Fire, Timers};
 use super::{
-    Delivery, Destination, ExitReason, Local, Process, ProcessMessage, RegisterError, Shared, Signal,
-    SpawnOptions, TimerReference, spawn,
+    Attention, Delivery, Destination, ExitReason, Local, Process, ProcessMessage, RegisterError, Shared,
+    Signal, SpawnOptions, TimerReference, spawn,
 };
 use crate::etf::{EncodeError, Payload};
 use crate::term::{Atom, Pid, Reference, Term};
@@ -116,6 +116,12 @@ impl<M: ProcessMessage> Context<M> {
         poll_fn(|cx| self.poll_receive(cx)).await
     }
 
+    /// Has the process's task end it as soon as the body awaits.
+    fn exit_with(&self, reason: ExitReason) {
+        self.shared().state().exiting = Some(reason);
+        self.shared().notice(Attention::EXITING);
+    }
+
     fn poll_receive(&mut self, cx: &mut TaskContext<'_>) -> Poll<Received<M>> {
         if self.received >= MESSAGES_PER_TURN {
             self.received = 0;
@@ -138,7 +144,7 @@ impl<M: ProcessMessage> Context<M> {
                     Taken::Messages => {}
                     Taken::Relations => {
                         if let Some(reason) = apply_all(&self.process.shared, &mut self.inbox) {
-                            self.shared().state().exiting = Some(reason);
+                            self.exit_with(reason);
                             return Poll::Pending;
                         }
                     }
@@ -224,8 +230,8 @@ impl<M: ProcessMessage> Context<M> {
         // It has fired. Its message may wait.
         if self.inbox.is_empty() && self.process.mailbox.take_into(&mut self.inbox) == Taken::Relations {
             let exit = apply_all(&self.process.shared, &mut self.inbox);
-            if exit.is_some() {
-                self.shared().state().exiting = exit;
+            if let Some(reason) = exit {
+                self.exit_with(reason);
             }
         }
         let is_down = |signal: &Signal<M>| match signal {
@@ -369,7 +375,7 @@ impl<M: ProcessMessage> Context<M> {
     fn start_timer(&self, after: Duration, fire: Fire<M>) -> TimerReference {
         let due = self.world().clock.mono() + after;
         let reference = self.process.timers().start(due, fire);
-        self.shared().timers.store(true, Ordering::Relaxed);
+        self.shared().notice(Attention::TIMERS);
         reference
     }
 
@@ -433,7 +439,7 @@ impl Shared {
             Delivery::NoProc => Err(SendError::NoProc(to.clone())),
             Delivery::Busy(busy) => {
                 self.state().busy = Some(busy);
-                self.suspended.store(true, Ordering::Release);
+                self.notice(Attention::SUSPENDED);
                 Ok(())
             }
         }

@@ -3,6 +3,7 @@
 //! Its reader takes it whole, so a lock is held once a batch; a sender wakes the reader only if it waits.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
@@ -13,12 +14,12 @@ const IDLE_CAPACITY_MAX: usize = 64;
 
 pub(crate) struct Mailbox<M> {
     queue: Mutex<Queue<M>>,
+    /// How many of the queued signals are relations, so that a poll takes no lock where there are none. Changed under the lock.
+    relations: AtomicUsize,
 }
 
 struct Queue<M> {
     signals: VecDeque<Signal<M>>,
-    /// How many of `signals` are relations: they act at once, also while a callback awaits.
-    relations: usize,
     waker: Option<Waker>,
     /// The process waits for a message, so that one must wake it.
     waiting: bool,
@@ -36,15 +37,8 @@ pub(super) enum Taken {
 
 impl<M> Default for Mailbox<M> {
     fn default() -> Self {
-        Self {
-            queue: Mutex::new(Queue {
-                signals: VecDeque::new(),
-                relations: 0,
-                waker: None,
-                waiting: false,
-                closed: false,
-            }),
-        }
+        let queue = Queue { signals: VecDeque::new(), waker: None, waiting: false, closed: false };
+        Self { queue: Mutex::new(queue), relations: AtomicUsize::new(0) }
     }
 }
 
@@ -62,11 +56,13 @@ impl<M> Mailbox<M> {
                 return Err(signal);
             }
             let relation = matches!(signal, Signal::Relation(_));
-            queue.relations += usize::from(relation);
+            if relation {
+                self.relations.fetch_add(1, Ordering::Release);
+            }
             queue.signals.push_back(signal);
             if queue.waiting || relation {
                 queue.waiting = false;
-                queue.waker.take()
+                queue.waker.clone()
             } else {
                 None
             }
@@ -77,21 +73,23 @@ impl<M> Mailbox<M> {
         Ok(())
     }
 
-    /// Registers who to wake. If relations are queued, takes the whole queue, to be given back by [`Mailbox::restore`].
-    pub(super) fn poll_relations(&self, waker: &Waker) -> Option<VecDeque<Signal<M>>> {
-        let mut queue = self.lock();
-        match &mut queue.waker {
-            Some(registered) => registered.clone_from(waker),
-            none => *none = Some(waker.clone()),
-        }
-        if queue.relations == 0 {
+    /// Registers who is to be woken.
+    pub(super) fn wake_with(&self, waker: &Waker) {
+        self.lock().waker = Some(waker.clone());
+    }
+
+    /// If relations are queued, takes the whole queue, to be given back by [`Mailbox::restore`].
+    pub(super) fn take_relations(&self) -> Option<VecDeque<Signal<M>>> {
+        // One that is queued after this look wakes the process again.
+        if self.relations.load(Ordering::Acquire) == 0 {
             return None;
         }
-        queue.relations = 0;
+        let mut queue = self.lock();
+        self.relations.store(0, Ordering::Relaxed);
         Some(std::mem::take(&mut queue.signals))
     }
 
-    /// Puts what [`Mailbox::poll_relations`] left back in front of what has arrived since.
+    /// Puts what [`Mailbox::take_relations`] left back in front of what has arrived since.
     pub(super) fn restore(&self, mut signals: VecDeque<Signal<M>>) {
         if signals.is_empty() {
             return;
@@ -113,7 +111,7 @@ impl<M> Mailbox<M> {
         }
         queue.waiting = false;
         std::mem::swap(&mut queue.signals, inbox);
-        match std::mem::take(&mut queue.relations) {
+        match self.relations.swap(0, Ordering::Relaxed) {
             0 => Taken::Messages,
             _ => Taken::Relations,
         }

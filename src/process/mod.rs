@@ -15,6 +15,7 @@
 mod apply;
 mod call;
 mod context;
+mod deadline;
 mod destination;
 mod exit;
 mod gen_call;
@@ -28,7 +29,7 @@ mod table;
 mod timer;
 
 use std::any::Any;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::etf::Payload;
@@ -44,6 +45,7 @@ pub use self::timer::TimerReference;
 
 pub(crate) use self::call::{Caller, DEFAULT_TIMEOUT, process_end};
 pub(crate) use self::context::Received;
+pub(crate) use self::deadline::Deadline;
 pub(crate) use self::local::{Busy, ConnectionId, Delivery, Distribution, Encode, Local, Sent};
 pub(crate) use self::run::{SpawnOptions, run_inline, spawn};
 pub(crate) use self::signal::{Relation, Signal};
@@ -104,10 +106,22 @@ pub(crate) struct Shared {
     trap_exit: AtomicBool,
     /// Calls that wait for a reply. While there are none, no message needs to be looked into.
     open_calls: AtomicU32,
-    suspended: AtomicBool,
-    timers: AtomicBool,
+    /// What the process's task must look at besides its signals.
+    attention: AtomicU8,
     references: AtomicU64,
     exit_reason: OnceLock<Box<ExitReason>>,
+}
+
+/// Something that a process's task must look at. Mostly there is nothing, and one load says so.
+#[derive(Clone, Copy)]
+struct Attention(u8);
+
+impl Attention {
+    /// It sent to a connection that has too much queued.
+    const SUSPENDED: Self = Self(1);
+    const TIMERS: Self = Self(2);
+    /// A signal that it received ends it.
+    const EXITING: Self = Self(4);
 }
 
 #[derive(Default)]
@@ -129,11 +143,22 @@ impl Shared {
             state: Mutex::default(),
             trap_exit: AtomicBool::new(trap_exit),
             open_calls: AtomicU32::new(0),
-            suspended: AtomicBool::new(false),
-            timers: AtomicBool::new(false),
+            attention: AtomicU8::new(0),
             references: AtomicU64::new(1),
             exit_reason: OnceLock::new(),
         }
+    }
+
+    fn has(&self, attention: Attention) -> bool {
+        self.attention.load(Ordering::Acquire) & attention.0 != 0
+    }
+
+    fn notice(&self, attention: Attention) {
+        self.attention.fetch_or(attention.0, Ordering::AcqRel);
+    }
+
+    fn forget(&self, attention: Attention) {
+        self.attention.fetch_and(!attention.0, Ordering::AcqRel);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

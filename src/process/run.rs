@@ -5,18 +5,17 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::task::{Context as TaskContext, Poll};
-use std::time::Duration;
-
-use pin_project_lite::pin_project;
-use tokio::time::Sleep;
+use std::task::{Context as TaskContext, Poll, Waker};
 
 use super::apply::apply_all;
+use super::deadline::{Alarm, poll_process};
 use super::timer::Fire;
 use crate::term::Term;
+use pin_project_lite::pin_project;
 
-use super::{Context, ExitReason, Local, Mailbox, Process, ProcessMessage, Relation, Shared, Signal};
+use super::{
+    Attention, Context, ExitReason, Local, Mailbox, Process, ProcessMessage, Relation, Shared, Signal,
+};
 
 /// How a process starts.
 #[derive(Default)]
@@ -38,7 +37,8 @@ where
 {
     let process = new_process(local, &options)?;
     let body = body(Context::new(process.clone()));
-    local.world.spawn(Run { process: process.clone(), body: Some(body), sleep: None, inline: false });
+    // Its panics are caught here, where they can become an exit.
+    local.world.spawn_as_is(Run::new(process.clone(), body, false));
     Some(process)
 }
 
@@ -59,7 +59,7 @@ pub(crate) async fn run_inline<R, F: Future<Output = R>>(
             *output = Some(body.await);
             ExitReason::Normal
         };
-        Run { process: process.clone(), body: Some(body), sleep: None, inline: true }.await;
+        Run::new(process.clone(), body, true).await;
     }
     output.ok_or_else(|| process.shared.exit_reason().cloned())
 }
@@ -85,7 +85,9 @@ pin_project! {
         process: Arc<Process<M>>,
         #[pin]
         body: Option<F>,
-        sleep: Option<Pin<Box<Sleep>>>,
+        alarm: Alarm,
+        // What the mailbox wakes.
+        waker: Option<Waker>,
         inline: bool,
     }
 
@@ -102,52 +104,70 @@ pin_project! {
     }
 }
 
+impl<M: ProcessMessage, F> Run<M, F> {
+    fn new(process: Arc<Process<M>>, body: F, inline: bool) -> Self {
+        Self { process, body: Some(body), alarm: Alarm::default(), waker: None, inline }
+    }
+}
+
 impl<M: ProcessMessage, F: Future<Output = ExitReason>> Future for Run<M, F> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
         let mut this = self.project();
-        let process = this.process.clone();
+        let process = &**this.process;
+        let shared = &process.shared;
         let end = |mut body: Pin<&mut Option<F>>, reason| {
             // The body goes first: what it holds must be released before others hear of the end.
             body.set(None);
             process.finish(reason);
             Poll::Ready(())
         };
-        if let Some(mut signals) = process.mailbox.poll_relations(cx.waker()) {
-            let exit = apply_all(&process.shared, &mut signals);
+        if !this.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            // A task's waker stays the same; that of a caller that runs a process inline may change.
+            process.mailbox.wake_with(cx.waker());
+            *this.waker = Some(cx.waker().clone());
+            *this.alarm = Alarm::default();
+        }
+        if let Some(mut signals) = process.mailbox.take_relations() {
+            let exit = apply_all(shared, &mut signals);
             process.mailbox.restore(signals);
             if let Some(reason) = exit {
                 return end(this.body, reason);
             }
         }
-        if process.shared.timers.load(Ordering::Relaxed) {
-            process.poll_timers(this.sleep, cx);
+        if this.alarm.take_elapsed() && shared.has(Attention::TIMERS) {
+            process.fire_timers();
         }
-        if process.shared.suspended.load(Ordering::Acquire) && !process.shared.poll_busy(cx) {
+        if shared.has(Attention::SUSPENDED) && !shared.poll_busy(cx) {
             return Poll::Pending;
         }
         let Some(body) = this.body.as_mut().as_pin_mut() else { return Poll::Ready(()) };
-        let polled = catch_unwind(AssertUnwindSafe(|| body.poll(cx)));
+        let poll = |cx: &mut TaskContext<'_>| catch_unwind(AssertUnwindSafe(|| body.poll(cx)));
+        let (polled, mut wanted) = poll_process(cx, poll);
         match polled {
-            Ok(Poll::Ready(reason)) => end(this.body, reason),
+            Ok(Poll::Ready(reason)) => return end(this.body, reason),
+            Ok(Poll::Pending) => {}
             Err(panic) => {
                 let text = crate::world::panic_text(&*panic);
-                tracing::error!(pid = %process.shared.pid, panic = text, "process panicked");
-                end(this.body, ExitReason::panic(text, "process", "run"))
-            }
-            Ok(Poll::Pending) => {
-                let exiting = process.shared.state().exiting.take();
-                if let Some(reason) = exiting {
-                    return end(this.body, reason);
-                }
-                // The body may have started timers.
-                if process.shared.timers.load(Ordering::Relaxed) {
-                    process.poll_timers(this.sleep, cx);
-                }
-                Poll::Pending
+                tracing::error!(pid = %shared.pid, panic = text, "process panicked");
+                return end(this.body, ExitReason::panic(text, "process", "run"));
             }
         }
+        if shared.has(Attention::EXITING) {
+            let exiting = shared.state().exiting.take();
+            if let Some(reason) = exiting {
+                return end(this.body, reason);
+            }
+        }
+        if shared.has(Attention::TIMERS) {
+            match process.timers().next_due() {
+                Some(due) => wanted = wanted.min(due),
+                None => shared.forget(Attention::TIMERS),
+            }
+        }
+        this.alarm.set(wanted, &shared.local.world, cx);
+        Poll::Pending
     }
 }
 
@@ -158,46 +178,31 @@ impl Shared {
         let ready = state.busy.as_ref().is_none_or(|busy| busy.poll(cx.waker()));
         if ready {
             state.busy = None;
-            self.suspended.store(false, Ordering::Release);
+            self.forget(Attention::SUSPENDED);
         }
         ready
     }
 }
 
 impl<M: ProcessMessage> Process<M> {
-    /// Fires the timers that are due, and arranges to be woken for the next one.
-    fn poll_timers(&self, sleep: &mut Option<Pin<Box<Sleep>>>, cx: &mut TaskContext<'_>) {
-        let world = &self.shared.local.world;
+    fn fire_timers(&self) {
+        let now = self.shared.local.world.clock.mono();
         loop {
-            let now = world.clock.mono();
-            loop {
-                let fire = self.timers().fire(now);
-                match fire {
-                    Some(Fire::Message(message)) => {
-                        let _ = self.push(message);
-                    }
-                    Some(Fire::Do(act)) => act(&self.shared),
-                    Some(Fire::Repeat(..)) => unreachable!("a repeating timer fires as its message"),
-                    None => break,
+            let fire = self.timers().fire(now);
+            match fire {
+                Some(Fire::Message(message)) => {
+                    // The process is alive: it is the one that fires.
+                    let _ = self.push(message);
                 }
-            }
-            let due = self.timers().next_due();
-            let Some(due) = due else {
-                *sleep = None;
-                self.shared.timers.store(false, Ordering::Relaxed);
-                return;
-            };
-            // At least the timer's resolution, so that a clock that lags behind the timer does not make this spin.
-            let wait = due.since(now).max(Duration::from_millis(1));
-            let sleeping = sleep.insert(Box::pin(world.sleep(wait)));
-            if sleeping.as_mut().poll(cx).is_pending() {
-                return;
+                Some(Fire::Do(act)) => act(&self.shared),
+                Some(Fire::Repeat(..)) => unreachable!("a repeating timer fires as its message"),
+                None => return,
             }
         }
     }
 
     /// Ends the process: everybody related to it hears why.
-    fn finish(self: &Arc<Self>, reason: ExitReason) {
+    fn finish(&self, reason: ExitReason) {
         let shared = &self.shared;
         let (pid, local) = (&shared.pid, &shared.local);
         // Before the queue closes: a caller that finds it closed asks for the reason.

@@ -9,7 +9,7 @@ mod tokio;
 
 use std::any::Any;
 use std::fmt::Display;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -140,31 +140,42 @@ impl World {
     /// Runs `future` as a task of this node, behind its [`Gate`] if it has one.
     ///
     /// A panic is reported to the log and the probe, and then ends the task as tokio's own would.
-    #[expect(clippy::disallowed_methods, reason = "this is the seam")]
     pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        let gate = self.gate.clone();
         let probe = self.probe.clone();
+        self.spawn_as_is(async move {
+            let mut future = std::pin::pin!(future);
+            poll_fn(move |cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+                Ok(poll) => poll,
+                Err(panic) => {
+                    let text = panic_text(panic.as_ref());
+                    tracing::error!(panic = text, "a task of the node panicked");
+                    if let Some(probe) = &probe {
+                        probe.event("", "panic", &text);
+                    }
+                    resume_unwind(panic)
+                }
+            })
+            .await
+        })
+    }
+
+    /// As [`World::spawn`], for a task that catches its own panics.
+    #[expect(clippy::disallowed_methods, reason = "this is the seam")]
+    pub(crate) fn spawn_as_is<F>(&self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        let Some(gate) = self.gate.clone() else { return ::tokio::spawn(future) };
         ::tokio::spawn(async move {
             let mut future = std::pin::pin!(future);
-            std::future::poll_fn(move |cx| {
-                if let Some(gate) = &gate {
-                    ready!(gate.poll_admit(cx));
-                }
-                match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
-                    Ok(poll) => poll,
-                    Err(panic) => {
-                        let text = panic_text(panic.as_ref());
-                        tracing::error!(panic = text, "a task of the node panicked");
-                        if let Some(probe) = &probe {
-                            probe.event("", "panic", &text);
-                        }
-                        resume_unwind(panic)
-                    }
-                }
+            poll_fn(move |cx| {
+                ready!(gate.poll_admit(cx));
+                future.as_mut().poll(cx)
             })
             .await
         })
