@@ -14,22 +14,25 @@ const EXIT: Atom = Atom::from_static("EXIT");
 const DOWN: Atom = Atom::from_static("DOWN");
 const PROCESS: Atom = Atom::from_static("process");
 
-/// Applies the relations among `signals` in order. What they have to tell the process stays as a message in their place.
+/// Applies the relations among `signals` in order; the first `messages` of them are none. What they have to tell the process
+/// stays as a message in their place.
 ///
 /// Returns the reason if one of them ends the process; nothing after it is applied then.
-pub(super) fn apply_all<M>(shared: &Shared, signals: &mut VecDeque<Signal<M>>) -> Option<ExitReason> {
-    for _ in 0..signals.len() {
-        match signals.pop_front() {
-            Some(Signal::Relation(relation)) => {
-                let exit = apply(shared, *relation, &mut |message| {
-                    signals.push_back(Signal::Term(message));
-                });
-                if exit.is_some() {
-                    return exit;
-                }
-            }
-            Some(message) => signals.push_back(message),
-            None => break,
+pub(super) fn apply_all<M>(
+    shared: &Shared,
+    signals: &mut VecDeque<Signal<M>>,
+    messages: usize,
+) -> Option<ExitReason> {
+    let mut rest = signals.split_off(messages);
+    while let Some(signal) = rest.pop_front() {
+        let Signal::Relation(relation) = signal else {
+            signals.push_back(signal);
+            continue;
+        };
+        let exit = apply(shared, *relation, &mut |message| signals.push_back(Signal::Term(message)));
+        if exit.is_some() {
+            signals.append(&mut rest);
+            return exit;
         }
     }
     None

@@ -142,8 +142,8 @@ impl<M: ProcessMessage> Context<M> {
                 Some(Signal::Relation(_)) => debug_assert!(false, "a relation among the messages"),
                 None => match self.process.mailbox.take_into(&mut self.inbox) {
                     Taken::Messages => {}
-                    Taken::Relations => {
-                        if let Some(reason) = apply_all(&self.process.shared, &mut self.inbox) {
+                    Taken::Relations { messages } => {
+                        if let Some(reason) = apply_all(&self.process.shared, &mut self.inbox, messages) {
                             self.exit_with(reason);
                             return Poll::Pending;
                         }
@@ -228,11 +228,11 @@ impl<M: ProcessMessage> Context<M> {
             return true;
         }
         // It has fired. Its message may wait.
-        if self.inbox.is_empty() && self.process.mailbox.take_into(&mut self.inbox) == Taken::Relations {
-            let exit = apply_all(&self.process.shared, &mut self.inbox);
-            if let Some(reason) = exit {
-                self.exit_with(reason);
-            }
+        if self.inbox.is_empty()
+            && let Taken::Relations { messages } = self.process.mailbox.take_into(&mut self.inbox)
+            && let Some(reason) = apply_all(&self.process.shared, &mut self.inbox, messages)
+        {
+            self.exit_with(reason);
         }
         let is_down = |signal: &Signal<M>| match signal {
             Signal::Term(message) => super::gen_call::is_down(message, reference),

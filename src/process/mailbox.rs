@@ -20,6 +20,9 @@ pub(crate) struct Mailbox<M> {
 
 struct Queue<M> {
     signals: VecDeque<Signal<M>>,
+    /// So many of them, from the front, are messages: they were looked at when a relation behind them was applied, and are not again,
+    /// however long the queue.
+    messages: usize,
     waker: Option<Waker>,
     /// The process waits for a message, so that one must wake it.
     waiting: bool,
@@ -31,13 +34,22 @@ struct Queue<M> {
 pub(super) enum Taken {
     Nothing,
     Messages,
-    /// Relations too: they are to be applied before anything is received.
-    Relations,
+    /// Relations too, behind so many messages: they are to be applied before anything is received.
+    Relations {
+        messages: usize,
+    },
+}
+
+/// A queue that was taken, with so many messages before its first relation.
+pub(super) struct Batch<M> {
+    pub(super) signals: VecDeque<Signal<M>>,
+    pub(super) messages: usize,
 }
 
 impl<M> Default for Mailbox<M> {
     fn default() -> Self {
-        let queue = Queue { signals: VecDeque::new(), waker: None, waiting: false, closed: false };
+        let queue =
+            Queue { signals: VecDeque::new(), messages: 0, waker: None, waiting: false, closed: false };
         Self { queue: Mutex::new(queue), relations: AtomicUsize::new(0) }
     }
 }
@@ -79,22 +91,27 @@ impl<M> Mailbox<M> {
     }
 
     /// If relations are queued, takes the whole queue, to be given back by [`Mailbox::restore`].
-    pub(super) fn take_relations(&self) -> Option<VecDeque<Signal<M>>> {
+    pub(super) fn take_relations(&self) -> Option<Batch<M>> {
         // One that is queued after this look wakes the process again.
         if self.relations.load(Ordering::Acquire) == 0 {
             return None;
         }
         let mut queue = self.lock();
         self.relations.store(0, Ordering::Relaxed);
-        Some(std::mem::take(&mut queue.signals))
+        Some(Batch {
+            signals: std::mem::take(&mut queue.signals),
+            messages: std::mem::take(&mut queue.messages),
+        })
     }
 
     /// Puts what [`Mailbox::take_relations`] left back in front of what has arrived since.
-    pub(super) fn restore(&self, mut signals: VecDeque<Signal<M>>) {
+    pub(super) fn restore(&self, batch: Batch<M>) {
+        let mut signals = batch.signals;
         if signals.is_empty() {
             return;
         }
         let mut queue = self.lock();
+        queue.messages = signals.len();
         signals.append(&mut queue.signals);
         queue.signals = signals;
     }
@@ -111,9 +128,10 @@ impl<M> Mailbox<M> {
         }
         queue.waiting = false;
         std::mem::swap(&mut queue.signals, inbox);
+        let messages = std::mem::take(&mut queue.messages);
         match self.relations.swap(0, Ordering::Relaxed) {
             0 => Taken::Messages,
-            _ => Taken::Relations,
+            _ => Taken::Relations { messages },
         }
     }
 
@@ -130,6 +148,7 @@ impl<M> Mailbox<M> {
         let mut queue = self.lock();
         if let Some(at) = queue.signals.iter().position(is_it) {
             queue.signals.remove(at);
+            queue.messages -= usize::from(at < queue.messages);
         }
     }
 

@@ -129,9 +129,9 @@ impl<M: ProcessMessage, F: Future<Output = ExitReason>> Future for Run<M, F> {
             *this.waker = Some(cx.waker().clone());
             *this.alarm = Alarm::default();
         }
-        if let Some(mut signals) = process.mailbox.take_relations() {
-            let exit = apply_all(shared, &mut signals);
-            process.mailbox.restore(signals);
+        if let Some(mut batch) = process.mailbox.take_relations() {
+            let exit = apply_all(shared, &mut batch.signals, batch.messages);
+            process.mailbox.restore(batch);
             if let Some(reason) = exit {
                 return end(this.body, reason);
             }

@@ -17,6 +17,38 @@ async fn messages_arrive_in_the_order_in_which_they_were_sent() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn exits_that_are_trapped_keep_their_place_among_messages() {
+    let local = local();
+    // Busy with something else while the first half arrives, and receiving while the second does.
+    let (seen, mut messages) = mpsc::unbounded_channel();
+    let pid = start(&local, |mut cx| async move {
+        cx.trap_exit(true);
+        cx.world().sleep(Duration::from_secs(1)).await;
+        loop {
+            if seen.send(cx.receive().await).is_err() {
+                return ExitReason::Normal;
+            }
+        }
+    });
+    let from = local.pid(u32::MAX, 0);
+    let round = async |numbers: std::ops::Range<i64>| {
+        for n in numbers {
+            tokio::task::yield_now().await;
+            send(&local, &pid, Term::from(n));
+            local.send_exit(&from, &pid, &ExitReason::Term(Term::from(n)));
+        }
+    };
+    round(0..100).await;
+    local.world.sleep(Duration::from_secs(2)).await;
+    round(100..200).await;
+    for n in 0..200 {
+        assert_eq!(messages.recv().await, Some(Term::from(n)));
+        let exit = messages.recv().await.expect("an exit");
+        assert_eq!(exit.as_tuple().and_then(|exit| exit.get(2)), Some(&Term::from(n)));
+    }
+}
+
 /// The rows of the table "Exit Signals": what a process does on a signal, with and without `trap_exit`.
 #[tokio::test(start_paused = true)]
 async fn exit_signals_end_a_process_or_become_messages() {
