@@ -19,7 +19,7 @@ use super::{DisconnectReason, Inner};
 use crate::dist::channel::{Outgoing, Received, Receiver, Sender};
 use crate::dist::handshake::Established;
 use crate::dist::{Flags, Tick, Ticker};
-use crate::process::{Busy, ConnectionId};
+use crate::process::{Busy, ConnectionId, Write};
 use crate::term::{Atom, Pid, Reference};
 use crate::world::{BoxRead, BoxWrite};
 
@@ -27,6 +27,8 @@ use crate::world::{BoxRead, BoxWrite};
 const TRANSMIT_BYTES: usize = 256 << 10;
 /// Slices in one vectored write; systems take at most 1024.
 const TRANSMIT_SLICES: usize = 64;
+/// What may wait for the next signal to take it along.
+const LATER_BYTES_MAX: usize = 4 << 10;
 const READ_CAPACITY: usize = 64 << 10;
 
 /// One connection, from the end of its handshake until it is lost.
@@ -161,7 +163,7 @@ impl Connection {
     }
 
     /// Queues an encoded signal, and writes it if nobody else is writing.
-    pub(super) fn push(&self, outgoing: Outgoing, interest: Option<&Pid>) -> Pushed {
+    pub(super) fn push(&self, outgoing: Outgoing, interest: Option<&Pid>, write: Write) -> Pushed {
         let mut out = self.out();
         if out.closed.is_some() {
             return Pushed::Closed;
@@ -172,6 +174,9 @@ impl Connection {
             out.interested.insert(pid.clone());
         }
         out.queue.push(outgoing);
+        if write == Write::Later && out.queue.queued_bytes() < LATER_BYTES_MAX {
+            return Pushed::Queued;
+        }
         self.write_if_idle(out)
     }
 
@@ -223,8 +228,15 @@ impl Connection {
             idle.as_mut().enable();
             {
                 let out = self.out();
-                if out.closed.is_some() || (out.queue.is_empty() && matches!(out.writer, Writer::Idle(_))) {
+                if out.closed.is_some() {
                     return;
+                }
+                if matches!(out.writer, Writer::Idle(_)) {
+                    if out.queue.is_empty() {
+                        return;
+                    }
+                    self.write_if_idle(out);
+                    continue;
                 }
             }
             idle.await;
@@ -382,11 +394,15 @@ impl Connection {
         let (received, written) =
             (self.received.load(Ordering::Relaxed), self.written.load(Ordering::Relaxed));
         let mut out = self.out();
-        let queued = !out.queue.is_empty() || !matches!(out.writer, Writer::Idle(_));
+        let queued = !matches!(out.writer, Writer::Idle(_));
         let tick = ticker.check(inner.local.world.clock.mono(), received, written, queued);
-        if tick == Tick::Send && out.closed.is_none() {
-            out.queue.push_tick();
-            self.write_if_idle(out);
+        if out.closed.is_none() {
+            if tick == Tick::Send {
+                out.queue.push_tick();
+            }
+            if !out.queue.is_empty() {
+                self.write_if_idle(out);
+            }
         }
         tick
     }

@@ -13,7 +13,7 @@ use crate::dist::channel::{Outgoing, OutgoingError};
 use crate::dist::handshake::{Simultaneous, simultaneous};
 use crate::dist::{Control, handshake};
 use crate::etf::{EncodeError, Payload};
-use crate::process::{ConnectionId, Distribution, Encode, NodeEvent, Relation, Sent};
+use crate::process::{ConnectionId, Distribution, Encode, NodeEvent, Relation, Sent, Write};
 use crate::term::{Atom, Pid};
 
 /// What is known of a peer.
@@ -246,6 +246,7 @@ impl Distribution for Inner {
         sender: Option<&Pid>,
         interest: Option<&Pid>,
         control: Control<Encode<'_>>,
+        write: Write,
     ) -> Result<Sent, EncodeError> {
         let Some(this) = self.this.upgrade() else { return Ok(Sent::NoConnection) };
         loop {
@@ -269,7 +270,7 @@ impl Distribution for Inner {
                         }
                     };
                     let connection_id = connection.id;
-                    return Ok(match connection.push(outgoing, interest) {
+                    return Ok(match connection.push(outgoing, interest, write) {
                         Pushed::Queued => Sent::Queued { connection: connection_id, busy: None },
                         Pushed::Busy(busy) => Sent::Queued { connection: connection_id, busy: Some(busy) },
                         Pushed::Closed => Sent::NoConnection,

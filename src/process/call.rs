@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 use super::deadline::Deadline;
 use super::gen_call::{ALIAS, GEN_CALL, reply_reference};
 use super::relations::{CallOutcome, Monitor, Monitored};
-use super::{AnyProcess, Destination, ExitReason, Local, Shared, run_inline};
+use super::{AnyProcess, Destination, ExitReason, Local, Shared, Write, run_inline};
 use crate::etf::{DecodeError, EncodeError, Payload, Writer};
 use crate::term::{Atom, Pid, Reference, Term};
 use crate::world::BoxFuture;
@@ -193,7 +193,7 @@ fn open<Q: Serialize + ?Sized>(
     });
     let call = OpenCall { process: process.clone(), reference, reply, node: node.clone() };
     if let Some(target) = &target {
-        let (connection, bound) = local.send_monitor(&shared.pid, target, &call.reference);
+        let (connection, bound) = local.send_monitor(&shared.pid, target, &call.reference, Write::Later);
         shared.relations(|relations| relations.monitor_over(&call.reference, connection, bound));
     }
     let message = |writer: &mut Writer| {
@@ -253,16 +253,16 @@ impl Drop for OpenCall {
         let shared = self.process.shared();
         shared.open_calls.fetch_sub(1, Ordering::AcqRel);
         shared.with_relations(|relations| relations.close_call(&self.reference));
-        demonitor(shared, &self.reference);
+        demonitor(shared, &self.reference, Write::Later);
     }
 }
 
 /// `demonitor/1`.
-pub(super) fn demonitor(shared: &Shared, reference: &Reference) -> bool {
+pub(super) fn demonitor(shared: &Shared, reference: &Reference, write: Write) -> bool {
     let Some(Some(monitor)) = shared.with_relations(|relations| relations.demonitor(reference)) else {
         return false;
     };
-    shared.local.send_demonitor(&shared.pid, &monitor.target, monitor.bound.as_ref(), reference);
+    shared.local.send_demonitor(&shared.pid, &monitor.target, monitor.bound.as_ref(), reference, write);
     true
 }
 
@@ -290,7 +290,7 @@ pub(crate) async fn process_end(local: &Arc<Local>, pid: &Pid) -> ExitReason {
             let monitor = Monitor { target: target.clone(), bound: None, connection: None };
             relations.monitor(reference.clone(), monitor);
         });
-        shared.local.send_monitor(&shared.pid, &target, &reference);
+        shared.local.send_monitor(&shared.pid, &target, &reference, Write::Now);
         match ended.await {
             Ok(Err(reason)) => reason,
             Ok(Ok(_)) | Err(_) => ExitReason::Killed,

@@ -16,7 +16,7 @@ use super::relations::{Monitor, Monitored};
 use super::timer::{Fire, Timers};
 use super::{
     Attention, Delivery, Destination, ExitReason, Local, Process, ProcessMessage, RegisterError, Shared,
-    Signal, SpawnOptions, TimerReference, spawn,
+    Signal, SpawnOptions, TimerReference, Write, spawn,
 };
 use crate::etf::{EncodeError, Payload};
 use crate::term::{Atom, Pid, Reference, Term};
@@ -216,7 +216,7 @@ impl<M: ProcessMessage> Context<M> {
         };
         let monitor = Monitor { target: target.clone(), bound: None, connection: None };
         shared.relations(|relations| relations.monitor(reference.clone(), monitor));
-        let (connection, bound) = shared.local.send_monitor(&shared.pid, &target, &reference);
+        let (connection, bound) = shared.local.send_monitor(&shared.pid, &target, &reference, Write::Now);
         shared.relations(|relations| relations.monitor_over(&reference, connection, bound));
         reference
     }
@@ -224,7 +224,7 @@ impl<M: ProcessMessage> Context<M> {
     /// `demonitor/2` with `flush`: no [`Down`] of this monitor arrives afterwards. Returns whether the monitor was still
     /// there.
     pub fn demonitor(&mut self, reference: &Reference) -> bool {
-        if demonitor(self.shared(), reference) {
+        if demonitor(self.shared(), reference, Write::Now) {
             return true;
         }
         // It has fired. Its message may wait.

@@ -2,7 +2,7 @@
 //!
 //! Source: `gen.erl` in stdlib.
 
-use super::{Encode, Local};
+use super::{Encode, Local, Write};
 use crate::dist::{Control, Target};
 use crate::etf::{EncodeError, Payload, Reader, Token, Writer};
 use crate::term::{Atom, Pid, Reference};
@@ -144,7 +144,7 @@ impl ReplyAddress {
             let from = Some(sender.clone());
             let control = Control::Send { from, to, message: &encode as Encode<'_>, priority: false };
             if let Some(distribution) = local.distribution() {
-                distribution.send(node, Some(sender), None, control)?;
+                distribution.send(node, Some(sender), None, control, Write::Now)?;
             }
             return Ok(());
         }

@@ -32,6 +32,8 @@ pub(crate) trait Distribution: Send + Sync {
     /// With `interest`, the local process is told with [`Relation::NoConnection`] when the connection that the signal
     /// went over is lost, or could not be made.
     ///
+    /// [`Write::Later`] leaves it queued for the next signal to the node to take along, or the next tick.
+    ///
     /// # Errors
     /// If a value in the signal has no external form.
     fn send(
@@ -40,6 +42,7 @@ pub(crate) trait Distribution: Send + Sync {
         sender: Option<&Pid>,
         interest: Option<&Pid>,
         control: Control<Encode<'_>>,
+        write: Write,
     ) -> Result<Sent, EncodeError>;
 
     /// A process that had relations over a connection has none any more.
@@ -54,6 +57,14 @@ pub(crate) trait Distribution: Send + Sync {
 
     /// The process has ended: forgets its `monitor_node` and `monitor_nodes`.
     fn process_ended(&self, process: &Pid);
+}
+
+/// When a signal is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Write {
+    Now,
+    /// It goes with the next one: what a call sends besides its request is not worth a write of its own.
+    Later,
 }
 
 /// Where a signal went.
@@ -297,7 +308,7 @@ impl Local {
         let control =
             Control::Send { from: Some(sender.clone()), to: target, message: encode, priority: false };
         let Some(distribution) = self.distribution() else { return Ok(Delivery::Done) };
-        Ok(match distribution.send(node, Some(sender), None, control)? {
+        Ok(match distribution.send(node, Some(sender), None, control, Write::Now)? {
             Sent::Queued { busy: Some(busy), .. } => Delivery::Busy(busy),
             // As in Erlang, a message that cannot be delivered to another node is dropped silently.
             Sent::Queued { busy: None, .. } | Sent::NoConnection => Delivery::Done,
@@ -319,8 +330,9 @@ impl Local {
         sender: &Pid,
         interest: Option<&Pid>,
         control: Control<Encode<'_>>,
+        write: Write,
     ) -> Option<ConnectionId> {
-        match self.distribution()?.send(node, Some(sender), interest, control) {
+        match self.distribution()?.send(node, Some(sender), interest, control, write) {
             Ok(Sent::Queued { connection, .. }) => Some(connection),
             Ok(Sent::NoConnection) => None,
             // The only values in these signals are terms that Erlang made, or reasons made of terms.
@@ -340,8 +352,13 @@ impl Local {
             }
             return None;
         }
-        let connection =
-            self.remote(&to.node, from, Some(from), Control::Link { from: from.clone(), to: to.clone() });
+        let connection = self.remote(
+            &to.node,
+            from,
+            Some(from),
+            Control::Link { from: from.clone(), to: to.clone() },
+            Write::Now,
+        );
         if connection.is_none() {
             let exit = Relation::LinkExit { from: to.clone(), reason: ExitReason::NoConnection };
             let _ = self.deliver_relation(from, exit);
@@ -356,7 +373,13 @@ impl Local {
                 let _ = self.deliver_relation(from, Relation::UnlinkAck { from: to.clone(), id });
             }
         } else if let Some(id) = std::num::NonZeroU64::new(id) {
-            self.remote(&to.node, from, None, Control::UnlinkId { id, from: from.clone(), to: to.clone() });
+            self.remote(
+                &to.node,
+                from,
+                None,
+                Control::UnlinkId { id, from: from.clone(), to: to.clone() },
+                Write::Now,
+            );
         }
     }
 
@@ -369,6 +392,7 @@ impl Local {
                 from,
                 None,
                 Control::UnlinkIdAck { id, from: from.clone(), to: to.clone() },
+                Write::Now,
             );
         }
     }
@@ -381,7 +405,7 @@ impl Local {
         } else {
             let encode = |writer: &mut Writer| crate::etf::serialize(reason, writer);
             let control = Control::Exit { from: from.clone(), to: to.clone(), reason: &encode as Encode<'_> };
-            self.remote(&to.node, from, None, control);
+            self.remote(&to.node, from, None, control, Write::Now);
         }
     }
 
@@ -398,7 +422,7 @@ impl Local {
                 reason: &encode as Encode<'_>,
                 priority: false,
             };
-            self.remote(&to.node, from, None, control);
+            self.remote(&to.node, from, None, control, Write::Now);
         }
     }
 
@@ -409,6 +433,7 @@ impl Local {
         from: &Pid,
         target: &Monitored,
         reference: &Reference,
+        write: Write,
     ) -> (Option<ConnectionId>, Option<Pid>) {
         let (node, item) = match target {
             Monitored::Process(pid) => (&pid.node, Item::Pid(pid.clone())),
@@ -436,7 +461,7 @@ impl Local {
             return (None, bound);
         }
         let control = Control::Monitor { from: from.clone(), item, reference: reference.clone() };
-        let connection = self.remote(node, from, Some(from), control);
+        let connection = self.remote(node, from, Some(from), control, write);
         if connection.is_none() {
             down(ExitReason::NoConnection);
         }
@@ -449,6 +474,7 @@ impl Local {
         target: &Monitored,
         bound: Option<&Pid>,
         reference: &Reference,
+        write: Write,
     ) {
         let (node, item) = match target {
             Monitored::Process(pid) => (&pid.node, Item::Pid(pid.clone())),
@@ -465,7 +491,7 @@ impl Local {
             }
         } else {
             let control = Control::Demonitor { from: from.clone(), item, reference: reference.clone() };
-            self.remote(node, from, None, control);
+            self.remote(node, from, None, control, write);
         }
     }
 
@@ -490,7 +516,7 @@ impl Local {
                 reference: reference.clone(),
                 reason: &encode as Encode<'_>,
             };
-            self.remote(&to.node, from, None, control);
+            self.remote(&to.node, from, None, control, Write::Now);
         }
     }
 }

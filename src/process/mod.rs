@@ -46,7 +46,7 @@ pub use self::timer::TimerReference;
 pub(crate) use self::call::{Caller, DEFAULT_TIMEOUT, process_end};
 pub(crate) use self::context::Received;
 pub(crate) use self::deadline::Deadline;
-pub(crate) use self::local::{Busy, ConnectionId, Delivery, Distribution, Encode, Local, Sent};
+pub(crate) use self::local::{Busy, ConnectionId, Delivery, Distribution, Encode, Local, Sent, Write};
 pub(crate) use self::run::{SpawnOptions, run_inline, spawn};
 pub(crate) use self::signal::{Relation, Signal};
 

@@ -14,7 +14,7 @@ use crate::term::Term;
 use pin_project_lite::pin_project;
 
 use super::{
-    Attention, Context, ExitReason, Local, Mailbox, Process, ProcessMessage, Relation, Shared, Signal,
+    Attention, Context, ExitReason, Local, Mailbox, Process, ProcessMessage, Relation, Shared, Signal, Write,
 };
 
 /// How a process starts.
@@ -228,7 +228,7 @@ impl<M: ProcessMessage> Process<M> {
                 local.send_down(pid, watcher.name.as_ref(), to, reference, &reason);
             }
             for (reference, monitor) in &monitors {
-                local.send_demonitor(pid, &monitor.target, monitor.bound.as_ref(), reference);
+                local.send_demonitor(pid, &monitor.target, monitor.bound.as_ref(), reference, Write::Now);
             }
             if let Some(distribution) = local.distribution() {
                 for connection in connections {
