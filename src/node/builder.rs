@@ -194,6 +194,8 @@ impl Builder {
             entropy: Mutex::new(entropy),
             stopping: AtomicBool::new(false),
             stop: Notify::new(),
+            live: AtomicU64::new(0),
+            closed: Notify::new(),
             epmd: Mutex::new(Some(registered)),
             this: this.clone(),
         });

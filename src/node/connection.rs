@@ -342,7 +342,7 @@ impl Connection {
     pub(super) async fn read(
         &self,
         inner: &Inner,
-        mut read: BoxRead,
+        read: &mut BoxRead,
         mut input: BytesMut,
         ticker: Option<Ticker>,
     ) -> DisconnectReason {

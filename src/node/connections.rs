@@ -165,13 +165,12 @@ impl Inner {
     /// An attempt failed: whoever waits for it hears so.
     pub(super) fn connect_failed(&self, attempt: &Arc<Attempt>, error: &ConnectError) {
         let peer = &attempt.peer;
-        {
-            let mut peers = self.peers_mut();
-            match peers.get(peer) {
-                Some(Peer::Pending(pending)) if Arc::ptr_eq(pending, attempt) => peers.remove(peer),
-                _ => return,
-            };
-        }
+        // Held to the end, so that nobody hears of a next attempt before the end of this one.
+        let mut peers = self.peers_mut();
+        match peers.get(peer) {
+            Some(Peer::Pending(pending)) if Arc::ptr_eq(pending, attempt) => peers.remove(peer),
+            _ => return,
+        };
         let (interested, waiters) = attempt.failed(error);
         self.lost(attempt.id, interested);
         self.send_node_downs(peer);
@@ -185,13 +184,12 @@ impl Inner {
         if !connection.tear_down() {
             return;
         }
+        // Held to the end, so that nobody hears of a next connection before the end of this one.
+        let mut peers = self.peers_mut();
+        if let Some(Peer::Up(current)) = peers.get(&connection.peer)
+            && Arc::ptr_eq(current, connection)
         {
-            let mut peers = self.peers_mut();
-            if let Some(Peer::Up(current)) = peers.get(&connection.peer)
-                && Arc::ptr_eq(current, connection)
-            {
-                peers.remove(&connection.peer);
-            }
+            peers.remove(&connection.peer);
         }
         self.lost(connection.id, connection.take_interested());
         self.send_node_downs(&connection.peer);

@@ -69,6 +69,9 @@ pub(crate) struct Inner {
     entropy: Mutex<ChaCha8Rng>,
     stopping: AtomicBool,
     stop: Notify,
+    /// Connections that are not wholly closed, and who waits for fewer of them.
+    live: AtomicU64,
+    closed: Notify,
     epmd: Mutex<Option<epmd::Registered>>,
     this: Weak<Self>,
 }
@@ -300,11 +303,22 @@ impl Node {
     }
 
     /// Stops the node: its name is free, its processes are killed, and its connections are closed once what is queued for them is
-    /// sent, or after a second.
+    /// sent and its peers have closed them too, or after a second each.
     pub async fn stop(self) {
         let registration = self.inner.take_registration();
         self.inner.flush().await;
         self.inner.begin_stop();
+        let closed = async {
+            loop {
+                let mut fewer = std::pin::pin!(self.inner.closed.notified());
+                fewer.as_mut().enable();
+                if self.inner.live.load(Ordering::Acquire) == 0 {
+                    return;
+                }
+                fewer.await;
+            }
+        };
+        let _ = self.inner.local.world.timeout(FLUSH_TIME, closed).await;
         if let Some(registration) = registration {
             registration.unregister().await;
         }

@@ -2,8 +2,9 @@
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::oneshot;
 
 use super::connection::Connection;
@@ -18,6 +19,9 @@ use crate::etf;
 use crate::process::Write;
 use crate::term::Atom;
 use crate::world::{Conn, Listener};
+
+/// How long a peer may take to close its end after this node has closed its own.
+const LINGER: Duration = Duration::from_secs(1);
 
 impl Inner {
     /// Accepts connections until the node stops.
@@ -42,7 +46,7 @@ impl Inner {
                 Err(error) => {
                     // Out of file descriptors, or a connection that ended while it waited. Others go on.
                     tracing::warn!(%error, "accepting a connection failed");
-                    self.local.world.sleep(std::time::Duration::from_millis(100)).await;
+                    self.local.world.sleep(Duration::from_millis(100)).await;
                 }
             }
         }
@@ -118,11 +122,12 @@ impl Inner {
             }
             return;
         }
-        let (read, write) = (conn.read, conn.write);
+        let (mut read, write) = (conn.read, conn.write);
         let busy_limit = self.options.dist_buf_busy_limit;
         let connection =
             self.connected(attempt.as_ref(), |id| Connection::new(id, &established, write, busy_limit));
         let Some(connection) = connection else { return };
+        let _live = Live::new(self.clone());
         if self.is_stopping() {
             connection.close(DisconnectReason::Stopping);
         }
@@ -134,16 +139,27 @@ impl Inner {
             let now = self.local.world.clock.mono();
             Ticker::new(ticktime, self.options.net_tickintensity, !connection.is_visible(), now)
         });
-        let reason = connection.read(&self, read, rest, ticker).await;
+        let reason = connection.read(&self, &mut read, rest, ticker).await;
         match &reason {
             DisconnectReason::Protocol(error) => {
                 tracing::warn!(node = %self.local.node, peer = %connection.peer, %error, "connection closed");
             }
             reason => tracing::debug!(node = %self.local.node, peer = %connection.peer, %reason, "node down"),
         }
+        let ours = matches!(
+            reason,
+            DisconnectReason::Requested | DisconnectReason::Stopping | DisconnectReason::Replaced
+        );
         connection.close(reason);
         self.disconnected(&connection);
         let _ = writer.await;
+        if ours {
+            // The peer has been told that no more comes. If the socket closed now, with something from the peer still unread, the
+            // system would reset the connection, and what this node sent last could be lost on the way.
+            let mut unread = [0; 4096];
+            let drain = async { while read.read(&mut unread).await.is_ok_and(|len| len > 0) {} };
+            let _ = self.local.world.timeout(LINGER, drain).await;
+        }
     }
 
     /// Tells a visible peer's `global` that it need not wait for this node, which takes no part: `global:sync/0` would.
@@ -164,6 +180,23 @@ impl Inner {
         if let Ok(outgoing) = outgoing {
             connection.push(outgoing, None, Write::Now);
         }
+    }
+}
+
+/// Counts a connection among those that are not wholly closed, until it is dropped.
+struct Live(Arc<Inner>);
+
+impl Live {
+    fn new(inner: Arc<Inner>) -> Self {
+        inner.live.fetch_add(1, Ordering::AcqRel);
+        Self(inner)
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.0.live.fetch_sub(1, Ordering::AcqRel);
+        self.0.closed.notify_waiters();
     }
 }
 
