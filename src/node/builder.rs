@@ -203,6 +203,7 @@ impl Builder {
         inner.local.connect_to(Arc::downgrade(&distribution));
         net_kernel::start(&inner.local);
         inner.local.world.spawn(inner.clone().listen(listener));
+        inner.local.world.spawn(inner.clone().pulse());
         let running = Arc::new(Running(inner.clone()));
         Ok(Node { inner, _running: running })
     }

@@ -4,12 +4,13 @@
 //! otherwise the writer's task drains all that is queued with vectored writes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::future::{pending, poll_fn};
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWrite};
@@ -21,7 +22,7 @@ use crate::dist::handshake::Established;
 use crate::dist::{Flags, Tick, Ticker};
 use crate::process::{Busy, ConnectionId, Write};
 use crate::term::{Atom, Pid, Reference};
-use crate::world::{BoxRead, BoxWrite};
+use crate::world::{BoxRead, BoxWrite, Mono};
 
 /// How much one vectored write takes: enough to fill a socket's buffer, little enough that a tick waits for no more.
 const TRANSMIT_BYTES: usize = 256 << 10;
@@ -29,6 +30,8 @@ const TRANSMIT_BYTES: usize = 256 << 10;
 const TRANSMIT_SLICES: usize = 64;
 /// What may wait for the next signal to take it along.
 const LATER_BYTES_MAX: usize = 4 << 10;
+/// How long a connection without ticks sleeps between them.
+const NEVER: Duration = Duration::from_secs(365 * 86_400);
 const READ_CAPACITY: usize = 64 << 10;
 
 /// One connection, from the end of its handshake until it is lost.
@@ -344,10 +347,14 @@ impl Connection {
         inner: &Inner,
         read: &mut BoxRead,
         mut input: BytesMut,
-        ticker: Option<Ticker>,
+        mut ticker: Option<Ticker>,
     ) -> DisconnectReason {
         let mut receiver = Receiver::new(self.peer.clone(), self.flags, inner.options.channel);
-        let mut ticker = ticker;
+        let world = &inner.local.world;
+        let until =
+            |next: Option<Mono>| world.sleep(next.map_or(NEVER, |next| next.since(world.clock.mono())));
+        // One timer from tick to tick: a read costs none.
+        let mut sleep = pin!(until(ticker.as_ref().map(Ticker::next)));
         loop {
             loop {
                 match receiver.receive(&mut input) {
@@ -358,13 +365,6 @@ impl Connection {
                 }
             }
             input.reserve(receiver.wants(&input).max(READ_CAPACITY));
-            let world = &inner.local.world;
-            let tick = async {
-                match &ticker {
-                    Some(ticker) => world.sleep(ticker.next().since(world.clock.mono())).await,
-                    None => pending().await,
-                }
-            };
             tokio::select! {
                 biased;
                 () = self.closing.notified() => {
@@ -379,12 +379,13 @@ impl Connection {
                     }
                     Err(error) => return DisconnectReason::Io(error.kind()),
                 },
-                () = tick => {
+                () = sleep.as_mut() => {
                     if let Some(ticker) = &mut ticker
                         && self.tick(ticker, inner) == Tick::Dead
                     {
                         return DisconnectReason::NetTickTimeout;
                     }
+                    sleep.set(until(ticker.as_ref().map(Ticker::next)));
                 }
             }
         }

@@ -20,6 +20,8 @@ use crate::process::Write;
 use crate::term::Atom;
 use crate::world::{Conn, Listener};
 
+/// Less than a call's default timeout; an idle node wakes so often.
+const PULSE: Duration = Duration::from_secs(1);
 /// How long a peer may take to close its end after this node has closed its own.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -48,6 +50,18 @@ impl Inner {
                     tracing::warn!(%error, "accepting a connection failed");
                     self.local.world.sleep(Duration::from_millis(100)).await;
                 }
+            }
+        }
+    }
+
+    /// Keeps a timer running that is due before the deadlines of most calls. tokio wakes its driver through the system for each timer
+    /// that is due before all others, so a call from outside any process would cost a system call for its deadline alone.
+    pub(super) async fn pulse(self: Arc<Self>) {
+        while !self.is_stopping() {
+            tokio::select! {
+                biased;
+                () = self.stop.notified() => {}
+                () = self.local.world.sleep(PULSE) => {}
             }
         }
     }
