@@ -1,6 +1,28 @@
 //! beamline: a production actor library that speaks Erlang's distribution natively.
 //!
-//! A program that embeds it is a node of an Erlang, Elixir or beamline cluster.
+//! A program that embeds it *is* a node of an Erlang, Elixir or beamline cluster: it registers with EPMD or runs its own, shakes hands,
+//! and hosts processes that any node can call, link to and monitor.
+//!
+//! ```no_run
+//! use beamline::prelude::*;
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let node = Node::builder("shop@127.0.0.1").cookie("secret").start().await?;
+//! let reply: Term = node.call(("counter", "app@127.0.0.1"), Atom::from("get")).await?;
+//! println!("{reply}");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | module | what it has |
+//! |---|---|
+//! | [`node`] | [`Node`](node::Node): starting, connecting, and requests from outside any process |
+//! | [`gen_server`] | servers: a state and what it does with calls, casts and messages |
+//! | [`process`] | bare processes, exit reasons, where messages go, what can go wrong with them |
+//! | [`term`] | Erlang's terms: values, order, syntax |
+//! | [`etf`] | their external form, limits, and [the mapping](etf#rust-types-as-terms) to Rust types |
+//! | [`dist`], [`epmd`] | the protocols alone, as state machines without sockets or clocks |
+//! | [`world`] | what a node needs of the outside; a simulation has one of its own |
 
 // The derive macros name the library as its users do.
 extern crate self as beamline;
