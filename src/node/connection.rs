@@ -22,12 +22,14 @@ use crate::dist::handshake::Established;
 use crate::dist::{Flags, Tick, Ticker};
 use crate::process::{Busy, ConnectionId, Write};
 use crate::term::{Atom, Pid, Reference};
-use crate::world::{BoxRead, BoxWrite, Mono};
+use crate::world::{BoxRead, BoxWrite, Clock, Mono};
 
 /// How much one vectored write takes: enough to fill a socket's buffer, little enough that a tick waits for no more.
 const TRANSMIT_BYTES: usize = 256 << 10;
 /// Slices in one vectored write; systems take at most 1024.
 const TRANSMIT_SLICES: usize = 64;
+/// Senders that follow one another so closely are not waiting for answers: less than a round trip takes, more than a send does.
+const BURST: Duration = Duration::from_micros(15);
 /// What may wait for the next signal to take it along.
 const LATER_BYTES_MAX: usize = 4 << 10;
 /// How long a connection without ticks sleeps between them.
@@ -41,6 +43,7 @@ pub(super) struct Connection {
     pub(super) creation: u32,
     pub(super) flags: Flags,
     out: Mutex<Out>,
+    clock: Arc<dyn Clock>,
     busy: Arc<Busy>,
     busy_limit: usize,
     /// Wakes the writer's task.
@@ -57,6 +60,8 @@ pub(super) struct Connection {
 struct Out {
     queue: Sender,
     writer: Writer,
+    /// When a sender last wrote, or would have.
+    written_at: Mono,
     /// The local processes with relations over this connection.
     interested: BTreeSet<Pid>,
     /// Whom the peer's monitors by name found.
@@ -127,10 +132,12 @@ impl Connection {
         established: &Established,
         write: BoxWrite,
         busy_limit: usize,
+        clock: Arc<dyn Clock>,
     ) -> Self {
         let out = Out {
             queue: Sender::new(established.flags),
             writer: Writer::Idle(write),
+            written_at: Mono::default(),
             interested: BTreeSet::new(),
             name_monitors: BTreeMap::new(),
             closed: None,
@@ -141,6 +148,7 @@ impl Connection {
             creation: established.creation,
             flags: established.flags,
             out: Mutex::new(out),
+            clock,
             busy: Arc::default(),
             busy_limit,
             handed_over: Notify::new(),
@@ -186,6 +194,11 @@ impl Connection {
     /// Writes what is queued unless somebody does already.
     fn write_if_idle(&self, mut out: MutexGuard<'_, Out>) -> Pushed {
         match std::mem::replace(&mut out.writer, Writer::Writing) {
+            Writer::Idle(write) if self.in_burst(&mut out) => {
+                out.writer = Writer::HandedOver(write, Chunks::default());
+                self.handed_over.notify_one();
+                self.pushed(&out)
+            }
             Writer::Idle(mut write) => {
                 let mut chunks = Chunks(out.queue.transmit(TRANSMIT_BYTES).into());
                 drop(out);
@@ -213,6 +226,15 @@ impl Connection {
                 self.pushed(&out)
             }
         }
+    }
+
+    /// Whether the last write by a sender was a moment ago. The next is left to the writer's task then: by its turn more will have
+    /// come, and one write takes all.
+    fn in_burst(&self, out: &mut Out) -> bool {
+        let now = self.clock.mono();
+        let burst = now.since(out.written_at) < BURST;
+        out.written_at = now;
+        burst
     }
 
     fn pushed(&self, out: &Out) -> Pushed {
