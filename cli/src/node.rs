@@ -57,7 +57,7 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
         .start()
         .await
         .map_err(|error| failed(&error))?;
-    Echo::start(&node, ()).name("echo").await.map_err(|error| failed(&error))?;
+    let echo = Echo::start(&node, ()).name("echo").await.map_err(|error| failed(&error))?;
     print(format_args!("ready {} port={}", node.name().as_str(), node.port()))?;
     for peer in args.peer {
         if let Err(error) = node.connect(peer.atom.clone()).await {
@@ -69,6 +69,8 @@ pub(crate) async fn run(args: Args) -> Result<(), Failure> {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
     }
+    // First, so that it does not tell of the connections that the stop closes.
+    echo.stop(ExitReason::Shutdown).await;
     node.stop().await;
     print("stopped")
 }
