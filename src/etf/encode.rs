@@ -5,9 +5,10 @@ use std::io::Write;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
+use smallvec::SmallVec;
 
 use super::tags::{COMPRESSED, VERSION_MAGIC};
-use super::{EncodeError, Encoded, FunMark, Writer};
+use super::{EncodeError, FunMark, Writer};
 use crate::term::{Fun, Term};
 
 impl Writer {
@@ -17,13 +18,19 @@ impl Writer {
     /// If a float is not finite, or something does not fit the external form. What was written by then stays.
     pub fn term(&mut self, term: &Term) -> Result<(), EncodeError> {
         // The rest of each container entered, and how it ends.
-        let mut stack: Vec<(&[Term], End)> = Vec::new();
+        let mut stack: SmallVec<[(&[Term], End); 8]> = SmallVec::new();
         let mut rest = std::slice::from_ref(term);
         let mut end = End::Nothing;
         loop {
             while let Some((term, next)) = rest.split_first() {
                 rest = next;
+                // The most frequent of long lists' elements.
+                if let Term::Integer(value) = term {
+                    self.integer(*value);
+                    continue;
+                }
                 if let Some((children, inner_end)) = self.head(term)? {
+                    self.expect(children.len());
                     stack.push((rest, end));
                     (rest, end) = (children, inner_end);
                 }
@@ -120,15 +127,10 @@ enum End {
 /// # Errors
 /// If a float in it is not finite, or something does not fit the external form.
 pub fn to_bytes(term: &Term) -> Result<Bytes, EncodeError> {
-    Ok(encoded(term)?.into_bytes())
-}
-
-/// The version byte and the term.
-fn encoded(term: &Term) -> Result<Encoded, EncodeError> {
     let mut writer = Writer::new();
     writer.raw(&[VERSION_MAGIC]);
     writer.term(term)?;
-    Ok(writer.finish())
+    Ok(writer.into_bytes())
 }
 
 /// As [`to_bytes`], compressed with zlib at `level` (0 to 9), unless that would be longer; `term_to_binary/2` with `{compressed, Level}`.

@@ -30,7 +30,7 @@ impl Payload {
     pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Self, EncodeError> {
         let mut writer = Writer::new();
         super::serialize(value, &mut writer)?;
-        Ok(Self { bytes: writer.finish().into_bytes(), atoms: Vec::new() })
+        Ok(Self { bytes: writer.into_bytes(), atoms: Vec::new() })
     }
 
     /// A reader over the term.
@@ -59,12 +59,7 @@ impl Payload {
     ) -> Result<Self, EncodeError> {
         let mut writer = Writer::new();
         write(&mut writer)?;
-        let mut parts = writer.finish().parts;
-        let bytes = match parts.len() {
-            1 => parts.swap_remove(0),
-            _ => parts.concat().into(),
-        };
-        Ok(Self { bytes, atoms: Vec::new() })
+        Ok(Self { bytes: writer.into_bytes(), atoms: Vec::new() })
     }
 
     /// A term inside this one: `range` is where a reader found it.

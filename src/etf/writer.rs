@@ -1,6 +1,6 @@
 //! Writes terms in the forms that Erlang/OTP itself sends.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 
 use super::tags::*;
 use super::{DecodeError, DecodeErrorKind, EncodeError, Limits, Reader, f64Bits};
@@ -136,7 +136,7 @@ pub(crate) struct Mark {
 pub struct Writer {
     parts: Vec<Bytes>,
     parts_len: usize,
-    out: BytesMut,
+    out: Vec<u8>,
     atoms: Option<AtomRefs>,
     /// Funs begun and not ended: their size goes before them, so all of them has to stay in `out`.
     open_funs: u32,
@@ -145,7 +145,7 @@ pub struct Writer {
 impl Writer {
     /// A writer that spells atoms out.
     pub fn new() -> Self {
-        Self { out: BytesMut::with_capacity(FIRST_LEN), ..Self::default() }
+        Self { out: Vec::with_capacity(FIRST_LEN), ..Self::default() }
     }
 
     /// A writer that collects atoms for a distribution header and writes ATOM_CACHE_REF in their place.
@@ -166,9 +166,28 @@ impl Writer {
     /// What was written.
     pub fn finish(mut self) -> Encoded {
         if !self.out.is_empty() {
-            self.parts.push(self.out.freeze());
+            self.parts.push(self.out.into());
         }
         Encoded { parts: self.parts, atoms: self.atoms.unwrap_or_default() }
+    }
+
+    /// What was written, as one buffer. Most often it is one, and then nothing is allocated for the parts.
+    pub(crate) fn into_bytes(self) -> Bytes {
+        if self.parts.is_empty() { self.out.into() } else { self.finish().into_bytes() }
+    }
+
+    /// As [`Writer::into_bytes`], for who wants to own it.
+    pub(super) fn into_vec(self) -> Vec<u8> {
+        if self.parts.is_empty() { self.out } else { self.finish().parts.concat() }
+    }
+
+    /// Makes room for so many values at once, if they are short.
+    #[inline]
+    pub(super) fn expect(&mut self, values: usize) {
+        // A few are not worth the question.
+        if values > FIRST_LEN / COUNTED_LEN {
+            self.out.reserve(values.saturating_mul(COUNTED_LEN));
+        }
     }
 
     /// Bytes as they are: a version byte, or terms that are encoded already.
@@ -177,14 +196,16 @@ impl Writer {
     }
 
     /// Shared bytes as they are: large ones become a part of their own.
+    #[inline]
     pub fn shared_raw(&mut self, bytes: &Bytes) {
-        if bytes.len() < OWN_PART_LEN || self.open_funs > 0 {
-            self.raw(bytes);
-            return;
-        }
+        if bytes.len() < OWN_PART_LEN || self.open_funs > 0 { self.raw(bytes) } else { self.part(bytes) }
+    }
+
+    /// Adds bytes as a part of their own.
+    fn part(&mut self, bytes: &Bytes) {
         if !self.out.is_empty() {
             self.parts_len += self.out.len();
-            self.parts.push(self.out.split().freeze());
+            self.parts.push(std::mem::take(&mut self.out).into());
         }
         self.parts_len += bytes.len();
         self.parts.push(bytes.clone());
@@ -199,6 +220,7 @@ impl Writer {
         self.out.extend_from_slice(&whole[..=N]);
     }
 
+    #[inline]
     fn counted(&mut self, tag: u8, count: usize) -> Result<(), EncodeError> {
         let count_u32 = u32::try_from(count).map_err(|_| EncodeError::TooLong(count))?;
         self.tagged(tag, count_u32.to_be_bytes());
@@ -225,6 +247,7 @@ impl Writer {
         }
     }
 
+    #[cold]
     fn small_big(&mut self, negative: bool, magnitude: u64) {
         let len = 8 - magnitude.leading_zeros() as usize / 8;
         self.tagged(SMALL_BIG_EXT, [len as u8, u8::from(negative)]);
@@ -380,6 +403,7 @@ impl Writer {
     ///
     /// # Errors
     /// If the count does not fit a term.
+    #[inline]
     pub fn tuple(&mut self, len: usize) -> Result<(), EncodeError> {
         match u8::try_from(len) {
             Ok(len) => self.tagged(SMALL_TUPLE_EXT, [len]),
@@ -473,9 +497,9 @@ impl Writer {
             None => self.out[field].copy_from_slice(&count),
             // A large binary has come between. What is written of a part is shared, and so is copied; it is short.
             Some(part) => {
-                let mut copy = BytesMut::from(&part[..]);
+                let mut copy = part.to_vec();
                 copy[field].copy_from_slice(&count);
-                *part = copy.freeze();
+                *part = copy.into();
             }
         }
         Ok(())

@@ -50,7 +50,7 @@ impl<T: Native> Serialize for Unmarked<'_, T> {
         let mut writer = Writer::new();
         writer.raw(&[etf::VERSION_MAGIC]);
         self.0.write(&mut writer).map_err(ser::Error::custom)?;
-        serializer.serialize_bytes(&writer.finish().into_bytes())
+        serializer.serialize_bytes(&writer.into_bytes())
     }
 }
 

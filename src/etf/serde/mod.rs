@@ -69,14 +69,15 @@ pub(super) enum Source<'de> {
 /// # Errors
 /// As [`serialize`].
 pub fn to_vec<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, EncodeError> {
-    to_bytes(value).map(Vec::from)
+    written(value).map(Writer::into_vec)
 }
 
-fn to_bytes<T: Serialize + ?Sized>(value: &T) -> Result<Bytes, EncodeError> {
+/// The version byte and the value.
+fn written<T: Serialize + ?Sized>(value: &T) -> Result<Writer, EncodeError> {
     let mut writer = Writer::new();
     writer.raw(&[VERSION_MAGIC]);
     serialize(value, &mut writer)?;
-    Ok(writer.finish().into_bytes())
+    Ok(writer)
 }
 
 /// What `term_to_binary` wrote, with its version byte. Strings and byte slices may borrow from the input. Bytes
@@ -119,7 +120,7 @@ pub fn from_bytes<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, DecodeError> 
 /// # Errors
 /// As [`serialize`].
 pub fn to_term<T: Serialize + ?Sized>(value: &T) -> Result<Term, EncodeError> {
-    let bytes = to_bytes(value)?;
+    let bytes = written(value)?.into_bytes();
     let term = super::decode(&bytes, &Limits::default());
     // It is past a limit, or a map has two equal keys.
     term.map(|(term, _)| term).map_err(|error| EncodeError::Refused(error.to_string()))
