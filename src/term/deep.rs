@@ -66,11 +66,19 @@ impl Term {
 }
 
 fn all_flat(terms: &[Term]) -> bool {
-    terms.iter().all(|term| term.children().is_empty())
+    terms.iter().all(|term| match term {
+        Term::Integer(_) | Term::Atom(_) | Term::Binary(_) => true,
+        term => term.children().is_empty(),
+    })
 }
 
 /// Drops terms. The vector is left with none that has children.
 pub(super) fn drop(terms: &mut Vec<Term>) {
+    if terms.iter().all(|term| matches!(term, Term::Integer(_) | Term::Float(_))) {
+        // There is nothing to drop in them, which would be found out for each again.
+        mem::take(terms).into_iter().for_each(mem::forget);
+        return;
+    }
     if all_flat(terms) {
         return;
     }
