@@ -1,6 +1,9 @@
 //! Maps.
 
 use std::cmp::Ordering;
+use std::mem;
+
+use smallvec::SmallVec;
 
 use super::compare::{ATOM_RANK, exact_cmp};
 use super::{Term, Terms};
@@ -21,7 +24,7 @@ impl Map {
         let (pairs, _) = terms.as_chunks_mut::<2>();
         let ascending = pairs.windows(2).all(|two| exact_cmp(&two[0][0], &two[1][0]) == Ordering::Less);
         if !ascending {
-            pairs.sort_by(|a, b| exact_cmp(&a[0], &b[0]));
+            sort(pairs);
             if let Some(index) =
                 pairs.windows(2).position(|two| exact_cmp(&two[0][0], &two[1][0]) == Ordering::Equal)
             {
@@ -66,7 +69,7 @@ impl Map {
     /// Puts a pair in, and returns the value that the key had.
     pub fn insert(&mut self, key: Term, value: Term) -> Option<Term> {
         match self.find(&key) {
-            Ok(index) => Some(std::mem::replace(&mut self.0[index * 2 + 1], value)),
+            Ok(index) => Some(mem::replace(&mut self.0[index * 2 + 1], value)),
             Err(index) => {
                 self.0.splice(index * 2..index * 2, [key, value]);
                 None
@@ -84,6 +87,48 @@ impl Map {
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&Term, &Term)> + DoubleEndedIterator {
         self.pairs().iter().map(|[key, value]| (key, value))
     }
+}
+
+/// Sorts pairs by their keys.
+fn sort(pairs: &mut [[Term; 2]]) {
+    // Where all keys are of one plain kind, most are told apart by their first bytes, without a look at the terms, and
+    // each pair is moved once.
+    let mut order: SmallVec<[(u64, usize); 32]> = SmallVec::with_capacity(pairs.len());
+    for (index, [key, _]) in pairs.iter().enumerate() {
+        match prefix(key) {
+            Some(prefix) if mem::discriminant(key) == mem::discriminant(&pairs[0][0]) => {
+                order.push((prefix, index));
+            }
+            _ => return pairs.sort_by(|a, b| exact_cmp(&a[0], &b[0])),
+        }
+    }
+    order.sort_unstable_by(|(a, x), (b, y)| a.cmp(b).then_with(|| exact_cmp(&pairs[*x][0], &pairs[*y][0])));
+    for first in 0..order.len() {
+        // Along a cycle of pairs, each of which takes the place of the one before.
+        let mut at = first;
+        loop {
+            let from = mem::replace(&mut order[at].1, at);
+            if from == first {
+                break;
+            }
+            pairs.swap(at, from);
+            at = from;
+        }
+    }
+}
+
+/// A number that orders a key among those of its kind, as far as it goes.
+fn prefix(key: &Term) -> Option<u64> {
+    let text = match key {
+        Term::Integer(value) => return Some((*value as u64) ^ (1 << 63)),
+        Term::Atom(atom) => atom.as_bytes(),
+        Term::Binary(bytes) => bytes,
+        _ => return None,
+    };
+    let mut prefix = [0; 8];
+    let len = text.len().min(prefix.len());
+    prefix[..len].copy_from_slice(&text[..len]);
+    Some(u64::from_be_bytes(prefix))
 }
 
 impl FromIterator<(Term, Term)> for Map {
