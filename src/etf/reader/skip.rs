@@ -46,6 +46,28 @@ enum PlainKey<'a> {
     String(&'a [u8]),
 }
 
+impl PlainKey<'_> {
+    fn hash(&self) -> u64 {
+        // An odd number with its bits well mixed: of the golden ratio.
+        const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+        let mix = |hash: u64, word: u64| {
+            let mixed = (hash ^ word).wrapping_mul(FACTOR);
+            mixed ^ (mixed >> 32)
+        };
+        let (kind, text) = match *self {
+            Self::Integer(value) => return mix(0, value as u64),
+            Self::Atom(text) => (1, text),
+            Self::Binary(text) => (2, text),
+            Self::String(text) => (3, text),
+        };
+        let (words, last) = text.as_chunks::<8>();
+        let whole = words.iter().fold(kind, |hash, word| mix(hash, u64::from_le_bytes(*word)));
+        // The length tells a short last word from one with zeros.
+        let last = last.iter().fold(text.len() as u64, |word, byte| (word << 8) | u64::from(*byte));
+        mix(whole, last)
+    }
+}
+
 impl<'a> Reader<'a> {
     /// Skips one whole term, checking all of it against `limits`, without recursion. All that is wrong with a term is found here.
     ///
@@ -59,6 +81,8 @@ impl<'a> Reader<'a> {
         let (mut values, mut atoms, mut unclear) = (1_usize, 0_usize, false);
         let depth = limits.depth as usize;
         loop {
+            let run = if stack.is_empty() { 0 } else { top.left - 1 };
+            atoms += self.skip_flat(&mut top, run, &mut keys);
             let at = self.offset();
             if top.kind == Kind::Map && top.left.is_multiple_of(2) {
                 keys.push(self.rest);
@@ -195,6 +219,43 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Steps over at most so many of the next values of a container, as long as they are what most values are. Returns how many
+    /// of them are atoms that are spelled out. What is not read yet is kept in a register meanwhile.
+    #[inline]
+    fn skip_flat(&mut self, top: &mut Frame, run: usize, keys: &mut SmallVec<[&'a [u8]; 16]>) -> usize {
+        let (mut rest, mut left, mut atoms) = (self.rest, run, 0);
+        while left > 0 {
+            let after = match rest {
+                [SMALL_INTEGER_EXT, _, after @ ..] | [INTEGER_EXT, _, _, _, _, after @ ..] => after,
+                [NIL_EXT, after @ ..] => after,
+                [SMALL_ATOM_UTF8_EXT, len, after @ ..] => {
+                    let Some((text, after)) = after.split_at_checked(usize::from(*len)) else { break };
+                    if !text.is_ascii() {
+                        break;
+                    }
+                    atoms += 1;
+                    after
+                }
+                [BINARY_EXT, a, b, c, d, after @ ..] => {
+                    let len = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
+                    let Some(after) = after.get(len..) else { break };
+                    after
+                }
+                [ATOM_CACHE_REF, index, after @ ..] if usize::from(*index) < self.atoms.len() => after,
+                _ => break,
+            };
+            // The last value of the container is not among those left.
+            if top.kind == Kind::Map && left % 2 == 1 {
+                keys.push(rest);
+            }
+            rest = after;
+            left -= 1;
+        }
+        self.rest = rest;
+        top.left -= run - left;
+        atoms
+    }
+
     fn skip_big(&mut self, len: usize, limits: &Limits, at: usize) -> Result<(), DecodeError> {
         if len > limits.integer_len {
             return Err(DecodeError::new(DecodeErrorKind::IntegerLength(len), at));
@@ -216,6 +277,12 @@ impl<'a> Reader<'a> {
             keys.push((key, self.input.len() - start.len()));
         }
         if !ascending {
+            // Equal keys have equal hashes, which take less to sort than keys. Whoever makes hashes collide gains the longer way.
+            let mut hashes: SmallVec<[u64; 32]> = keys.iter().map(|(key, _)| key.hash()).collect();
+            hashes.sort_unstable();
+            if hashes.windows(2).all(|pair| pair[0] != pair[1]) {
+                return Keys::Distinct;
+            }
             keys.sort_unstable();
             if let Some(pair) = keys.windows(2).find(|pair| pair[0].0 == pair[1].0) {
                 return Keys::Equal(pair[1].1);
