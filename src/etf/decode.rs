@@ -5,10 +5,12 @@ use std::mem;
 
 use bytes::Bytes;
 use flate2::read::ZlibDecoder;
+use smallvec::SmallVec;
 
+use super::reader::integer;
 use super::tags::*;
 use super::{DecodeError, DecodeErrorKind, Limits, Reader, Token};
-use crate::term::{BigInt, Fun, FunHead, Map, Record, Term, Terms, bits_term};
+use crate::term::{Atom, BigInt, Fun, FunHead, Map, Record, Term, Terms, bits_term};
 
 /// A container whose children are being read.
 struct Frame {
@@ -57,19 +59,13 @@ pub fn decode(bytes: &Bytes, limits: &Limits) -> Result<(Term, usize), DecodeErr
     if bytes.get(1) == Some(&COMPRESSED) {
         let (inflated, used) = inflate(bytes, limits)?;
         // Offsets of a fault within the inflated bytes say nothing about the input.
-        let (term, _) = whole(&inflated, limits).map_err(|error| DecodeError::new(error.kind, 1))?;
+        let term = checked(&mut Reader::new(&inflated, &[]), limits, Some(&inflated));
+        let term = term.map_err(|error| DecodeError::new(error.kind, 1))?;
         return Ok((term, used));
     }
-    let at_version = |error: DecodeError| DecodeError::new(error.kind, error.offset + 1);
-    let (term, used) = whole(&bytes.slice(1..), limits).map_err(at_version)?;
-    Ok((term, used + 1))
-}
-
-/// Checks and builds the term at the beginning of `bytes`.
-fn whole(bytes: &Bytes, limits: &Limits) -> Result<(Term, usize), DecodeError> {
-    Reader::new(bytes, &[]).skip(limits)?;
     let mut reader = Reader::new(bytes, &[]);
-    let term = build(&mut reader, Some(bytes))?;
+    reader.u8()?;
+    let term = checked(&mut reader, limits, Some(bytes))?;
     Ok((term, reader.offset()))
 }
 
@@ -95,31 +91,158 @@ fn inflate(bytes: &Bytes, limits: &Limits) -> Result<(Bytes, usize), DecodeError
     Ok((inflated.into(), HEADER_LEN + decoder.total_in() as usize))
 }
 
+/// What a term that nobody has checked may still take. It is stricter than [`Reader::skip`], so a term that keeps to it
+/// would pass there.
+struct Room {
+    depth: usize,
+    values: usize,
+    atoms: usize,
+    /// The bytes of one value that is none of the common ones.
+    value_len: usize,
+}
+
+impl Room {
+    const ENDLESS: Self =
+        Self { depth: usize::MAX, values: usize::MAX, atoms: usize::MAX, value_len: usize::MAX };
+
+    fn new(limits: &Limits) -> Self {
+        Self {
+            depth: limits.depth as usize,
+            // One for the term itself.
+            values: limits.values.saturating_sub(1),
+            atoms: limits.atoms,
+            value_len: limits.integer_len,
+        }
+    }
+
+    /// Takes what a step at a depth needs that used some bytes and has some left. `owed` values have to follow those of
+    /// what it opened.
+    #[inline]
+    fn take(&mut self, step: &Step, depth: usize, owed: usize, used: usize, left: usize) -> Option<()> {
+        if depth > self.depth {
+            return None;
+        }
+        let (values, atoms) = match step {
+            Step::Open(Kind::List | Kind::Tail | Kind::Tuple | Kind::Map(_), count) => (*count, 0),
+            Step::Open(Kind::Fun(_) | Kind::Record(_), count) => (*count + used, *count + 2),
+            // Its bytes are at least as many as its values.
+            Step::Whole(_) if used <= self.value_len => (used, 2),
+            Step::Whole(_) => return None,
+        };
+        // Each value takes a byte. So all that is reserved for values to come is bounded by the bytes that are there.
+        if let Step::Open(_, count) = step
+            && owed.checked_add(*count)? > left
+        {
+            return None;
+        }
+        self.values = self.values.checked_sub(values)?;
+        self.atoms = self.atoms.checked_sub(atoms)?;
+        Some(())
+    }
+}
+
+/// Checks and builds the next term. Binaries are slices of `source`, if the reader's input is part of it.
+pub(super) fn checked(
+    reader: &mut Reader<'_>,
+    limits: &Limits,
+    source: Option<&Bytes>,
+) -> Result<Term, DecodeError> {
+    // A term that is far from all limits is checked while it is built. What is wrong with another, if anything, is
+    // said by who looks at it first.
+    let mut once = reader.clone();
+    if let Ok(Some(term)) = build_within(&mut once, source, Room::new(limits)) {
+        *reader = once;
+        return Ok(term);
+    }
+    reader.clone().skip(limits)?;
+    build(reader, source)
+}
+
 /// Builds the next term. Its counts have to be true, so [`Reader::skip`] goes first. Binaries are slices of `source`, if
 /// the reader's input is part of it.
 pub(super) fn build(reader: &mut Reader<'_>, source: Option<&Bytes>) -> Result<Term, DecodeError> {
-    let mut top = match step(reader, source)? {
-        Step::Whole(term) => return Ok(term),
+    match build_within(reader, source, Room::ENDLESS)? {
+        Some(term) => Ok(term),
+        None => Err(reader.truncated()),
+    }
+}
+
+/// Builds the next term; `None` if there is no room for it.
+fn build_within(
+    reader: &mut Reader<'_>,
+    source: Option<&Bytes>,
+    mut room: Room,
+) -> Result<Option<Term>, DecodeError> {
+    let before = reader.left();
+    let root = step(reader, source)?;
+    if room.take(&root, 1, 0, before - reader.left(), reader.left()).is_none() {
+        return Ok(None);
+    }
+    let mut top = match root {
+        Step::Whole(term) => return Ok(Some(term)),
         Step::Open(kind, left) => Frame { kind, children: Vec::with_capacity(left), left },
     };
-    let mut stack: Vec<Frame> = Vec::new();
+    // Values that are to come in the containers of the stack.
+    let mut owed = 0_usize;
+    let mut stack: SmallVec<[Frame; 8]> = SmallVec::new();
+    let mut atoms = 0;
     loop {
         while top.left > 0 {
-            // What most elements are goes straight into its place: on the way through a token it is copied three times.
-            let flat = match reader.tag() {
-                Some(SMALL_INTEGER_EXT | INTEGER_EXT) => Term::Integer(reader.small_integer()?),
-                Some(SMALL_ATOM_UTF8_EXT | ATOM_CACHE_REF) => Term::Atom(reader.atom()?),
-                Some(BINARY_EXT) => Term::Binary(bytes(reader.binary()?, source)),
-                _ => {
-                    if let Some((kind, left)) = other(&mut top, reader, source)? {
-                        let inner = Frame { kind, children: Vec::with_capacity(left), left };
-                        stack.push(mem::replace(&mut top, inner));
-                    }
-                    continue;
-                }
-            };
-            top.children.push(flat);
+            // Integers are extended by, not pushed: to push is to ask for room, for which the whole term is first put
+            // together elsewhere, and waited for.
+            let Frame { children, left, .. } = &mut top;
+            let before = *left;
+            let run = reader.integers(*left);
+            *left -= run.len();
+            children.extend(run.iter().map(|bytes| Term::Integer(integer(*bytes))));
+            let run = reader.small_integers(*left);
+            *left -= run.len();
+            children.extend(run.iter().map(|[_, value]| Term::Integer(i64::from(*value))));
+            while *left > 0
+                && let Some(slice) = reader.short_binary()
+            {
+                children.push(Term::Binary(bytes(slice, source)));
+                *left -= 1;
+            }
+            while *left > 0
+                && let Some(atom) = reader.short_atom_ref()
+            {
+                children.push(Term::Atom(atom.clone()));
+                *left -= 1;
+            }
+            while *left > 0
+                && let Some(text) = reader.short_atom()
+            {
+                children.push(Term::Atom(Atom::from_checked(text)));
+                *left -= 1;
+                atoms += 1;
+            }
+            if *left < before {
+                continue;
+            }
             top.left -= 1;
+            if reader.at_empty_list_head() {
+                // Its tail is not deeper here, but is where terms are only checked.
+                room.depth = room.depth.saturating_sub(1);
+            }
+            let before = reader.left();
+            let step = step(reader, source)?;
+            let (used, depth) = (before - reader.left(), stack.len() + 2);
+            if room.take(&step, depth, owed + top.left, used, reader.left()).is_none() {
+                return Ok(None);
+            }
+            match step {
+                Step::Whole(term) => top.children.push(term),
+                // The tail is a list, which continues the one before.
+                Step::Open(Kind::List, left) if matches!(top.kind, Kind::Tail) => {
+                    (top.kind, top.left) = (Kind::List, left);
+                }
+                Step::Open(kind, left) => {
+                    let inner = Frame { kind, children: Vec::with_capacity(left), left };
+                    owed += top.left;
+                    stack.push(mem::replace(&mut top, inner));
+                }
+            }
         }
         if matches!(top.kind, Kind::List) && !reader.eat_nil() {
             (top.kind, top.left) = (Kind::Tail, 1);
@@ -145,31 +268,11 @@ pub(super) fn build(reader: &mut Reader<'_>, source: Option<&Bytes>) -> Result<T
         };
         match stack.pop() {
             Some(outer) => top = outer,
-            None => return Ok(term),
+            None => return Ok((atoms <= room.atoms).then_some(term)),
         }
+        owed -= top.left;
         top.children.push(term);
-        top.left -= 1;
     }
-}
-
-/// Reads the next child of a container, or opens the container that it is.
-fn other(
-    top: &mut Frame,
-    reader: &mut Reader<'_>,
-    source: Option<&Bytes>,
-) -> Result<Option<(Kind, usize)>, DecodeError> {
-    match step(reader, source)? {
-        Step::Whole(term) => {
-            top.children.push(term);
-            top.left -= 1;
-        }
-        // The tail is a list, which continues the one before.
-        Step::Open(Kind::List, left) if matches!(top.kind, Kind::Tail) => {
-            (top.kind, top.left) = (Kind::List, left);
-        }
-        Step::Open(kind, left) => return Ok(Some((kind, left))),
-    }
-    Ok(None)
 }
 
 #[inline]

@@ -3,6 +3,8 @@
 mod short;
 mod skip;
 
+pub(super) use self::short::integer;
+
 use std::borrow::Cow;
 
 use super::tags::*;
@@ -240,25 +242,6 @@ impl<'a> Reader<'a> {
     #[inline]
     fn count(&self, count: usize, each: usize) -> Result<usize, DecodeError> {
         if count > self.left() / each { Err(self.truncated()) } else { Ok(count) }
-    }
-
-    /// The next tag, if there is one.
-    #[inline]
-    pub(crate) fn tag(&self) -> Option<u8> {
-        self.rest.first().copied()
-    }
-
-    /// A binary of whole bytes, which stands next.
-    #[inline]
-    pub(crate) fn binary(&mut self) -> Result<&'a [u8], DecodeError> {
-        let at = self.offset();
-        match self.u8()? {
-            BINARY_EXT => {
-                let len = self.u32()? as usize;
-                self.take(len)
-            }
-            tag => Err(DecodeError::new(DecodeErrorKind::Expected(tag, "a binary"), at)),
-        }
     }
 
     /// Steps over an empty list, if one is there.

@@ -4,6 +4,7 @@
 
 use super::Reader;
 use crate::etf::tags::*;
+use crate::term::Atom;
 
 impl<'a> Reader<'a> {
     #[inline]
@@ -54,6 +55,15 @@ impl<'a> Reader<'a> {
         };
         self.advance(len);
         Some(text)
+    }
+
+    /// An atom of the distribution header.
+    #[inline]
+    pub(crate) fn short_atom_ref(&mut self) -> Option<&'a Atom> {
+        let [ATOM_CACHE_REF, index, rest @ ..] = self.rest else { return None };
+        let atom = self.atoms.get(usize::from(*index))?;
+        self.rest = rest;
+        Some(atom)
     }
 
     /// Which of some texts the next term is an atom of; if it is of none, nothing is read.
@@ -109,4 +119,40 @@ impl<'a> Reader<'a> {
         self.advance(len);
         count
     }
+
+    /// Whether the next term is a list head without elements: only its tail follows.
+    #[inline]
+    pub(crate) fn at_empty_list_head(&self) -> bool {
+        matches!(self.rest, [LIST_EXT, 0, 0, 0, 0, ..])
+    }
+
+    /// As many of the next `most` terms as are integers of 32 bits.
+    #[inline]
+    pub(crate) fn integers(&mut self, most: usize) -> &'a [[u8; 5]] {
+        self.run(INTEGER_EXT, most)
+    }
+
+    /// As many of the next `most` terms as are integers of a byte.
+    #[inline]
+    pub(crate) fn small_integers(&mut self, most: usize) -> &'a [[u8; 2]] {
+        self.run(SMALL_INTEGER_EXT, most)
+    }
+
+    /// As many of the next `most` terms as have a tag with which they take N bytes.
+    #[inline]
+    fn run<const N: usize>(&mut self, tag: u8, most: usize) -> &'a [[u8; N]] {
+        if self.rest.first() != Some(&tag) {
+            return &[];
+        }
+        let (all, _) = self.rest.as_chunks::<N>();
+        let len = all.iter().take(most).take_while(|bytes| bytes[0] == tag).count();
+        self.rest = self.rest.get(len * N..).unwrap_or_default();
+        all.get(..len).unwrap_or_default()
+    }
+}
+
+/// The value of an INTEGER_EXT.
+#[inline]
+pub(crate) fn integer([_, a, b, c, d]: [u8; 5]) -> i64 {
+    i64::from(i32::from_be_bytes([a, b, c, d]))
 }

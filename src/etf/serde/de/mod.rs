@@ -93,15 +93,10 @@ impl<'de> Deserializer<'de> {
 
     /// The next term as it is.
     fn term(&mut self) -> Result<Term> {
-        let source = match self.source {
-            Source::Checked(source) => Some(source),
-            Source::Unchecked(source) => {
-                // Only then its counts may be reserved.
-                self.reader.clone().skip(&Limits::default())?;
-                source
-            }
-        };
-        Ok(decode::build(&mut self.reader, source)?)
+        Ok(match self.source {
+            Source::Checked(source) => decode::build(&mut self.reader, Some(source)),
+            Source::Unchecked(source) => decode::checked(&mut self.reader, &Limits::default(), source),
+        }?)
     }
 
     /// The text of the next term, if it is an atom.
