@@ -184,10 +184,7 @@ impl Writer {
     /// Makes room for so many values at once, if they are short.
     #[inline]
     pub(super) fn expect(&mut self, values: usize) {
-        // A few are not worth the question.
-        if values > FIRST_LEN / COUNTED_LEN {
-            self.out.reserve(values.saturating_mul(COUNTED_LEN));
-        }
+        self.out.reserve(values.saturating_mul(COUNTED_LEN));
     }
 
     /// Bytes as they are: a version byte, or terms that are encoded already.
@@ -293,6 +290,7 @@ impl Writer {
     }
 
     /// An atom.
+    #[inline]
     pub fn atom(&mut self, atom: &Atom) {
         let refs = self.atoms.as_mut();
         match refs.and_then(|refs| refs.number(atom.as_str(), || atom.clone())) {
@@ -316,6 +314,7 @@ impl Writer {
     }
 
     /// The text has at most 255 characters, which are at most 1020 bytes.
+    #[inline]
     fn spelled_atom(&mut self, text: &str) {
         // Room for all of it.
         self.out.reserve(3 + text.len());
@@ -340,6 +339,7 @@ impl Writer {
     ///
     /// # Errors
     /// If it does not fit a term.
+    #[inline]
     pub fn shared_binary(&mut self, bytes: &Bytes) -> Result<(), EncodeError> {
         self.counted(BINARY_EXT, bytes.len())?;
         self.shared_raw(bytes);
