@@ -40,8 +40,8 @@ fn terms() -> Vec<(&'static str, Term, u32)> {
 }
 
 fn main() {
-    let mut encode = Table::new("Encoding a `Term`", "memcpy of its bytes");
-    let mut decode = Table::new("Decoding into a `Term`", "memcpy of its bytes");
+    let mut encode = Table::new("Encoding a `Term`", "ns", "memcpy of its bytes");
+    let mut decode = Table::new("Decoding into a `Term`", "ns", "memcpy of its bytes");
     let limits = Limits::default();
     for (name, term, times) in terms() {
         let bytes = etf::to_bytes(&term).unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -53,13 +53,13 @@ fn main() {
             })
         };
         encode.measure(
-            name,
+            format!("encode {name}"),
             times,
             |times| time(times, || drop(black_box(etf::to_bytes(black_box(&term))))),
             copy,
         );
         decode.measure(
-            name,
+            format!("decode {name}"),
             times,
             |times| time(times, || drop(black_box(etf::decode(black_box(&bytes), &limits)))),
             copy,
@@ -68,7 +68,7 @@ fn main() {
     encode.print();
     decode.print();
 
-    let mut typed = Table::new("Decoding into Rust types", "memcpy of the same bytes");
+    let mut typed = Table::new("Decoding into Rust types", "ns", "memcpy of the same bytes");
     typed_rows(&mut typed);
     typed.print();
 }
@@ -83,7 +83,7 @@ fn typed_rows(table: &mut Table) {
                 black_box(&mut into);
             })
         };
-        table.measure(name, times, subject, floor);
+        table.measure(format!("decode {name}, typed"), times, subject, floor);
     }
     let by_name: BTreeMap<&str, Term> = terms().into_iter().map(|(name, term, _)| (name, term)).collect();
     let bytes = |name: &str| etf::to_bytes(&by_name[name]).unwrap_or_else(|error| panic!("{error}"));
@@ -100,5 +100,5 @@ fn typed_rows(table: &mut Table) {
             black_box(&mut into);
         })
     };
-    table.measure("map100", 1_000, subject, floor);
+    table.measure("decode map100, typed", 1_000, subject, floor);
 }

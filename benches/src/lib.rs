@@ -1,11 +1,15 @@
 //! A small harness: what is measured and its floor take turns in one run, so that noise of the machine meets both, and
 //! what is printed is the ratio of their medians.
+//!
+//! Every benchmark takes `--quick` (fewer rounds of less work), `--rounds N`, and `--tsv`, which prints each sample as
+//! `row TAB beamline|floor TAB value` for a program to read.
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the real clock")]
 
-use std::time::{Duration, Instant};
+pub mod echo;
+pub mod peer;
+pub mod wire;
 
-/// Rounds of each subject. An odd number has a median.
-const ROUNDS: usize = 9;
+use std::time::{Duration, Instant};
 
 /// One row: a subject beside its floor.
 pub struct Row {
@@ -14,7 +18,7 @@ pub struct Row {
     floor: Spread,
 }
 
-/// Nanoseconds an operation: minimum, median and maximum over the rounds.
+/// Minimum, median and maximum over the rounds.
 #[derive(Debug, Clone, Copy)]
 struct Spread {
     min: f64,
@@ -29,21 +33,40 @@ impl Spread {
     }
 }
 
-/// A table of rows, printed as Markdown.
+/// Whether the program was asked for a quick run.
+pub fn quick() -> bool {
+    has("--quick")
+}
+
+fn has(flag: &str) -> bool {
+    std::env::args().any(|arg| arg == flag)
+}
+
+/// What follows a flag on the command line.
+pub(crate) fn option(flag: &str) -> Option<String> {
+    std::env::args().skip_while(|arg| arg != flag).nth(1)
+}
+
+/// A table of rows, printed as Markdown. Of every value less is better.
 pub struct Table {
     question: &'static str,
+    unit: &'static str,
     floor: &'static str,
+    rounds: usize,
     rows: Vec<Row>,
 }
 
 impl Table {
-    /// A table that answers `question`; `floor` says what the subjects are compared with.
-    pub fn new(question: &'static str, floor: &'static str) -> Self {
-        Self { question, floor, rows: Vec::new() }
+    /// A table that answers `question` in `unit`s; `floor` says what the subjects are compared with.
+    pub fn new(question: &'static str, unit: &'static str, floor: &'static str) -> Self {
+        // An odd number has a median.
+        let usual = if quick() { 3 } else { 9 };
+        let rounds = option("--rounds").and_then(|rounds| rounds.parse().ok()).unwrap_or(usual);
+        Self { question, unit, floor, rounds, rows: Vec::new() }
     }
 
-    /// Measures a subject and its floor in turns. Each closure runs its operation so many times as it is told, and returns how long
-    /// that took.
+    /// Measures a subject and its floor in turns, in nanoseconds an operation. Each closure runs its operation so many times as it is told,
+    /// and returns how long that took.
     pub fn measure(
         &mut self,
         name: impl Into<String>,
@@ -51,34 +74,54 @@ impl Table {
         mut subject: impl FnMut(u32) -> Duration,
         mut floor: impl FnMut(u32) -> Duration,
     ) {
-        let name = name.into();
-        eprint!("{name} ");
+        let operations = if quick() { operations / 5 } else { operations };
         // Not counted: caches, allocator and branch predictor warm up.
         subject(operations / 4 + 1);
         floor(operations / 4 + 1);
-        let (mut subjects, mut floors) = (Vec::new(), Vec::new());
         let each = |took: Duration| took.as_nanos() as f64 / f64::from(operations);
-        for _ in 0..ROUNDS {
-            subjects.push(each(subject(operations)));
-            floors.push(each(floor(operations)));
+        self.sample(name, || each(subject(operations)), || each(floor(operations)));
+    }
+
+    /// Takes samples of a subject and its floor in turns, as the closures return them.
+    pub fn sample(
+        &mut self,
+        name: impl Into<String>,
+        mut subject: impl FnMut() -> f64,
+        mut floor: impl FnMut() -> f64,
+    ) {
+        let name = name.into();
+        eprint!("{name} ");
+        let (mut subjects, mut floors) = (Vec::new(), Vec::new());
+        for _ in 0..self.rounds.max(1) {
+            subjects.push(subject());
+            floors.push(floor());
             eprint!(".");
         }
         eprintln!();
+        if has("--tsv") {
+            subjects.iter().for_each(|value| println!("{name}\tbeamline\t{value}"));
+            floors.iter().for_each(|value| println!("{name}\tfloor\t{value}"));
+        }
         self.rows.push(Row { name, subject: Spread::of(subjects), floor: Spread::of(floors) });
     }
 
     /// Prints the table.
     pub fn print(&self) {
+        if has("--tsv") {
+            return;
+        }
         println!("\n{}\n", self.question);
-        println!("| | median ns | min to max | floor: {} | ratio |", self.floor);
-        println!("|---|---:|---:|---:|---:|");
+        println!("| | median {} | min to max | floor: {} | min to max | ratio |", self.unit, self.floor);
+        println!("|---|---:|---:|---:|---:|---:|");
         for Row { name, subject, floor } in &self.rows {
             println!(
-                "| {name} | {:.0} | {:.0} to {:.0} | {:.0} | {:.2} |",
+                "| {name} | {:.0} | {:.0} to {:.0} | {:.0} | {:.0} to {:.0} | {:.2} |",
                 subject.median,
                 subject.min,
                 subject.max,
                 floor.median,
+                floor.min,
+                floor.max,
                 subject.median / floor.median
             );
         }
@@ -99,4 +142,29 @@ pub async fn time_async(future: impl Future<Output = ()>) -> Duration {
     let start = Instant::now();
     future.await;
     start.elapsed()
+}
+
+/// This program's resident memory, in bytes.
+pub fn resident_bytes() -> f64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").expect("Linux");
+    let pages: f64 = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).expect("a number of pages");
+    pages * 4096.0
+}
+
+/// Runs this program again as `role` with one argument, and returns the number that it prints.
+pub fn in_process(role: &str, argument: &str) -> f64 {
+    let exe = std::env::current_exe().expect("a path");
+    let output = std::process::Command::new(exe).args(["--role", role, argument]).output().expect("it runs");
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    stdout
+        .trim()
+        .parse()
+        .unwrap_or_else(|_| panic!("{role}: {stdout}{}", String::from_utf8_lossy(&output.stderr)))
+}
+
+/// The role that this program was started in, with its argument, if another one started it.
+pub fn role() -> Option<(String, String)> {
+    let role = option("--role")?;
+    let argument = option(&role)?;
+    Some((role, argument))
 }

@@ -1,0 +1,40 @@
+//! How do 120 callers, each with a server of its own on another node, share their connection?
+
+use beamline::term::Term;
+use beamline_benches::echo::{node, run_all, runtime};
+use beamline_benches::peer::{Peer, SERVERS, Tcp, time_tcp};
+use beamline_benches::{Table, wire};
+
+fn main() {
+    let peer = Peer::start();
+    let runtime = runtime();
+    let node = node(&runtime, "bench@127.0.0.1", peer.epmd_port);
+    let (request_len, reply_len) = wire::call_len(&42.into());
+    let connections: Vec<Tcp> = (0..SERVERS)
+        .map(|_| runtime.block_on(Tcp::connect(peer.tcp_port(), request_len, reply_len)))
+        .collect();
+
+    let subject = |calls: u32| {
+        run_all(
+            &runtime,
+            (0..SERVERS).map(|n| {
+                let node = node.clone();
+                async move {
+                    for _ in 0..calls / SERVERS {
+                        let reply = node.call::<Term, _>(Peer::server(n), 42).await;
+                        assert!(reply.is_ok(), "{reply:?}");
+                    }
+                }
+            }),
+        )
+    };
+    let floor = |calls: u32| time_tcp(&runtime, &connections, calls / SERVERS, usize::MAX);
+    let mut table = Table::new(
+        "A call of 120 remote pairs that call at the same time: the time that passes by the calls of all",
+        "ns",
+        "120 bare TCP connections",
+    );
+    table.measure("120 remote pairs", SERVERS * 500, subject, floor);
+    table.print();
+    runtime.block_on(node.stop());
+}

@@ -1,0 +1,155 @@
+//! The other operating-system process: this program again, as a node with servers, and as a bare TCP server.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use beamline::term::{Atom, Term};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::runtime::Runtime;
+
+use crate::echo::{Echo, free_port, node, run_all, runtime};
+
+/// How many servers the peer has: `echo_0` and so on.
+pub const SERVERS: u32 = 120;
+
+/// The peer. It ends when this is dropped.
+pub struct Peer {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    tcp_port: u16,
+    /// Where its EPMD listens.
+    pub epmd_port: u16,
+}
+
+impl Peer {
+    /// Starts it; in the process that is started so this never returns.
+    pub fn start() -> Self {
+        if let Some((role, epmd_port)) = crate::role()
+            && role == "peer"
+        {
+            serve(epmd_port.parse().expect("a port"));
+        }
+        let epmd_port = free_port();
+        let mut child = Command::new(std::env::current_exe().expect("a path"))
+            .args(["--role", "peer", &epmd_port.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let mut line = String::new();
+        let stdout = child.stdout.take().expect("a pipe");
+        BufReader::new(stdout).read_line(&mut line).expect("its port");
+        let stdin = child.stdin.take();
+        Self { child, stdin, tcp_port: line.trim().parse().expect("a port"), epmd_port }
+    }
+
+    /// The address of a server of the peer's node.
+    pub fn server(n: u32) -> (Atom, Atom) {
+        let name = Atom::new(&format!("echo_{n}")).expect("a short name");
+        (name, Atom::from_static("peer@127.0.0.1"))
+    }
+
+    /// Where the peer's bare TCP server listens.
+    pub fn tcp_port(&self) -> u16 {
+        self.tcp_port
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        drop(self.stdin.take());
+        let _ = self.child.wait();
+    }
+}
+
+fn serve(epmd_port: u16) -> ! {
+    let runtime = runtime();
+    let node = node(&runtime, "peer@127.0.0.1", epmd_port);
+    runtime.block_on(async {
+        for n in 0..SERVERS {
+            use beamline::gen_server::GenServer;
+            Echo::<Term>::start(&node, ()).name(Peer::server(n).0).await.expect("it starts");
+        }
+    });
+    println!("{}", serve_tcp(&runtime));
+    let _ = std::io::stdin().read(&mut [0]);
+    std::process::exit(0)
+}
+
+#[expect(clippy::disallowed_types, reason = "the floor is the socket itself")]
+fn serve_tcp(runtime: &Runtime) -> u16 {
+    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).expect("a port");
+    let port = listener.local_addr().expect("its address").port();
+    runtime.spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::runtime::Handle::current().spawn(answer(stream));
+        }
+    });
+    port
+}
+
+/// The client says first how long requests and replies are.
+#[expect(clippy::disallowed_types, reason = "the floor is the socket itself")]
+async fn answer(mut stream: tokio::net::TcpStream) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    let request_len = stream.read_u64().await?;
+    let reply = vec![7; usize::try_from(stream.read_u64().await?).unwrap_or_default()];
+    let mut buffer = vec![0; 1 << 18];
+    loop {
+        let mut left = request_len;
+        while left > 0 {
+            let n = stream.read(&mut buffer).await?;
+            if n == 0 {
+                return Ok(());
+            }
+            left = left.saturating_sub(n as u64);
+        }
+        stream.write_all(&reply).await?;
+    }
+}
+
+/// A bare connection to the peer: requests and replies of so many bytes, in turn.
+#[derive(Clone)]
+pub struct Tcp {
+    #[expect(clippy::disallowed_types, reason = "the floor is the socket itself")]
+    stream: Arc<Mutex<Option<tokio::net::TcpStream>>>,
+    request_len: usize,
+    reply_len: usize,
+}
+
+impl Tcp {
+    /// Connects.
+    #[expect(clippy::disallowed_types, reason = "the floor is the socket itself")]
+    pub async fn connect(port: u16, request_len: usize, reply_len: usize) -> Self {
+        let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.expect("it listens");
+        stream.set_nodelay(true).expect("a socket");
+        stream.write_u64(request_len as u64).await.expect("it is written");
+        stream.write_u64(reply_len as u64).await.expect("it is written");
+        Self { stream: Arc::new(Mutex::new(Some(stream))), request_len, reply_len }
+    }
+
+    /// So many round trips. A request is written at most `write_max` bytes at a time.
+    pub async fn round_trips(self, times: u32, write_max: usize) {
+        let mut stream = self.stream.lock().ok().and_then(|mut stream| stream.take()).expect("not in use");
+        let (request, mut reply) = (vec![7; self.request_len.min(write_max)], vec![0; self.reply_len]);
+        for _ in 0..times {
+            let mut left = self.request_len;
+            while left > 0 {
+                let n = left.min(request.len());
+                stream.write_all(&request[..n]).await.expect("it is written");
+                left -= n;
+            }
+            stream.read_exact(&mut reply).await.expect("a reply");
+        }
+        if let Ok(mut place) = self.stream.lock() {
+            *place = Some(stream);
+        }
+    }
+}
+
+/// How long round trips take on each of the connections at the same time.
+pub fn time_tcp(runtime: &Runtime, connections: &[Tcp], times: u32, write_max: usize) -> Duration {
+    run_all(runtime, connections.iter().map(|tcp| tcp.clone().round_trips(times, write_max)))
+}
