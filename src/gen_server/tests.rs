@@ -387,3 +387,30 @@ async fn a_server_that_traps_exits_terminates_with_its_parent() {
         tokio::task::yield_now().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_waits_for_the_end_of_a_server_hears_of_it_however_signals_cross() {
+    let local = local();
+    let all = async {
+        for _ in 0..40 {
+            let mut servers = Vec::new();
+            for _ in 0..100 {
+                servers.push(server(&local, 0).await);
+            }
+            let local = local.clone();
+            let stops = servers.iter().map(|(server, _)| {
+                let (server, local) = (server.clone(), local.clone());
+                // On other threads than the servers: an exit and a monitor come while it looks for a message, or between.
+                local.world.clone().spawn(async move {
+                    let _ = server.cast(Tell::Add(1));
+                    server.stop(ExitReason::Shutdown).await
+                })
+            });
+            for stop in stops.collect::<Vec<_>>() {
+                let reason = stop.await.expect("no panic");
+                assert!(matches!(reason, ExitReason::Shutdown | ExitReason::NoProc), "{reason}");
+            }
+        }
+    };
+    local.world.timeout(Duration::from_secs(60), all).await.expect("every wait ends");
+}

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::apply::apply_all;
 use super::call::{Call, Caller, demonitor};
-use super::mailbox::Taken;
+use super::mailbox::{Batch, Taken};
 use super::relations::{Monitor, Monitored};
 use super::timer::{Fire, Timers};
 use super::{
@@ -117,7 +117,9 @@ impl<M: ProcessMessage> Context<M> {
     }
 
     /// Has the process's task end it as soon as the body awaits.
-    fn exit_with(&self, reason: ExitReason) {
+    fn exit_with(&mut self, reason: ExitReason) {
+        // Behind the signal that ends it there may be others that must be answered, and the body is dropped first.
+        self.process.mailbox.restore(Batch { signals: std::mem::take(&mut self.inbox), messages: 0 });
         self.shared().state().exiting = Some(reason);
         self.shared().notice(Attention::EXITING);
     }

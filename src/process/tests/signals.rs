@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::super::{Call, CallError, Caller, RegisterError};
+use super::super::relations::{Monitor, Monitored};
+use super::super::{Call, CallError, Caller, RegisterError, Write};
 use super::*;
 
 #[tokio::test(start_paused = true)]
@@ -47,6 +48,29 @@ async fn exits_that_are_trapped_keep_their_place_among_messages() {
         let exit = messages.recv().await.expect("an exit");
         assert_eq!(exit.as_tuple().and_then(|exit| exit.get(2)), Some(&Term::from(n)));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_monitor_behind_the_signal_that_ends_a_process_is_answered() {
+    let local = local();
+    let (watcher, mut downs) = observer(&local, |_| {});
+    let reference = local.make_reference();
+    start(&local, |mut cx| {
+        let (local, watcher) = (local.clone(), watcher.clone());
+        async move {
+            // Both come after the process has looked for relations and before it looks for a message.
+            let target = Monitored::Process(cx.pid().clone());
+            cx.exit(cx.pid(), ExitReason::Shutdown);
+            let monitor = Monitor { target: target.clone(), bound: None, connection: None };
+            let process = local.process(&watcher).expect("it is alive");
+            process.shared().relations(|relations| relations.monitor(reference.clone(), monitor));
+            local.send_monitor(&watcher, &target, &reference, Write::Now);
+            cx.receive().await;
+            ExitReason::Normal
+        }
+    });
+    let down = local.world.timeout(Duration::from_secs(5), downs.recv()).await;
+    assert!(matches!(down, Ok(Some(_))), "{down:?}");
 }
 
 /// The rows of the table "Exit Signals": what a process does on a signal, with and without `trap_exit`.
