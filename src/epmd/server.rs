@@ -287,6 +287,9 @@ async fn serve(mut seat: Seat, mut conn: Conn, local: bool) {
             let _ = world.timeout(limit, conn.read.read(&mut byte)).await;
         }
     }
+    // Before the connection ends: its end tells the client that the name is free.
+    drop(seat);
+    drop(conn);
 }
 
 /// Takes a request and answers it; returns whether the connection stays open after that.
