@@ -7,7 +7,7 @@ use std::time::Duration;
 use beamline::epmd::{EpmdError, EpmdOptions, Registered, Registration, Server, ServerOptions, Status};
 use beamline::epmd::{names, port_please};
 use beamline::world::World;
-use beamline_interop::{StockEpmd, erl, free_port};
+use beamline_interop::{StockEpmd, erl, eventually, free_port};
 
 async fn serve(world: &World) -> Server {
     let mut options = ServerOptions::default();
@@ -141,10 +141,8 @@ async fn when_the_stock_daemon_dies_our_node_becomes_the_daemon_and_stock_nodes_
     within_patience(async { while ours.changed().await != Status::Registered {} }).await;
     assert_eq!(ours.creation(), before);
     // The stock node finds the new daemon by itself, within its two seconds.
-    within_patience(async {
-        while names(&world, "127.0.0.1", port).await.unwrap().nodes.len() < 2 {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+    eventually("both nodes are registered", async || {
+        names(&world, "127.0.0.1", port).await.unwrap().nodes.len() == 2
     })
     .await;
     assert_eq!(theirs.eval("erlang:system_info(creation)").await, creation);
@@ -162,10 +160,8 @@ impl Process {
     async fn start(world: &World, name: &str, port: u16) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_registered"));
         let process = Self(command.args([name, &port.to_string()]).stdout(Stdio::null()).spawn().unwrap());
-        within_patience(async {
-            while !matches!(port_please(world, "127.0.0.1", port, name).await, Ok(Some(_))) {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
+        eventually("the process is registered", async || {
+            matches!(port_please(world, "127.0.0.1", port, name).await, Ok(Some(_)))
         })
         .await;
         process
@@ -191,16 +187,11 @@ async fn when_the_process_with_the_daemon_is_killed_nobodys_registration_is_lost
     assert_eq!(names(&world, "127.0.0.1", port).await.unwrap().nodes.len(), 4);
 
     drop(daemon);
-    within_patience(async {
-        loop {
-            let listed = names(&world, "127.0.0.1", port).await.map(|names| names.nodes).unwrap_or_default();
-            let mut listed: Vec<_> = listed.into_iter().map(|(name, _)| name).collect();
-            listed.sort();
-            if listed == ["a", "b", "theirs"] {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+    eventually("all but the killed one are registered", async || {
+        let listed = names(&world, "127.0.0.1", port).await.map(|names| names.nodes).unwrap_or_default();
+        let mut listed: Vec<_> = listed.into_iter().map(|(name, _)| name).collect();
+        listed.sort();
+        listed == ["a", "b", "theirs"]
     })
     .await;
     let known = "{ok, N} = net_adm:names({127,0,0,1}), lists:sort([A || {A, _} <- N])";

@@ -135,14 +135,3 @@ async fn a_daemon_that_says_nothing_is_given_up() {
     let error = names(&world, "127.0.0.1", port).await.unwrap_err();
     assert!(matches!(error, EpmdError::Timeout { .. }), "{error}");
 }
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_name_is_free_as_soon_as_its_node_has_unregistered() {
-    let world = World::tokio();
-    let port = free_port(&world).await;
-    // It runs the daemon for the one that comes and goes.
-    let _host = start(&world, port, "host").await;
-    for _ in 0..3000 {
-        start(&world, port, "guest").await.unregister().await;
-    }
-}

@@ -1,3 +1,6 @@
+use std::pin::Pin;
+use std::task::{Context as TaskContext, Poll};
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
@@ -174,4 +177,59 @@ fn local_is_loopback_or_the_address_that_was_dialled() {
     assert!(local("[::ffff:127.0.0.1]:4369", "[::ffff:127.0.0.1]:1"), "IPv4 on a socket for both");
     assert!(!local("10.0.0.1:4369", "10.0.0.2:1"));
     assert!(!local("[::ffff:10.0.0.1]:4369", "[::ffff:10.0.0.2]:1"));
+}
+
+/// The daemon's side of a connection, which notes whether names were registered when it was let go.
+struct Noted {
+    write: tokio::io::WriteHalf<tokio::io::DuplexStream>,
+    shared: Arc<Shared>,
+    ended: std::sync::mpsc::Sender<bool>,
+}
+
+impl Drop for Noted {
+    fn drop(&mut self) {
+        let _ = self.ended.send(self.shared.lock().registry.is_empty());
+    }
+}
+
+impl tokio::io::AsyncWrite for Noted {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.write).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.write).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.write).poll_shutdown(cx)
+    }
+}
+
+#[tokio::test]
+async fn a_name_is_free_before_the_connection_that_held_it_ends() {
+    let (_world, server) = start(|_| {}).await;
+    let shared = server.shared.clone();
+    let (mut client, daemon) = tokio::io::duplex(1024);
+    let (read, write) = tokio::io::split(daemon);
+    let (ended, names_were_free) = std::sync::mpsc::channel();
+    let write = Noted { write, shared: shared.clone(), ended };
+    let local = "127.0.0.1:1".parse().unwrap();
+    let conn = Conn { read: Box::new(read), write: Box::new(write), local, peer: local };
+    let id = shared.admit(true).unwrap();
+    let client = async {
+        let request = Request::Alive2(Registration::new("a", 1001)).encode().unwrap();
+        client.write_all(&request).await.unwrap();
+        let mut answer = [0; 6];
+        client.read_exact(&mut answer).await.unwrap();
+        assert_eq!(Alive2Answer::decode(&answer).unwrap().result, 0);
+        drop(client);
+    };
+    let seat = Seat { shared, id, name: None };
+    tokio::join!(client, serve(seat, conn, true));
+    assert_eq!(names_were_free.try_recv(), Ok(true));
 }
