@@ -7,6 +7,7 @@ use std::task::Waker;
 
 use super::names::Names;
 use super::relations::Monitored;
+use super::scheduler::Schedulers;
 use super::signal::Relation;
 use super::table::Table;
 use serde::Serialize;
@@ -133,6 +134,7 @@ pub(crate) struct Local {
     pub(crate) world: World,
     pub(crate) table: Table,
     pub(crate) names: Names,
+    schedulers: OnceLock<Arc<Schedulers>>,
     // Weak: the distribution owns this.
     distribution: OnceLock<Weak<dyn Distribution>>,
     references: AtomicU64,
@@ -145,6 +147,14 @@ impl fmt::Debug for Local {
             .field("node", &self.node)
             .field("creation", &self.creation)
             .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        if let Some(schedulers) = self.schedulers.get() {
+            schedulers.close();
+        }
     }
 }
 
@@ -164,10 +174,16 @@ impl Local {
             world,
             table: Table::new(processes_max),
             names: Names::default(),
+            schedulers: OnceLock::new(),
             distribution: OnceLock::new(),
             references: AtomicU64::new(1),
             dropped: AtomicU64::new(0),
         }
+    }
+
+    /// Who runs the processes: started with the first of them, on its runtime.
+    pub(super) fn schedulers(self: &Arc<Self>) -> &Arc<Schedulers> {
+        self.schedulers.get_or_init(|| Schedulers::start(&self.world, self))
     }
 
     pub(crate) fn connect_to(&self, distribution: Weak<dyn Distribution>) {

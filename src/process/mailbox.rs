@@ -86,8 +86,8 @@ impl<M> Mailbox<M> {
     }
 
     /// Registers who is to be woken.
-    pub(super) fn wake_with(&self, waker: &Waker) {
-        self.lock().waker = Some(waker.clone());
+    pub(super) fn wake_with(&self, waker: Waker) {
+        self.lock().waker = Some(waker);
     }
 
     /// If relations are queued, takes the whole queue, to be given back by [`Mailbox::restore`].

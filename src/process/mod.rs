@@ -24,8 +24,10 @@ mod mailbox;
 mod names;
 mod relations;
 mod run;
+mod scheduler;
 mod signal;
 mod table;
+mod task;
 mod timer;
 
 use std::any::Any;
@@ -52,6 +54,7 @@ pub(crate) use self::signal::{Relation, Signal};
 
 use self::mailbox::Mailbox;
 use self::relations::Relations;
+use self::task::Task;
 use self::timer::Timers;
 
 /// The messages that a process understands without decoding: they are moved to it.
@@ -89,6 +92,8 @@ pub(crate) trait AnyProcess: Send + Sync {
     fn push_value(&self, value: &mut dyn Any) -> Pushed;
     fn push_relation(&self, relation: Box<Relation>) -> Result<(), Box<Relation>>;
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
+    /// Drops what the process has: its runtime is gone, and there is nobody left to tell.
+    fn abandon(&self);
 }
 
 /// A process that understands `M`.
@@ -96,6 +101,7 @@ pub(crate) struct Process<M> {
     shared: Shared,
     mailbox: Mailbox<M>,
     timers: Mutex<Timers<M>>,
+    task: Task,
 }
 
 /// The part of a process that does not depend on its message type.
@@ -250,6 +256,11 @@ impl<M: ProcessMessage> AnyProcess for Process<M> {
 
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
         self
+    }
+
+    fn abandon(&self) {
+        self.task.set_ended();
+        drop(self.mailbox.close());
     }
 }
 

@@ -1,4 +1,4 @@
-//! The task of a process.
+//! How a process runs: its body, and its signals whenever it is woken.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -9,6 +9,7 @@ use std::task::{Context as TaskContext, Poll, Waker};
 
 use super::apply::apply_all;
 use super::deadline::{Alarm, poll_process};
+use super::task::Task;
 use super::timer::Fire;
 use crate::term::Term;
 use pin_project_lite::pin_project;
@@ -35,10 +36,11 @@ where
     M: ProcessMessage,
     F: Future<Output = ExitReason> + Send + 'static,
 {
+    // Before there is a process that would need them.
+    local.schedulers();
     let process = new_process(local, &options)?;
     let body = body(Context::new(process.clone()));
-    // Its panics are caught here, where they can become an exit.
-    local.world.spawn_as_is(Run::new(process.clone(), body, false));
+    process.begin(Box::pin(Run::new(process.clone(), body)));
     Some(process)
 }
 
@@ -59,7 +61,7 @@ pub(crate) async fn run_inline<R, F: Future<Output = R>>(
             *output = Some(body.await);
             ExitReason::Normal
         };
-        Run::new(process.clone(), body, true).await;
+        Inline { run: Run::new(process.clone(), body), waker: None }.await;
     }
     output.ok_or_else(|| process.shared.exit_reason().cloned())
 }
@@ -70,6 +72,7 @@ fn new_process<M: ProcessMessage>(local: &Arc<Local>, options: &SpawnOptions<'_>
             shared: Shared::new(local.pid(id, serial), local.clone(), options.trap_exit),
             mailbox: Mailbox::default(),
             timers: std::sync::Mutex::default(),
+            task: Task::default(),
         })
     })?;
     if let Some(parent) = &options.link {
@@ -86,27 +89,47 @@ pin_project! {
         #[pin]
         body: Option<F>,
         alarm: Alarm,
-        // What the mailbox wakes.
+    }
+}
+
+impl<M: ProcessMessage, F> Run<M, F> {
+    fn new(process: Arc<Process<M>>, body: F) -> Self {
+        Self { process, body: Some(body), alarm: Alarm::default() }
+    }
+}
+
+pin_project! {
+    /// A process that its caller polls, whose waker may change.
+    struct Inline<M: ProcessMessage, F> {
+        #[pin]
+        run: Run<M, F>,
         waker: Option<Waker>,
-        inline: bool,
     }
 
-    impl<M: ProcessMessage, F> PinnedDrop for Run<M, F> {
+    impl<M: ProcessMessage, F> PinnedDrop for Inline<M, F> {
         fn drop(this: Pin<&mut Self>) {
-            let mut this = this.project();
-            // An inline process ends when its caller loses interest. Any other is dropped only with its runtime, where
-            // there is nobody left to tell.
-            if this.body.is_some() && *this.inline {
-                this.body.set(None);
-                this.process.finish(ExitReason::Normal);
+            let mut run = this.project().run.project();
+            // It ends when its caller loses interest.
+            if run.body.is_some() {
+                run.body.set(None);
+                run.process.finish(ExitReason::Normal);
             }
         }
     }
 }
 
-impl<M: ProcessMessage, F> Run<M, F> {
-    fn new(process: Arc<Process<M>>, body: F, inline: bool) -> Self {
-        Self { process, body: Some(body), alarm: Alarm::default(), waker: None, inline }
+impl<M: ProcessMessage, F: Future<Output = ExitReason>> Future for Inline<M, F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
+        let mut this = self.project();
+        if !this.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            let run = this.run.as_mut().project();
+            run.process.mailbox.wake_with(cx.waker().clone());
+            *run.alarm = Alarm::default();
+            *this.waker = Some(cx.waker().clone());
+        }
+        this.run.poll(cx)
     }
 }
 
@@ -123,12 +146,6 @@ impl<M: ProcessMessage, F: Future<Output = ExitReason>> Future for Run<M, F> {
             process.finish(reason);
             Poll::Ready(())
         };
-        if !this.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-            // A task's waker stays the same; that of a caller that runs a process inline may change.
-            process.mailbox.wake_with(cx.waker());
-            *this.waker = Some(cx.waker().clone());
-            *this.alarm = Alarm::default();
-        }
         if let Some(mut batch) = process.mailbox.take_relations() {
             let exit = apply_all(shared, &mut batch.signals, batch.messages);
             process.mailbox.restore(batch);
@@ -202,7 +219,7 @@ impl<M: ProcessMessage> Process<M> {
     }
 
     /// Ends the process: everybody related to it hears why.
-    fn finish(&self, reason: ExitReason) {
+    pub(super) fn finish(&self, reason: ExitReason) {
         let shared = &self.shared;
         let (pid, local) = (&shared.pid, &shared.local);
         // Before the queue closes: a caller that finds it closed asks for the reason.

@@ -181,6 +181,11 @@ impl World {
         })
     }
 
+    /// How many threads run the tasks of the runtime that this is called in.
+    pub(crate) fn threads(&self) -> usize {
+        ::tokio::runtime::Handle::current().metrics().num_workers()
+    }
+
     /// Tells the simulation's observer, if there is one, that something happened on `node`.
     pub fn event(&self, node: &str, kind: &'static str, detail: &dyn Display) {
         if let Some(probe) = &self.probe {

@@ -1,0 +1,328 @@
+//! Schedulers: which process runs next, and on which thread.
+//!
+//! A node has as many schedulers as its runtime has worker threads. Each is one task of the runtime with a run queue of its own, and
+//! runs the processes in it one after another. So a message between two processes costs neither a task of the runtime nor a
+//! system call: the receiver is put into the queue of the scheduler that the sender runs on. A scheduler without work takes
+//! some from the others, and is woken for that once another has had more to do than it could for a while.
+//!
+//! Source: *Processes and scheduling* in the ERTS internal documentation, "Run queues" and "Migration".
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, Waker};
+
+use tokio::task::{coop, yield_now};
+
+use super::Local;
+use crate::world::World;
+
+/// So many processes run before other tasks of the runtime, its sockets and timers have their turn: about as often as the
+/// runtime itself looks after them.
+const RUNS_PER_TURN: u32 = 128;
+/// After so many runs a scheduler looks first at what was put to all of them, so that its own processes cannot keep others waiting.
+const RUNS_PER_INJECTED: u32 = 16;
+/// So often in a row there must have been more to run than the next process before another scheduler is woken: a wake
+/// costs more than what processes that call one another mostly have to do.
+const PRESSURE: u32 = 4;
+/// How often something is put to sleeping schedulers until a second one is woken, in case the first cannot run.
+const INJECTED_PER_WAKE: usize = 16;
+/// A single runnable process is left to its scheduler: it mostly is the one that the running process has just sent to.
+const WORTH_TAKING: usize = 2;
+/// The bits of a mask.
+const SCHEDULERS_MAX: usize = 64;
+
+thread_local! {
+    /// The scheduler that this thread runs. It means something only during its turn.
+    static CURRENT: RefCell<Option<(Arc<Schedulers>, usize)>> = const { RefCell::new(None) };
+}
+
+/// A process, as a scheduler knows it.
+pub(super) trait Runnable: Send + Sync {
+    /// Runs it until it waits for something.
+    fn run(self: Arc<Self>);
+    fn schedulers(&self) -> &Arc<Schedulers>;
+}
+
+/// The schedulers of a node.
+pub(crate) struct Schedulers {
+    each: Box<[RunQueue]>,
+    /// What was put to no scheduler in particular: from other tasks, threads, timers and sockets.
+    injected: RunQueue,
+    /// A bit for each scheduler that sleeps.
+    asleep: AtomicU64,
+    closed: AtomicBool,
+    local: Weak<Local>,
+}
+
+#[derive(Default)]
+struct RunQueue {
+    runnable: Mutex<VecDeque<Arc<dyn Runnable>>>,
+    /// For who only wants to know whether it is worth a lock. Changed under the lock.
+    len: AtomicUsize,
+    waker: Mutex<Option<Waker>>,
+}
+
+impl RunQueue {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Arc<dyn Runnable>>> {
+        self.runnable.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn len(&self) -> usize {
+        self.len.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many are queued then.
+    fn push(&self, runnable: Arc<dyn Runnable>) -> usize {
+        let mut queue = self.lock();
+        queue.push_back(runnable);
+        let len = queue.len();
+        self.len.store(len, Ordering::Relaxed);
+        len
+    }
+
+    fn pop(&self) -> Option<Arc<dyn Runnable>> {
+        if self.len() == 0 {
+            return None;
+        }
+        let mut queue = self.lock();
+        let runnable = queue.pop_front();
+        self.len.store(queue.len(), Ordering::Relaxed);
+        runnable
+    }
+
+    /// Takes half of what is queued, from the front, and none of less than `least`.
+    fn take_half(&self, least: usize) -> VecDeque<Arc<dyn Runnable>> {
+        if self.len() < least {
+            return VecDeque::new();
+        }
+        let mut queue = self.lock();
+        if queue.len() < least {
+            return VecDeque::new();
+        }
+        let half = queue.len().div_ceil(2);
+        let rest = queue.split_off(half);
+        self.len.store(rest.len(), Ordering::Relaxed);
+        std::mem::replace(&mut *queue, rest)
+    }
+
+    fn extend(&self, more: VecDeque<Arc<dyn Runnable>>) {
+        if more.is_empty() {
+            return;
+        }
+        let mut queue = self.lock();
+        queue.extend(more);
+        self.len.store(queue.len(), Ordering::Relaxed);
+    }
+
+    fn waker(&self) -> MutexGuard<'_, Option<Waker>> {
+        self.waker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Schedulers {
+    /// Starts the schedulers of a node, as tasks of the runtime that this is called in.
+    pub(super) fn start(world: &World, local: &Arc<Local>) -> Arc<Self> {
+        let many = world.threads().clamp(1, SCHEDULERS_MAX);
+        let schedulers = Arc::new(Self {
+            each: (0..many).map(|_| RunQueue::default()).collect(),
+            injected: RunQueue::default(),
+            asleep: AtomicU64::new(0),
+            closed: AtomicBool::new(false),
+            local: Arc::downgrade(local),
+        });
+        for index in 0..many {
+            // What can panic in a process is caught there.
+            world.spawn_as_is(Scheduler { schedulers: schedulers.clone(), index, pressure: 0 });
+        }
+        schedulers
+    }
+
+    /// Puts a process into a run queue: that of the scheduler that runs on this thread, if one of its node does.
+    pub(super) fn enqueue(runnable: Arc<dyn Runnable>) {
+        let left = CURRENT.with_borrow(|current| match current {
+            Some((current, index)) if Arc::ptr_eq(current, runnable.schedulers()) => {
+                // It runs until its queue is empty.
+                current.each[*index].push(runnable);
+                None
+            }
+            _ => Some(runnable),
+        });
+        let Some(runnable) = left else { return };
+        let schedulers = runnable.schedulers().clone();
+        if schedulers.closed.load(Ordering::Acquire) {
+            return;
+        }
+        let queued = schedulers.injected.push(runnable);
+        // Either a scheduler that falls asleep sees what was put here, or this sees that it sleeps.
+        std::sync::atomic::fence(Ordering::SeqCst);
+        if queued % INJECTED_PER_WAKE == 1 || schedulers.all_asleep() {
+            schedulers.wake_one();
+        }
+    }
+
+    fn all_asleep(&self) -> bool {
+        self.asleep.load(Ordering::Relaxed).count_ones() as usize == self.each.len()
+    }
+
+    fn wake_one(&self) {
+        loop {
+            let asleep = self.asleep.load(Ordering::Relaxed);
+            if asleep == 0 {
+                return;
+            }
+            let index = asleep.trailing_zeros() as usize;
+            if self.asleep.fetch_and(!(1 << index), Ordering::SeqCst) & (1 << index) != 0 {
+                let waker = self.each[index].waker().clone();
+                if let Some(waker) = waker {
+                    waker.wake();
+                }
+                return;
+            }
+        }
+    }
+
+    /// Whether there is something that a scheduler without work could take.
+    fn any_to_take(&self) -> bool {
+        self.injected.len() > 0 || self.each.iter().any(|queue| queue.len() >= WORTH_TAKING)
+    }
+
+    /// The node is gone: its schedulers end.
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        for queue in &self.each {
+            let waker = queue.waker().take();
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
+    }
+
+    fn clear(&self) {
+        for queue in self.each.iter().chain([&self.injected]) {
+            let gone = std::mem::take(&mut *queue.lock());
+            queue.len.store(0, Ordering::Relaxed);
+            // Dropped outside the lock: what a process owns may wake others.
+            drop(gone);
+        }
+    }
+}
+
+/// The task of one scheduler.
+struct Scheduler {
+    schedulers: Arc<Schedulers>,
+    index: usize,
+    pressure: u32,
+}
+
+/// Says which scheduler this thread runs, until it is dropped.
+struct Turn(Option<(Arc<Schedulers>, usize)>);
+
+impl Turn {
+    fn begin(scheduler: &Scheduler) -> Self {
+        // One node's scheduler may run within another's only if a process runs a runtime of its own; then the outer one goes on after it.
+        Self(CURRENT.replace(Some((scheduler.schedulers.clone(), scheduler.index))))
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        CURRENT.set(self.0.take());
+    }
+}
+
+impl Scheduler {
+    fn next(&self, run: u32) -> Option<Arc<dyn Runnable>> {
+        let Schedulers { each, injected, .. } = &*self.schedulers;
+        let own = &each[self.index];
+        if run % RUNS_PER_INJECTED == RUNS_PER_INJECTED - 1
+            && let Some(runnable) = injected.pop()
+        {
+            return Some(runnable);
+        }
+        if let Some(runnable) = own.pop() {
+            return Some(runnable);
+        }
+        let others = (1..each.len()).map(|next| &each[(self.index + next) % each.len()]);
+        let mut taken = injected.take_half(1);
+        for queue in others {
+            if !taken.is_empty() {
+                break;
+            }
+            taken = queue.take_half(WORTH_TAKING);
+        }
+        let first = taken.pop_front();
+        own.extend(taken);
+        first
+    }
+
+    /// Wakes another scheduler if this one has had too much to do for a while.
+    fn share(&mut self) {
+        let Schedulers { each, asleep, .. } = &*self.schedulers;
+        if each[self.index].len() < WORTH_TAKING || asleep.load(Ordering::Relaxed) == 0 {
+            self.pressure = 0;
+            return;
+        }
+        self.pressure += 1;
+        if self.pressure == PRESSURE {
+            self.pressure = 0;
+            self.schedulers.wake_one();
+        }
+    }
+}
+
+impl Future for Scheduler {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        let schedulers = this.schedulers.clone();
+        if schedulers.closed.load(Ordering::Acquire) {
+            return Poll::Ready(());
+        }
+        {
+            let mut waker = schedulers.each[this.index].waker();
+            if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+                *waker = Some(cx.waker().clone());
+            }
+        }
+        let bit = 1 << this.index;
+        schedulers.asleep.fetch_and(!bit, Ordering::SeqCst);
+        let _turn = Turn::begin(this);
+        let mut run = 0;
+        while run < RUNS_PER_TURN && coop::has_budget_remaining() {
+            if let Some(runnable) = this.next(run) {
+                runnable.run();
+                this.share();
+                run += 1;
+                continue;
+            }
+            schedulers.asleep.fetch_or(bit, Ordering::SeqCst);
+            std::sync::atomic::fence(Ordering::SeqCst);
+            if !schedulers.any_to_take() {
+                return Poll::Pending;
+            }
+            schedulers.asleep.fetch_and(!bit, Ordering::SeqCst);
+        }
+        // Not `wake_by_ref`, for which the runtime would wake another of its threads.
+        let again = pin!(yield_now()).poll(cx);
+        debug_assert!(again.is_pending(), "a yield comes back later");
+        Poll::Pending
+    }
+}
+
+impl Drop for Scheduler {
+    fn drop(&mut self) {
+        // With its runtime, or because its node is gone.
+        self.schedulers.closed.store(true, Ordering::Release);
+        self.schedulers.clear();
+        if let Some(local) = self.schedulers.local.upgrade() {
+            for process in local.table.all() {
+                process.abandon();
+            }
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! A process as a scheduler runs it: whether it waits, is queued or runs, and its body.
+
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Wake, Waker};
+
+use super::scheduler::{Runnable, Schedulers};
+use super::{ExitReason, Process, ProcessMessage};
+
+/// It is queued, or is to be once it no longer runs. Without this bit and the next it waits.
+const WOKEN: u8 = 1;
+const RUNNING: u8 = 2;
+const ENDED: u8 = 4;
+
+/// What a scheduler knows of a process. That of a process which its caller polls stays empty.
+#[derive(Default)]
+pub(super) struct Task {
+    state: AtomicU8,
+    body: Mutex<Option<Body>>,
+}
+
+struct Body {
+    waker: Waker,
+    run: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+impl Task {
+    fn body(&self) -> MutexGuard<'_, Option<Body>> {
+        self.body.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<M: ProcessMessage> Process<M> {
+    /// Has the process run, for the first time and whenever it is woken.
+    pub(super) fn begin(self: &Arc<Self>, run: Pin<Box<dyn Future<Output = ()> + Send>>) {
+        let waker = Waker::from(self.clone());
+        // First: who finds the waker may wake the process at once.
+        *self.task.body() = Some(Body { waker: waker.clone(), run });
+        self.mailbox.wake_with(waker);
+        self.clone().wake();
+    }
+}
+
+impl Task {
+    pub(super) fn set_ended(&self) {
+        self.state.fetch_or(ENDED, Ordering::AcqRel);
+        self.drop_body();
+    }
+
+    fn drop_body(&self) {
+        // It holds the waker, which holds the process, which holds it.
+        let body = self.body().take();
+        // A destructor of the program's may panic, which is no reason to take the scheduler along.
+        let dropped = catch_unwind(AssertUnwindSafe(|| drop(body)));
+        if let Err(panic) = dropped {
+            tracing::error!(panic = crate::world::panic_text(&*panic), "what a process owned panicked when dropped");
+        }
+    }
+}
+
+impl<M: ProcessMessage> Wake for Process<M> {
+    fn wake(self: Arc<Self>) {
+        // Always written, also where nothing changes: the process is to see all that was done before it was woken.
+        if self.task.state.fetch_or(WOKEN, Ordering::AcqRel) == 0 {
+            Schedulers::enqueue(self);
+        }
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if self.task.state.fetch_or(WOKEN, Ordering::AcqRel) == 0 {
+            Schedulers::enqueue(self.clone());
+        }
+    }
+}
+
+impl<M: ProcessMessage> Runnable for Process<M> {
+    fn run(self: Arc<Self>) {
+        if self.task.state.swap(RUNNING, Ordering::AcqRel) & ENDED != 0 {
+            self.task.state.store(ENDED, Ordering::Release);
+            return;
+        }
+        let polled = catch_unwind(AssertUnwindSafe(|| match &mut *self.task.body() {
+            Some(Body { waker, run }) => run.as_mut().poll(&mut Context::from_waker(waker)).is_ready(),
+            None => true,
+        }));
+        let ended = polled.unwrap_or_else(|panic| {
+            // Of its body all panics are caught: this one came from a destructor.
+            self.finish(ExitReason::panic(crate::world::panic_text(&*panic), "process", "run"));
+            true
+        });
+        if ended {
+            self.task.state.store(ENDED, Ordering::Release);
+            self.task.drop_body();
+        } else if self.task.state.fetch_and(!RUNNING, Ordering::AcqRel) & WOKEN != 0 {
+            Schedulers::enqueue(self);
+        }
+    }
+
+    fn schedulers(&self) -> &Arc<Schedulers> {
+        self.shared.local.schedulers()
+    }
+}
