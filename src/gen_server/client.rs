@@ -4,18 +4,17 @@ use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context as TaskContext, Poll, ready};
+use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::sync::oneshot;
 
 use super::{GenServer, Message, Protocol, ReplyTo};
 use crate::node::Node;
 use crate::process::{
     AnyProcess, Call, CallError, Caller, DEFAULT_TIMEOUT, Deadline, Delivery, Destination, ExitReason, Local,
-    Process, SendError, process_end,
+    Process, SendError, Taker, reply_cell,
 };
 use crate::term::Pid;
 use crate::world::BoxFuture;
@@ -84,12 +83,12 @@ impl<S: GenServer> Server<S> {
     /// `gen_server:stop/1`, with an exit signal: ends the server with `reason`, and waits until it has. A server that
     /// traps exits gets a message instead, and this waits until it ends for whatever reason.
     pub async fn stop(&self, reason: ExitReason) -> ExitReason {
-        let local = self.process.shared().local();
-        local.send_exit(&local.pid(0, 0), self.pid(), &reason);
-        match self.process.shared().exit_reason() {
-            Some(reason) => reason.clone(),
-            None => process_end(local, self.pid()).await,
+        let shared = self.process.shared();
+        if self.is_alive() {
+            let local = shared.local();
+            local.send_exit(&local.pid(0, 0), self.pid(), &reason);
         }
+        shared.end().await
     }
 }
 
@@ -216,13 +215,12 @@ enum State<Q, A, T> {
     },
     Waiting {
         server: Arc<dyn Serves<Q, A>>,
-        reply: oneshot::Receiver<A>,
+        reply: Taker<A>,
         unwrap: Unwrap<A, T>,
     },
     /// The server dropped the call without a reply: it ends, or the caller waits in vain.
     Dropped {
         server: Arc<dyn Serves<Q, A>>,
-        end: BoxFuture<'static, ExitReason>,
     },
     Done,
 }
@@ -260,38 +258,17 @@ impl<Q, A: Serialize, T> Future for Request<Q, A, T> {
     fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         loop {
-            match std::mem::replace(&mut this.state, State::Done) {
-                State::Remote { call } => this.state = State::Calling(call(this.timeout)),
-                State::Calling(mut call) => {
-                    let polled = call.as_mut().poll(cx);
-                    if polled.is_pending() {
-                        this.state = State::Calling(call);
-                    }
-                    return polled;
-                }
-                State::Local { server, call, unwrap } => {
-                    let (from, reply) = oneshot::channel();
-                    if !server.push_call(call, ReplyTo::local(from)) {
-                        return Poll::Ready(Err(CallError::NoProc));
-                    }
-                    this.state = State::Waiting { server, reply, unwrap };
-                }
-                State::Waiting { server, mut reply, unwrap } => {
-                    match Pin::new(&mut reply).poll(cx) {
+            match &mut this.state {
+                State::Waiting { server, reply, unwrap } => {
+                    match Pin::new(reply).poll(cx) {
                         Poll::Ready(Ok(reply)) => {
                             let value = unwrap(reply);
                             debug_assert!(value.is_some(), "the handler replied to another kind of call");
+                            this.state = State::Done;
                             return Poll::Ready(value.ok_or_else(wrong_reply));
                         }
                         Poll::Ready(Err(_)) => {
-                            let process = server.process();
-                            if let Some(reason) = process.shared().exit_reason() {
-                                return Poll::Ready(Err(ended(reason.clone())));
-                            }
-                            let (local, pid) = (process.shared().local().clone(), process.pid().clone());
-                            let end: BoxFuture<'static, ExitReason> =
-                                Box::pin(async move { process_end(&local, &pid).await });
-                            this.state = State::Dropped { server, end };
+                            this.state = State::Dropped { server: server.clone() };
                             continue;
                         }
                         Poll::Pending => {}
@@ -300,21 +277,46 @@ impl<Q, A: Serialize, T> Future for Request<Q, A, T> {
                     if let Some(timeout) = this.timeout
                         && this.deadline.poll(timeout, world, cx).is_ready()
                     {
+                        this.state = State::Done;
                         return Poll::Ready(Err(CallError::Timeout(timeout)));
                     }
-                    this.state = State::Waiting { server, reply, unwrap };
                     return Poll::Pending;
                 }
-                State::Dropped { server, mut end } => {
-                    if let Poll::Ready(reason) = end.as_mut().poll(cx) {
+                State::Calling(call) => {
+                    let polled = call.as_mut().poll(cx);
+                    if polled.is_ready() {
+                        this.state = State::Done;
+                    }
+                    return polled;
+                }
+                State::Dropped { server } => {
+                    if let Poll::Ready(reason) = server.process().shared().poll_end(cx) {
+                        this.state = State::Done;
                         return Poll::Ready(Err(ended(reason)));
                     }
-                    this.state = State::Dropped { server: server.clone(), end };
-                    let Some(timeout) = this.timeout else { return Poll::Pending };
-                    ready!(this.deadline.poll(timeout, &server.process().shared().local().world, cx));
-                    return Poll::Ready(Err(CallError::Timeout(timeout)));
+                    let world = &server.process().shared().local().world;
+                    if let Some(timeout) = this.timeout
+                        && this.deadline.poll(timeout, world, cx).is_ready()
+                    {
+                        this.state = State::Done;
+                        return Poll::Ready(Err(CallError::Timeout(timeout)));
+                    }
+                    return Poll::Pending;
                 }
                 State::Done => return Poll::Pending,
+                State::Local { .. } | State::Remote { .. } => {
+                    match std::mem::replace(&mut this.state, State::Done) {
+                        State::Local { server, call, unwrap } => {
+                            let (from, reply) = reply_cell();
+                            if !server.push_call(call, ReplyTo::local(from)) {
+                                return Poll::Ready(Err(CallError::NoProc));
+                            }
+                            this.state = State::Waiting { server, reply, unwrap };
+                        }
+                        State::Remote { call } => this.state = State::Calling(call(this.timeout)),
+                        state => this.state = state,
+                    }
+                }
             }
         }
     }

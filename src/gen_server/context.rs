@@ -14,10 +14,22 @@ use crate::term::Pid;
 /// A server's view of itself; it has all that [a process](process::Context) has.
 pub struct Context<S: GenServer> {
     process: process::Context<Message<S>>,
-    pub(super) parent: Option<Pid>,
-    pub(super) next: Next<S>,
+    // Most servers have nothing of it: an idle one should be small.
+    rare: Option<Box<Rare<S>>>,
+}
+
+/// What few servers have.
+struct Rare<S: GenServer> {
+    parent: Option<Pid>,
+    next: Next<S>,
     tasks: Tasks,
     unknown: Vec<&'static str>,
+}
+
+impl<S: GenServer> Default for Rare<S> {
+    fn default() -> Self {
+        Self { parent: None, next: Next::default(), tasks: Tasks::default(), unknown: Vec::new() }
+    }
 }
 
 /// What a callback asked for.
@@ -47,14 +59,33 @@ impl Drop for Tasks {
 
 impl<S: GenServer> Context<S> {
     pub(super) fn new(process: process::Context<Message<S>>, parent: Option<Pid>) -> Self {
-        Self { process, parent, next: Next::default(), tasks: Tasks::default(), unknown: Vec::new() }
+        let mut cx = Self { process, rare: None };
+        if parent.is_some() {
+            cx.rare().parent = parent;
+        }
+        cx
+    }
+
+    fn rare(&mut self) -> &mut Rare<S> {
+        self.rare.get_or_insert_default()
+    }
+
+    pub(super) fn parent(&self) -> Option<&Pid> {
+        self.rare.as_ref()?.parent.as_ref()
+    }
+
+    /// What the last callback asked for, if it did.
+    #[inline]
+    pub(super) fn next(&mut self) -> Option<&mut Next<S>> {
+        self.rare.as_mut().map(|rare| &mut rare.next)
     }
 
     /// Whether a message of this kind is the first that the server does not understand.
     pub(super) fn first_unknown(&mut self, kind: &'static str) -> bool {
-        let first = !self.unknown.contains(&kind);
+        let unknown = &mut self.rare().unknown;
+        let first = !unknown.contains(&kind);
         if first {
-            self.unknown.push(kind);
+            unknown.push(kind);
         }
         first
     }
@@ -72,17 +103,17 @@ impl<S: GenServer> Context<S> {
 
     /// Ends the server after this callback, with `reason`.
     pub fn stop(&mut self, reason: ExitReason) {
-        self.next.stop = Some(reason);
+        self.rare().next.stop = Some(reason);
     }
 
     /// `{continue, With}`: calls [`handle_continue`](GenServer::handle_continue) after this callback, before any message.
     pub fn continue_with(&mut self, with: S::Info) {
-        self.next.continue_with = Some(with);
+        self.rare().next.continue_with = Some(with);
     }
 
     /// If no message arrives within `timeout` after this callback, [`handle_info`](GenServer::handle_info) gets the atom `timeout`.
     pub fn timeout(&mut self, timeout: Duration) {
-        self.next.timeout = Some(timeout);
+        self.rare().next.timeout = Some(timeout);
     }
 
     /// Sends the server `info` after a while.
@@ -101,9 +132,10 @@ impl<S: GenServer> Context<S> {
     /// Runs `work` beside the server, whose messages go on; it ends with the server. A [`ReplyTo`](super::ReplyTo) moved into it makes it
     /// the answer to a call.
     pub fn task(&mut self, work: impl Future<Output = ()> + Send + 'static) {
-        self.tasks.0.retain(|task| !task.is_finished());
         let task = self.process.world().spawn(work);
-        self.tasks.0.push(task.abort_handle());
+        let tasks = &mut self.rare().tasks.0;
+        tasks.retain(|task| !task.is_finished());
+        tasks.push(task.abort_handle());
     }
 
     /// Starts a server that is linked to this one before it runs.

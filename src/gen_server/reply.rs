@@ -4,9 +4,8 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use serde::Serialize;
-use tokio::sync::oneshot;
 
-use crate::process::{Local, ReplyAddress};
+use crate::process::{Giver, Local, ReplyAddress};
 use crate::term::Pid;
 
 /// What a call's handler says of its reply.
@@ -23,26 +22,33 @@ pub enum Reply {
 pub struct ReplyTo<R>(To<R>);
 
 enum To<R> {
-    Local(oneshot::Sender<R>),
-    Term { address: Box<ReplyAddress>, local: Arc<Local>, server: Pid, reply: PhantomData<fn(R)> },
+    Local(Giver<R>),
+    // Boxed: it is larger than most messages, which all are as large as the largest.
+    Term(Box<Caller>, PhantomData<fn(R)>),
+}
+
+/// Who waits for a reply as a term, and who gives it.
+struct Caller {
+    address: ReplyAddress,
+    local: Arc<Local>,
+    server: Pid,
 }
 
 impl<R: Serialize> ReplyTo<R> {
-    pub(super) fn local(caller: oneshot::Sender<R>) -> Self {
+    pub(super) fn local(caller: Giver<R>) -> Self {
         Self(To::Local(caller))
     }
 
     pub(super) fn term(address: ReplyAddress, local: Arc<Local>, server: Pid) -> Self {
-        Self(To::Term { address: Box::new(address), local, server, reply: PhantomData })
+        Self(To::Term(Box::new(Caller { address, local, server }), PhantomData))
     }
 
     /// `gen_server:reply/2`. A caller that has given up does not get it.
     pub fn reply(self, reply: R) -> Reply {
         match self.0 {
-            To::Local(caller) => {
-                let _ = caller.send(reply);
-            }
-            To::Term { address, local, server, .. } => {
+            To::Local(caller) => caller.give(reply),
+            To::Term(caller, _) => {
+                let Caller { address, local, server } = *caller;
                 if let Err(error) = address.reply(&local, &server, &reply) {
                     tracing::error!(%server, %error, "a reply has no external form");
                 }
@@ -54,8 +60,8 @@ impl<R: Serialize> ReplyTo<R> {
     /// Whether nobody waits any more. Of a caller on another node that is not known.
     pub fn is_abandoned(&self) -> bool {
         match &self.0 {
-            To::Local(caller) => caller.is_closed(),
-            To::Term { .. } => false,
+            To::Local(caller) => caller.is_abandoned(),
+            To::Term(..) => false,
         }
     }
 
@@ -63,7 +69,7 @@ impl<R: Serialize> ReplyTo<R> {
     pub fn pid(&self) -> Option<&Pid> {
         match &self.0 {
             To::Local(_) => None,
-            To::Term { address, .. } => Some(address.pid()),
+            To::Term(caller, _) => Some(caller.address.pid()),
         }
     }
 }
@@ -72,7 +78,7 @@ impl<R> std::fmt::Debug for ReplyTo<R> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.0 {
             To::Local(_) => f.write_str("ReplyTo(a caller of this node)"),
-            To::Term { address, .. } => write!(f, "ReplyTo({})", address.pid()),
+            To::Term(caller, _) => write!(f, "ReplyTo({})", caller.address.pid()),
         }
     }
 }

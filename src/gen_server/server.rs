@@ -3,29 +3,86 @@
 use std::any::type_name;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
-use std::task::Poll;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::{Context as TaskContext, Poll};
 
+use pin_project_lite::pin_project;
 use serde::de::DeserializeOwned;
-use tokio::sync::oneshot;
 
-use super::{Context, GenServer, Message, Reply, ReplyTo, StartError};
+use super::{Context, GenServer, Message, ReplyTo, StartError};
 use crate::etf::{DecodeError, Payload};
-use crate::process::{self, ExitReason, GenMessage, Received, RegisterError};
+use crate::process::{Deadline, ExitReason, GenMessage, Giver, Received, RegisterError};
 use crate::term::{Atom, Pid};
 use crate::world::panic_text;
 
 const TIMEOUT: Atom = Atom::from_static("timeout");
 const EXIT: Atom = Atom::from_static("EXIT");
 
+/// Names the callback that runs, in case it panics.
+struct Running(AtomicU8);
+
+impl Running {
+    const NAMES: [&'static str; 6] =
+        ["init", "handle_call", "handle_cast", "handle_info", "handle_continue", "terminate"];
+    const INIT: u8 = 0;
+    const CALL: u8 = 1;
+    const CAST: u8 = 2;
+    const INFO: u8 = 3;
+    const CONTINUE: u8 = 4;
+    const TERMINATE: u8 = 5;
+
+    // Atomic only so that a server can move between threads: one at a time looks at it.
+    fn set(&self, callback: u8) {
+        self.0.store(callback, Ordering::Relaxed);
+    }
+
+    fn name(&self) -> &'static str {
+        Self::NAMES[usize::from(self.0.load(Ordering::Relaxed))]
+    }
+}
+
+/// What a server starts with.
+pub(super) struct Init<S: GenServer> {
+    pub(super) name: Option<Atom>,
+    pub(super) args: S::Args,
+    pub(super) started: Giver<Result<(), StartError>>,
+}
+
 /// The body of a server's process.
-pub(super) async fn run<S: GenServer>(
-    cx: process::Context<Message<S>>,
-    parent: Option<Pid>,
-    name: Option<Atom>,
-    args: S::Args,
-    started: oneshot::Sender<Result<(), StartError>>,
-) -> ExitReason {
+// No `async fn`, whose arguments would be kept twice: an idle server should be small.
+pub(super) fn run<S: GenServer>(
+    mut cx: Context<S>,
+    init: Box<Init<S>>,
+) -> impl Future<Output = ExitReason> + Send + 'static {
+    async move {
+        let running = Running(AtomicU8::new(Running::INIT));
+        // Boxed, so that a server that has started is no larger for what its start needed.
+        let mut server = match Box::pin(start(&mut cx, init, &running)).await {
+            Ok(server) => server,
+            Err(reason) => return reason,
+        };
+        let reason = {
+            let serving = serve(&mut server, &mut cx, &running);
+            guard::<S, _, _>(&running, serving).await.unwrap_or_else(|reason| reason)
+        };
+        running.set(Running::TERMINATE);
+        let reason = {
+            let terminated = server.terminate(&reason, &mut cx);
+            guard::<S, _, _>(&running, terminated).await.map_or_else(|panic| panic, |()| reason)
+        };
+        report::<S>(&cx, &reason);
+        reason
+    }
+}
+
+/// Makes the state, and tells who waits how that went.
+async fn start<S: GenServer>(
+    cx: &mut Context<S>,
+    init: Box<Init<S>>,
+    running: &Running,
+) -> Result<S, ExitReason> {
+    let Init { name, args, started } = *init;
     if let Some(name) = name
         && let Err(error) = cx.register(name)
     {
@@ -34,58 +91,78 @@ pub(super) async fn run<S: GenServer>(
             error => StartError::Name(error),
         };
         // Nobody else is to hear of a process that never was a server.
-        let _ = started.send(Err(error));
-        return ExitReason::Normal;
+        started.give(Err(error));
+        return Err(ExitReason::Normal);
     }
-    let mut cx = Context::<S>::new(cx, parent);
-    let init = guard::<S, _>("init", S::init(args, &mut cx)).await;
-    let mut server = match init {
-        Ok(server) => server,
+    let init = guard::<S, _, _>(running, S::init(args, cx)).await.flatten();
+    match &init {
+        // Who waited may have given up; the server is linked to it, or meant to outlive it.
+        Ok(_) => started.give(Ok(())),
         Err(reason) => {
             // Before the parent hears of it, so that it can start another under the name at once.
             cx.give_up_name();
-            report::<S>(&cx, &reason);
-            let _ = started.send(Err(StartError::Init(reason.clone())));
-            return reason;
+            report::<S>(cx, reason);
+            started.give(Err(StartError::Init(reason.clone())));
         }
-    };
-    // Who waited may have given up; the server is linked to it, or meant to outlive it.
-    let _ = started.send(Ok(()));
-    let reason = serve(&mut server, &mut cx).await;
-    let terminated = guard::<S, _>("terminate", async {
-        server.terminate(&reason, &mut cx).await;
-        Ok(())
-    });
-    let reason = terminated.await.err().unwrap_or(reason);
-    report::<S>(&cx, &reason);
-    reason
+    }
+    init
 }
 
 /// Handles messages until something ends the server.
-async fn serve<S: GenServer>(server: &mut S, cx: &mut Context<S>) -> ExitReason {
+async fn serve<S: GenServer>(server: &mut S, cx: &mut Context<S>, running: &Running) -> ExitReason {
     loop {
-        if let Some(reason) = cx.next.stop.take() {
-            return reason;
+        let mut timeout = None;
+        if let Some(next) = cx.next() {
+            if let Some(reason) = next.stop.take() {
+                return reason;
+            }
+            if let Some(with) = next.continue_with.take() {
+                running.set(Running::CONTINUE);
+                if let Err(reason) = server.handle_continue(with, cx).await {
+                    return reason;
+                }
+                continue;
+            }
+            timeout = next.timeout.take();
         }
-        let handled = match cx.next.continue_with.take() {
-            Some(with) => guard::<S, _>("handle_continue", server.handle_continue(with, cx)).await,
-            None => match receive(cx).await {
-                Received::Own(message) => handle(server, message, cx).await,
-                Received::Term(message) => handle_term(server, message, cx).await,
+        let received = match timeout {
+            None => cx.receive_signal().await,
+            Some(timeout) => {
+                let mut deadline = Deadline::default();
+                poll_fn(|task| match cx.poll_receive(task) {
+                    Poll::Pending => {
+                        deadline.poll(timeout, cx.world(), task).map(|()| Received::Term(timeout_message()))
+                    }
+                    received => received,
+                })
+                .await
+            }
+        };
+        let message = match received {
+            Received::Own(message) => message,
+            Received::Term(message) => match understand(message, cx) {
+                Ok(Some(message)) => message,
+                Ok(None) => continue,
+                Err(reason) => return reason,
             },
+        };
+        let handled = match message {
+            Message::Call(call, from) => {
+                running.set(Running::CALL);
+                server.handle_call(call, from, cx).await.map(|_| ())
+            }
+            Message::Cast(cast) => {
+                running.set(Running::CAST);
+                server.handle_cast(cast, cx).await
+            }
+            Message::Info(info) => {
+                running.set(Running::INFO);
+                server.handle_info(info, cx).await
+            }
         };
         if let Err(reason) = handled {
             return reason;
         }
-    }
-}
-
-async fn receive<S: GenServer>(cx: &mut Context<S>) -> Received<Message<S>> {
-    let Some(timeout) = cx.next.timeout.take() else { return cx.receive_signal().await };
-    let world = cx.world().clone();
-    match world.timeout(timeout, cx.receive_signal()).await {
-        Ok(message) => message,
-        Err(_) => Received::Term(timeout_message()),
     }
 }
 
@@ -97,31 +174,16 @@ fn timeout_message() -> Payload {
     .unwrap_or_else(|error| unreachable!("an atom has an external form: {error}"))
 }
 
-async fn handle<S: GenServer>(
-    server: &mut S,
-    message: Message<S>,
-    cx: &mut Context<S>,
-) -> Result<(), ExitReason> {
-    match message {
-        Message::Call(call, from) => {
-            guard::<S, _>("handle_call", server.handle_call(call, from, cx)).await.map(|_: Reply| ())
-        }
-        Message::Cast(cast) => guard::<S, _>("handle_cast", server.handle_cast(cast, cx)).await,
-        Message::Info(info) => guard::<S, _>("handle_info", server.handle_info(info, cx)).await,
-    }
-}
-
-async fn handle_term<S: GenServer>(
-    server: &mut S,
+/// Decodes a message into the server's own. `None` if it does not understand it, which is dealt with here.
+fn understand<S: GenServer>(
     message: Payload,
     cx: &mut Context<S>,
-) -> Result<(), ExitReason> {
-    let message = match GenMessage::new(message) {
+) -> Result<Option<Message<S>>, ExitReason> {
+    Ok(match GenMessage::new(message) {
         GenMessage::Call { from, request } => match request.decode() {
             Ok(call) => {
                 let local = cx.shared().local().clone();
-                let from = ReplyTo::term(from, local, cx.pid().clone());
-                Message::Call(call, from)
+                Some(Message::Call(call, ReplyTo::term(from, local, cx.pid().clone())))
             }
             Err(error) => {
                 unknown::<S>(cx, "call", &error);
@@ -130,29 +192,22 @@ async fn handle_term<S: GenServer>(
                 if let Err(error) = from.reply(cx.local(), cx.pid(), &error) {
                     tracing::error!(%error, "a reply has no external form");
                 }
-                return Ok(());
+                None
             }
         },
-        GenMessage::Cast(request) => match decode::<S, _>(cx, "cast", &request) {
-            Some(cast) => Message::Cast(cast),
-            None => return Ok(()),
-        },
+        GenMessage::Cast(request) => decode::<S, _>(cx, "cast", &request).map(Message::Cast),
         GenMessage::Info(info) => {
             if let Some(reason) = parent_exit(cx, &info) {
                 return Err(reason);
             }
-            match decode::<S, _>(cx, "info", &info) {
-                Some(info) => Message::Info(info),
-                None => return Ok(()),
-            }
+            decode::<S, _>(cx, "info", &info).map(Message::Info)
         }
-    };
-    handle(server, message, cx).await
+    })
 }
 
 /// The reason, if the message is the trapped exit of the server's parent: the server ends with it.
 fn parent_exit<S: GenServer>(cx: &Context<S>, info: &Payload) -> Option<ExitReason> {
-    let parent = cx.parent.as_ref()?;
+    let parent = cx.parent()?;
     let (tag, pid, reason) = info.decode::<(Atom, Pid, ExitReason)>().ok()?;
     (tag == EXIT && pid == *parent).then_some(reason)
 }
@@ -182,17 +237,36 @@ fn unknown<S: GenServer>(cx: &mut Context<S>, kind: &'static str, error: &Decode
     }
 }
 
-/// Runs a callback; a panic in it becomes an exit reason.
-async fn guard<S, T>(
-    function: &'static str,
-    callback: impl Future<Output = Result<T, ExitReason>>,
-) -> Result<T, ExitReason> {
-    let mut callback = pin!(callback);
-    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| callback.as_mut().poll(cx))) {
-        Ok(polled) => polled,
-        Err(panic) => Poll::Ready(Err(ExitReason::panic(panic_text(&*panic), type_name::<S>(), function))),
-    })
-    .await
+pin_project! {
+    /// Runs callbacks; a panic in one becomes an exit reason.
+    struct Guard<'a, F> {
+        #[pin]
+        callbacks: F,
+        running: &'a Running,
+        server: fn() -> &'static str,
+    }
+}
+
+fn guard<'a, S, T, F: Future<Output = T>>(
+    running: &'a Running,
+    callbacks: F,
+) -> impl Future<Output = Result<T, ExitReason>> + use<'a, S, T, F> {
+    Guard { callbacks, running, server: type_name::<S> }
+}
+
+impl<F: Future> Future for Guard<'_, F> {
+    type Output = Result<F::Output, ExitReason>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        match catch_unwind(AssertUnwindSafe(|| this.callbacks.poll(cx))) {
+            Ok(polled) => polled.map(Ok),
+            Err(panic) => {
+                let (server, callback) = ((this.server)(), this.running.name());
+                Poll::Ready(Err(ExitReason::panic(panic_text(&*panic), server, callback)))
+            }
+        }
+    }
 }
 
 /// As OTP: an orderly end is quiet, anything else is an error report.

@@ -4,10 +4,9 @@ use std::future::IntoFuture;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
-
-use super::{GenServer, Server, server};
-use crate::process::{AnyProcess, ExitReason, Local, RegisterError, SpawnOptions, spawn};
+use super::server::{self, Init};
+use super::{Context, GenServer, Server};
+use crate::process::{AnyProcess, ExitReason, Local, RegisterError, SpawnOptions, reply_cell, spawn};
 use crate::term::{Atom, Pid};
 use crate::world::BoxFuture;
 
@@ -61,10 +60,11 @@ impl<S: GenServer> Start<S> {
 
     async fn start(self) -> Result<Server<S>, StartError> {
         let Self { local, parent, args, name, timeout } = self;
-        let (started, outcome) = oneshot::channel();
+        let (started, outcome) = reply_cell();
         let options = SpawnOptions { link: parent.as_ref().map(|parent| parent.shared()), trap_exit: false };
         let parent_pid = parent.as_ref().map(|parent| parent.pid().clone());
-        let process = spawn(&local, options, |cx| server::run::<S>(cx, parent_pid, name, args, started));
+        let init = Box::new(Init { name, args, started });
+        let process = spawn(&local, options, |cx| server::run(Context::new(cx, parent_pid), init));
         let process = process.ok_or(StartError::SystemLimit)?;
         let outcome = match timeout {
             None => outcome.await,

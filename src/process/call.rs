@@ -19,7 +19,7 @@ use super::gen_call::{ALIAS, GEN_CALL, reply_reference};
 use super::relations::{CallOutcome, Monitor, Monitored};
 use super::{AnyProcess, Destination, ExitReason, Local, Shared, Write, run_inline};
 use crate::etf::{DecodeError, EncodeError, Payload, Writer};
-use crate::term::{Atom, Pid, Reference, Term};
+use crate::term::{Atom, Reference, Term};
 use crate::world::BoxFuture;
 
 /// How long a call waits unless it says otherwise, as in OTP.
@@ -275,26 +275,4 @@ pub(super) fn is_reply(shared: &Shared, message: &Payload) -> bool {
     // A caller that has just given up does not want it.
     let _ = caller.send(Ok(message.slice(start..message.len())));
     true
-}
-
-/// Waits until a process of this node has ended, and returns why.
-pub(crate) async fn process_end(local: &Arc<Local>, pid: &Pid) -> ExitReason {
-    let ended = run_inline(local, |cx| async move {
-        let shared = cx.shared();
-        let reference = shared.make_reference();
-        let target = Monitored::Process(pid.clone());
-        let (caller, ended) = oneshot::channel();
-        // Waits as a call does, but sends nothing: its DOWN is the answer.
-        shared.relations(|relations| {
-            relations.open_call(reference.clone(), caller);
-            let monitor = Monitor { target: target.clone(), bound: None, connection: None };
-            relations.monitor(reference.clone(), monitor);
-        });
-        shared.local.send_monitor(&shared.pid, &target, &reference, Write::Now);
-        match ended.await {
-            Ok(Err(reason)) => reason,
-            Ok(Ok(_)) | Err(_) => ExitReason::Killed,
-        }
-    });
-    ended.await.unwrap_or(ExitReason::Killed)
 }

@@ -1,6 +1,5 @@
 //! What a process can do: its own view of itself and of the world.
 
-use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
@@ -11,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::apply::apply_all;
 use super::call::{Call, Caller, demonitor};
-use super::mailbox::{Batch, Taken};
+use super::mailbox::{Batch, Signals, Taken};
 use super::relations::{Monitor, Monitored};
 use super::timer::{Fire, Timers};
 use super::{
@@ -68,7 +67,7 @@ pub enum NodeEvent {
 /// A process's own view of itself. `M` is what it is sent without encoding.
 pub struct Context<M: ProcessMessage> {
     process: Arc<Process<M>>,
-    inbox: VecDeque<Signal<M>>,
+    inbox: Signals<M>,
     received: u32,
 }
 
@@ -81,7 +80,7 @@ pub(crate) enum Received<M> {
 
 impl<M: ProcessMessage> Context<M> {
     pub(super) fn new(process: Arc<Process<M>>) -> Self {
-        Self { process, inbox: VecDeque::new(), received: 0 }
+        Self { process, inbox: Signals::default(), received: 0 }
     }
 
     pub(crate) fn process(&self) -> &Arc<Process<M>> {
@@ -112,49 +111,48 @@ impl<M: ProcessMessage> Context<M> {
     }
 
     /// Waits for the next message. Cancel safe.
-    pub(crate) async fn receive_signal(&mut self) -> Received<M> {
-        poll_fn(|cx| self.poll_receive(cx)).await
+    pub(crate) fn receive_signal(&mut self) -> impl Future<Output = Received<M>> {
+        poll_fn(|cx| self.poll_receive(cx))
     }
 
     /// Has the process's task end it as soon as the body awaits.
     fn exit_with(&mut self, reason: ExitReason) {
         // Behind the signal that ends it there may be others that must be answered, and the body is dropped first.
-        self.process.mailbox.restore(Batch { signals: std::mem::take(&mut self.inbox), messages: 0 });
-        self.shared().state().exiting = Some(reason);
+        self.process.mailbox.restore(Batch { signals: self.inbox.take(), messages: 0 });
+        self.shared().state().rare().exiting = Some(reason);
         self.shared().notice(Attention::EXITING);
     }
 
-    fn poll_receive(&mut self, cx: &mut TaskContext<'_>) -> Poll<Received<M>> {
+    pub(crate) fn poll_receive(&mut self, cx: &mut TaskContext<'_>) -> Poll<Received<M>> {
         if self.received >= MESSAGES_PER_TURN {
             self.received = 0;
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
         loop {
-            match self.inbox.pop_front() {
-                Some(Signal::Message(message)) => {
-                    self.received += 1;
-                    return Poll::Ready(Received::Own(message));
-                }
-                Some(Signal::Term(message)) => {
-                    self.received += 1;
-                    return Poll::Ready(Received::Term(message));
-                }
-                // They are applied when the queue is taken.
-                Some(Signal::Relation(_)) => debug_assert!(false, "a relation among the messages"),
+            let signal = match self.inbox.pop_front() {
+                Some(signal) => signal,
                 None => match self.process.mailbox.take_into(&mut self.inbox) {
-                    Taken::Messages => {}
+                    Taken::Messages(first) => first,
                     Taken::Relations { messages } => {
-                        if let Some(reason) = apply_all(&self.process.shared, &mut self.inbox, messages) {
+                        if let Some(reason) = apply_all(&self.process.shared, self.inbox.get(), messages) {
                             self.exit_with(reason);
                             return Poll::Pending;
                         }
+                        continue;
                     }
                     Taken::Nothing => {
                         self.received = 0;
                         return Poll::Pending;
                     }
                 },
+            };
+            self.received += 1;
+            match signal {
+                Signal::Message(message) => return Poll::Ready(Received::Own(message)),
+                Signal::Term(message) => return Poll::Ready(Received::Term(message)),
+                // They are applied when the queue is taken.
+                Signal::Relation(_) => debug_assert!(false, "a relation among the messages"),
             }
         }
     }
@@ -230,18 +228,23 @@ impl<M: ProcessMessage> Context<M> {
             return true;
         }
         // It has fired. Its message may wait.
-        if self.inbox.is_empty()
-            && let Taken::Relations { messages } = self.process.mailbox.take_into(&mut self.inbox)
-            && let Some(reason) = apply_all(&self.process.shared, &mut self.inbox, messages)
-        {
-            self.exit_with(reason);
+        if self.inbox.is_empty() {
+            match self.process.mailbox.take_into(&mut self.inbox) {
+                Taken::Nothing => {}
+                Taken::Messages(first) => self.inbox.get().push_front(first),
+                Taken::Relations { messages } => {
+                    if let Some(reason) = apply_all(&self.process.shared, self.inbox.get(), messages) {
+                        self.exit_with(reason);
+                    }
+                }
+            }
         }
         let is_down = |signal: &Signal<M>| match signal {
             Signal::Term(message) => super::gen_call::is_down(message, reference),
             Signal::Message(_) | Signal::Relation(_) => false,
         };
-        if let Some(at) = self.inbox.iter().position(is_down) {
-            self.inbox.remove(at);
+        if let Some(at) = self.inbox.get().iter().position(is_down) {
+            self.inbox.get().remove(at);
         } else {
             self.process.mailbox.remove_first(is_down);
         }
@@ -376,14 +379,14 @@ impl<M: ProcessMessage> Context<M> {
 
     fn start_timer(&self, after: Duration, fire: Fire<M>) -> TimerReference {
         let due = self.world().clock.mono() + after;
-        let reference = self.process.timers().start(due, fire);
+        let reference = self.process.timers().get_or_insert_default().start(due, fire);
         self.shared().notice(Attention::TIMERS);
         reference
     }
 
     /// `erlang:cancel_timer/1`: returns how long it had left, or `None` if it has fired or was cancelled.
     pub fn cancel_timer(&self, timer: TimerReference) -> Option<Duration> {
-        let due = self.process.timers().cancel(timer)?;
+        let due = self.process.timers().as_mut()?.cancel(timer)?;
         Some(due.since(self.world().clock.mono()))
     }
 
@@ -412,7 +415,7 @@ impl Context<Term> {
 }
 
 impl<M: ProcessMessage> Process<M> {
-    pub(super) fn timers(&self) -> MutexGuard<'_, Timers<M>> {
+    pub(super) fn timers(&self) -> MutexGuard<'_, Option<Box<Timers<M>>>> {
         self.timers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -440,7 +443,7 @@ impl Shared {
             Delivery::Done => Ok(()),
             Delivery::NoProc => Err(SendError::NoProc(to.clone())),
             Delivery::Busy(busy) => {
-                self.state().busy = Some(busy);
+                self.state().rare().busy = Some(busy);
                 self.notice(Attention::SUSPENDED);
                 Ok(())
             }

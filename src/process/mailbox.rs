@@ -3,7 +3,7 @@
 //! Its reader takes it whole, so a lock is held once a batch; a sender wakes the reader only if it waits.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
@@ -14,27 +14,64 @@ const IDLE_CAPACITY_MAX: usize = 64;
 
 pub(crate) struct Mailbox<M> {
     queue: Mutex<Queue<M>>,
-    /// How many of the queued signals are relations, so that a poll takes no lock where there are none. Changed under the lock.
-    relations: AtomicUsize,
+    /// Whether there are relations among the queued signals, so that a poll takes no lock where there are none. Changed under the lock.
+    relations: AtomicBool,
+    /// Whether nothing is queued, so that a process that has received all takes no lock to see it. Changed under the lock.
+    empty: AtomicBool,
+}
+
+/// Signals in order. Most processes hold none most of the time: an idle one should be small.
+pub(super) struct Signals<M>(Option<Box<VecDeque<Signal<M>>>>);
+
+impl<M> Default for Signals<M> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<M> Signals<M> {
+    pub(super) fn pop_front(&mut self) -> Option<Signal<M>> {
+        self.0.as_mut()?.pop_front()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.as_ref().is_none_or(|signals| signals.is_empty())
+    }
+
+    pub(super) fn get(&mut self) -> &mut VecDeque<Signal<M>> {
+        self.0.get_or_insert_default()
+    }
+
+    pub(super) fn take(&mut self) -> VecDeque<Signal<M>> {
+        self.0.as_mut().map(|signals| std::mem::take(&mut **signals)).unwrap_or_default()
+    }
+
+    /// Gives back what a burst left allocated.
+    fn shrink(&mut self) {
+        if self.0.as_ref().is_some_and(|signals| signals.capacity() > IDLE_CAPACITY_MAX) {
+            self.0 = None;
+        }
+    }
 }
 
 struct Queue<M> {
-    signals: VecDeque<Signal<M>>,
+    /// The first of the signals, if there are any. A process whose signals come one at a time needs no more than this.
+    first: Option<Signal<M>>,
+    /// Those behind it.
+    rest: Signals<M>,
     /// So many of them, from the front, are messages: they were looked at when a relation behind them was applied, and are not again,
-    /// however long the queue.
-    messages: usize,
+    /// however long the queue. What does not fit is looked at again.
+    messages: u32,
     waker: Option<Waker>,
-    /// The process waits for a message, so that one must wake it.
-    waiting: bool,
     closed: bool,
 }
 
 /// What was in the queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Taken {
+pub(super) enum Taken<M> {
     Nothing,
-    Messages,
-    /// Relations too, behind so many messages: they are to be applied before anything is received.
+    /// This, and what is in the inbox now.
+    Messages(Signal<M>),
+    /// Relations too, behind so many messages, all in the inbox: they are to be applied before anything is received.
     Relations {
         messages: usize,
     },
@@ -48,9 +85,25 @@ pub(super) struct Batch<M> {
 
 impl<M> Default for Mailbox<M> {
     fn default() -> Self {
-        let queue =
-            Queue { signals: VecDeque::new(), messages: 0, waker: None, waiting: false, closed: false };
-        Self { queue: Mutex::new(queue), relations: AtomicUsize::new(0) }
+        let queue = Queue {
+            first: None,
+            rest: Signals::default(),
+            messages: 0,
+            waker: None,
+            closed: false,
+        };
+        Self { queue: Mutex::new(queue), relations: AtomicBool::new(false), empty: AtomicBool::new(true) }
+    }
+}
+
+impl<M> Queue<M> {
+    /// Takes all signals.
+    fn take(&mut self) -> VecDeque<Signal<M>> {
+        let mut signals = self.rest.take();
+        if let Some(first) = self.first.take() {
+            signals.push_front(first);
+        }
+        signals
     }
 }
 
@@ -69,15 +122,17 @@ impl<M> Mailbox<M> {
             }
             let relation = matches!(signal, Signal::Relation(_));
             if relation {
-                self.relations.fetch_add(1, Ordering::Release);
+                self.relations.store(true, Ordering::Release);
             }
-            queue.signals.push_back(signal);
-            if queue.waiting || relation {
-                queue.waiting = false;
-                queue.waker.clone()
+            // A process that has received all waits for the next one. If it waits for something else, it is polled once in vain.
+            let first = queue.first.is_none();
+            if first {
+                queue.first = Some(signal);
+                self.empty.store(false, Ordering::Release);
             } else {
-                None
+                queue.rest.get().push_back(signal);
             }
+            if first || relation { queue.waker.clone() } else { None }
         };
         if let Some(waker) = waker {
             waker.wake();
@@ -93,15 +148,13 @@ impl<M> Mailbox<M> {
     /// If relations are queued, takes the whole queue, to be given back by [`Mailbox::restore`].
     pub(super) fn take_relations(&self) -> Option<Batch<M>> {
         // One that is queued after this look wakes the process again.
-        if self.relations.load(Ordering::Acquire) == 0 {
+        if !self.relations.load(Ordering::Acquire) {
             return None;
         }
         let mut queue = self.lock();
-        self.relations.store(0, Ordering::Relaxed);
-        Some(Batch {
-            signals: std::mem::take(&mut queue.signals),
-            messages: std::mem::take(&mut queue.messages),
-        })
+        self.relations.store(false, Ordering::Relaxed);
+        self.empty.store(true, Ordering::Release);
+        Some(Batch { signals: queue.take(), messages: std::mem::take(&mut queue.messages) as usize })
     }
 
     /// Puts what [`Mailbox::take_relations`] left back in front of what has arrived since.
@@ -111,28 +164,34 @@ impl<M> Mailbox<M> {
             return;
         }
         let mut queue = self.lock();
-        queue.messages = signals.len();
-        signals.append(&mut queue.signals);
-        queue.signals = signals;
+        queue.messages = u32::try_from(signals.len()).unwrap_or(u32::MAX);
+        signals.extend(queue.first.take());
+        signals.append(queue.rest.get());
+        queue.first = signals.pop_front();
+        *queue.rest.get() = signals;
+        self.empty.store(false, Ordering::Release);
     }
 
-    /// Takes all that is queued into `inbox`, which is empty; if nothing is, the next message wakes the process.
-    pub(super) fn take_into(&self, inbox: &mut VecDeque<Signal<M>>) -> Taken {
-        let mut queue = self.lock();
-        if queue.signals.is_empty() {
-            queue.waiting = true;
-            if inbox.capacity() > IDLE_CAPACITY_MAX {
-                inbox.shrink_to(0);
-            }
+    /// Takes all that is queued, the rest of it into `inbox`, which is empty; if nothing is, the next message wakes the process.
+    pub(super) fn take_into(&self, inbox: &mut Signals<M>) -> Taken<M> {
+        // One that is queued after this look wakes the process.
+        if self.empty.load(Ordering::Acquire) {
+            inbox.shrink();
             return Taken::Nothing;
         }
-        queue.waiting = false;
-        std::mem::swap(&mut queue.signals, inbox);
-        let messages = std::mem::take(&mut queue.messages);
-        match self.relations.swap(0, Ordering::Relaxed) {
-            0 => Taken::Messages,
-            _ => Taken::Relations { messages },
+        let mut queue = self.lock();
+        let Some(first) = queue.first.take() else { return Taken::Nothing };
+        self.empty.store(true, Ordering::Release);
+        if !queue.rest.is_empty() {
+            std::mem::swap(&mut queue.rest, inbox);
         }
+        let messages = std::mem::take(&mut queue.messages) as usize;
+        if !self.relations.load(Ordering::Relaxed) {
+            return Taken::Messages(first);
+        }
+        self.relations.store(false, Ordering::Relaxed);
+        inbox.get().push_front(first);
+        Taken::Relations { messages }
     }
 
     /// Refuses all further signals and returns those that were queued.
@@ -140,16 +199,21 @@ impl<M> Mailbox<M> {
         let mut queue = self.lock();
         queue.closed = true;
         queue.waker = None;
-        std::mem::take(&mut queue.signals)
+        queue.take()
     }
 
     /// Removes the first queued signal that `is_it` finds.
     pub(super) fn remove_first(&self, is_it: impl Fn(&Signal<M>) -> bool) {
         let mut queue = self.lock();
-        if let Some(at) = queue.signals.iter().position(is_it) {
-            queue.signals.remove(at);
-            queue.messages -= usize::from(at < queue.messages);
+        let Queue { first, rest, .. } = &mut *queue;
+        let found = first.iter().chain(&*rest.get()).position(is_it);
+        let Some(at) = found else { return };
+        match at.checked_sub(1) {
+            None => queue.first = queue.rest.pop_front(),
+            Some(at) => drop(queue.rest.get().remove(at)),
         }
+        queue.messages -= u32::from(at < queue.messages as usize);
+        self.empty.store(queue.first.is_none(), Ordering::Release);
     }
 
     /// A relation for a process of any message type.

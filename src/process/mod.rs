@@ -23,6 +23,7 @@ mod local;
 mod mailbox;
 mod names;
 mod relations;
+mod reply_cell;
 mod run;
 mod scheduler;
 mod signal;
@@ -31,8 +32,10 @@ mod task;
 mod timer;
 
 use std::any::Any;
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::{Context as TaskContext, Poll, Waker};
 
 use crate::etf::Payload;
 use crate::term::{Atom, Pid, Reference};
@@ -45,10 +48,11 @@ pub use self::gen_call::{GenMessage, ReplyAddress};
 pub use self::names::RegisterError;
 pub use self::timer::TimerReference;
 
-pub(crate) use self::call::{Caller, DEFAULT_TIMEOUT, process_end};
+pub(crate) use self::call::{Caller, DEFAULT_TIMEOUT};
 pub(crate) use self::context::Received;
 pub(crate) use self::deadline::Deadline;
 pub(crate) use self::local::{Busy, ConnectionId, Delivery, Distribution, Encode, Local, Sent, Write};
+pub(crate) use self::reply_cell::{Giver, Taker, reply_cell};
 pub(crate) use self::run::{SpawnOptions, run_inline, spawn};
 pub(crate) use self::signal::{Relation, Signal};
 
@@ -100,7 +104,8 @@ pub(crate) trait AnyProcess: Send + Sync {
 pub(crate) struct Process<M> {
     shared: Shared,
     mailbox: Mailbox<M>,
-    timers: Mutex<Timers<M>>,
+    // Most processes have none: an idle one should be small.
+    timers: Mutex<Option<Box<Timers<M>>>>,
     task: Task,
 }
 
@@ -132,13 +137,30 @@ impl Attention {
 
 #[derive(Default)]
 struct State {
-    // Most processes have none: an idle one should be small.
-    relations: Option<Box<Relations>>,
+    // Most processes have nothing of it: an idle one should be small.
+    rare: Option<Box<Rare>>,
+    monitors_nodes: bool,
+    /// Nothing can be registered with the process any more.
+    ended: bool,
+    /// Its name is free, and everybody related to it was told.
+    gone: bool,
+}
+
+/// What few processes have.
+#[derive(Default)]
+struct Rare {
+    relations: Relations,
     name: Option<Atom>,
     busy: Option<Arc<Busy>>,
     exiting: Option<ExitReason>,
-    monitors_nodes: bool,
-    ended: bool,
+    /// Who waits for the end of the process and is no process itself.
+    end_wakers: Vec<Waker>,
+}
+
+impl State {
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
 }
 
 impl Shared {
@@ -159,6 +181,10 @@ impl Shared {
         self.attention.load(Ordering::Acquire) & attention.0 != 0
     }
 
+    fn has_any(&self) -> bool {
+        self.attention.load(Ordering::Acquire) != 0
+    }
+
     fn notice(&self, attention: Attention) {
         self.attention.fetch_or(attention.0, Ordering::AcqRel);
     }
@@ -173,12 +199,12 @@ impl Shared {
     }
 
     fn relations<R>(&self, f: impl FnOnce(&mut Relations) -> R) -> R {
-        f(self.state().relations.get_or_insert_default())
+        f(&mut self.state().rare().relations)
     }
 
     /// As [`Shared::relations`], but nothing is made where there are none.
     fn with_relations<R>(&self, f: impl FnOnce(&mut Relations) -> R) -> Option<R> {
-        self.state().relations.as_mut().map(|relations| f(relations))
+        self.state().rare.as_mut().map(|rare| f(&mut rare.relations))
     }
 
     /// A reference whose words name this process, so that a message to it as an alias finds its way.
@@ -189,7 +215,7 @@ impl Shared {
     }
 
     pub(crate) fn name(&self) -> Option<Atom> {
-        self.state().name.clone()
+        self.state().rare.as_ref()?.name.clone()
     }
 
     fn set_name(&self, name: &Atom) -> Result<(), RegisterError> {
@@ -197,15 +223,35 @@ impl Shared {
         if state.ended {
             return Err(RegisterError::NoProc);
         }
-        if let Some(name) = &state.name {
+        if let Some(name) = &state.rare().name {
             return Err(RegisterError::Named(name.clone()));
         }
-        state.name = Some(name.clone());
+        state.rare().name = Some(name.clone());
         Ok(())
     }
 
     fn clear_name(&self) {
-        self.state().name = None;
+        self.state().rare().name = None;
+    }
+
+    /// Waits until the process has ended, and returns why.
+    pub(crate) async fn end(&self) -> ExitReason {
+        poll_fn(|cx| self.poll_end(cx)).await
+    }
+
+    pub(crate) fn poll_end(&self, cx: &TaskContext<'_>) -> Poll<ExitReason> {
+        {
+            let mut state = self.state();
+            if !state.gone {
+                let wakers = &mut state.rare().end_wakers;
+                if !wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
+                    wakers.push(cx.waker().clone());
+                }
+                return Poll::Pending;
+            }
+        }
+        // It is set first.
+        Poll::Ready(self.exit_reason().cloned().unwrap_or(ExitReason::Killed))
     }
 
     /// Why the process ended, once it has.

@@ -15,7 +15,8 @@ use crate::term::Term;
 use pin_project_lite::pin_project;
 
 use super::{
-    Attention, Context, ExitReason, Local, Mailbox, Process, ProcessMessage, Relation, Shared, Signal, Write,
+    Attention, Context, ExitReason, Local, Mailbox, Process, ProcessMessage, Rare, Relation, Shared, Signal,
+    Write,
 };
 
 /// How a process starts.
@@ -153,11 +154,14 @@ impl<M: ProcessMessage, F: Future<Output = ExitReason>> Future for Run<M, F> {
                 return end(this.body, reason);
             }
         }
-        if this.alarm.take_elapsed() && shared.has(Attention::TIMERS) {
-            process.fire_timers();
-        }
-        if shared.has(Attention::SUSPENDED) && !shared.poll_busy(cx) {
-            return Poll::Pending;
+        let elapsed = this.alarm.take_elapsed();
+        if shared.has_any() {
+            if elapsed && shared.has(Attention::TIMERS) {
+                process.fire_timers();
+            }
+            if shared.has(Attention::SUSPENDED) && !shared.poll_busy(cx) {
+                return Poll::Pending;
+            }
         }
         let Some(body) = this.body.as_mut().as_pin_mut() else { return Poll::Ready(()) };
         let poll = |cx: &mut TaskContext<'_>| catch_unwind(AssertUnwindSafe(|| body.poll(cx)));
@@ -171,16 +175,19 @@ impl<M: ProcessMessage, F: Future<Output = ExitReason>> Future for Run<M, F> {
                 return end(this.body, ExitReason::panic(text, "process", "run"));
             }
         }
-        if shared.has(Attention::EXITING) {
-            let exiting = shared.state().exiting.take();
-            if let Some(reason) = exiting {
-                return end(this.body, reason);
+        if shared.has_any() {
+            if shared.has(Attention::EXITING) {
+                let exiting = shared.state().rare().exiting.take();
+                if let Some(reason) = exiting {
+                    return end(this.body, reason);
+                }
             }
-        }
-        if shared.has(Attention::TIMERS) {
-            match process.timers().next_due() {
-                Some(due) => wanted = wanted.min(due),
-                None => shared.forget(Attention::TIMERS),
+            if shared.has(Attention::TIMERS) {
+                let due = process.timers().as_ref().and_then(|timers| timers.next_due());
+                match due {
+                    Some(due) => wanted = wanted.min(due),
+                    None => shared.forget(Attention::TIMERS),
+                }
             }
         }
         this.alarm.set(wanted, &shared.local.world, cx);
@@ -192,9 +199,10 @@ impl Shared {
     /// Whether the process may run on: it may not while a connection that it sent to has too much queued.
     fn poll_busy(&self, cx: &TaskContext<'_>) -> bool {
         let mut state = self.state();
-        let ready = state.busy.as_ref().is_none_or(|busy| busy.poll(cx.waker()));
+        let busy = &mut state.rare().busy;
+        let ready = busy.as_ref().is_none_or(|busy| busy.poll(cx.waker()));
         if ready {
-            state.busy = None;
+            *busy = None;
             self.forget(Attention::SUSPENDED);
         }
         ready
@@ -205,7 +213,7 @@ impl<M: ProcessMessage> Process<M> {
     fn fire_timers(&self) {
         let now = self.shared.local.world.clock.mono();
         loop {
-            let fire = self.timers().fire(now);
+            let fire = self.timers().as_mut().and_then(|timers| timers.fire(now));
             match fire {
                 Some(Fire::Message(message)) => {
                     // The process is alive: it is the one that fires.
@@ -225,17 +233,18 @@ impl<M: ProcessMessage> Process<M> {
         // Before the queue closes: a caller that finds it closed asks for the reason.
         let _ = shared.exit_reason.set(Box::new(reason.clone()));
         let mut rest = self.mailbox.close();
-        let (name, relations, monitors_nodes) = {
+        let (rare, monitors_nodes) = {
             let mut state = shared.state();
             state.ended = true;
-            (state.name.take(), state.relations.take(), state.monitors_nodes)
+            (state.rare.take().map(|rare| *rare), state.monitors_nodes)
         };
+        let Rare { relations, name, end_wakers, .. } = rare.unwrap_or_default();
         if let Some(name) = name {
             local.names.ended(&name, pid);
         }
         local.table.remove(pid.id, pid.serial);
         refuse(shared, &mut rest);
-        if let Some(relations) = relations {
+        if !relations.is_empty() {
             let connections: std::collections::BTreeSet<_> = relations.connections().collect();
             let (links, watchers, monitors) = relations.into_parts();
             for to in &links {
@@ -257,7 +266,16 @@ impl<M: ProcessMessage> Process<M> {
             distribution.process_ended(pid);
         }
         local.world.event(&local.node, "exit", &format_args!("{}.{} {reason}", pid.id, pid.serial));
-        *self.timers() = super::Timers::default();
+        let timers = self.timers().take();
+        drop(timers);
+        let late = {
+            let mut state = shared.state();
+            state.gone = true;
+            state.rare.take().map(|rare| rare.end_wakers)
+        };
+        for waker in end_wakers.into_iter().chain(late.unwrap_or_default()) {
+            waker.wake();
+        }
         // Last: callers that wait for a reply hear of the end by losing what would carry it.
         drop(rest);
     }

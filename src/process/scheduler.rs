@@ -7,7 +7,7 @@
 //!
 //! Source: *Processes and scheduling* in the ERTS internal documentation, "Run queues" and "Migration".
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -25,6 +25,8 @@ use crate::world::World;
 const RUNS_PER_TURN: u32 = 128;
 /// After so many runs a scheduler looks first at what was put to all of them, so that its own processes cannot keep others waiting.
 const RUNS_PER_INJECTED: u32 = 16;
+/// So many processes run out of turn before the queue has its turn: what two that talk to each other may take of others' time.
+const RUNS_OUT_OF_TURN: u32 = 16;
 /// So often in a row there must have been more to run than the next process before another scheduler is woken: a wake
 /// costs more than what processes that call one another mostly have to do.
 const PRESSURE: u32 = 4;
@@ -37,7 +39,19 @@ const SCHEDULERS_MAX: usize = 64;
 
 thread_local! {
     /// The scheduler that this thread runs. It means something only during its turn.
-    static CURRENT: RefCell<Option<(Arc<Schedulers>, usize)>> = const { RefCell::new(None) };
+    static CURRENT: Current =
+        const { Current { node: Cell::new(0), index: Cell::new(0), next: Cell::new(None), in_a_row: Cell::new(0) } };
+}
+
+struct Current {
+    /// Tells the schedulers of one node from those of another.
+    node: Cell<usize>,
+    index: Cell<usize>,
+    /// What runs next: the process that was woken last, with what woke it still in the cache. If there is one already, it goes to
+    /// the end of the queue.
+    next: Cell<Option<Arc<dyn Runnable>>>,
+    /// So many processes ran out of turn, one after another.
+    in_a_row: Cell<u32>,
 }
 
 /// A process, as a scheduler knows it.
@@ -82,6 +96,12 @@ impl RunQueue {
         let len = queue.len();
         self.len.store(len, Ordering::Relaxed);
         len
+    }
+
+    fn push_front(&self, runnable: Arc<dyn Runnable>) {
+        let mut queue = self.lock();
+        queue.push_front(runnable);
+        self.len.store(queue.len(), Ordering::Relaxed);
     }
 
     fn pop(&self) -> Option<Arc<dyn Runnable>> {
@@ -141,15 +161,23 @@ impl Schedulers {
         schedulers
     }
 
-    /// Puts a process into a run queue: that of the scheduler that runs on this thread, if one of its node does.
+    /// Has a process run: by the scheduler that runs on this thread, if one of its node does.
     pub(super) fn enqueue(runnable: Arc<dyn Runnable>) {
-        let left = CURRENT.with_borrow(|current| match current {
-            Some((current, index)) if Arc::ptr_eq(current, runnable.schedulers()) => {
-                // It runs until its queue is empty.
-                current.each[*index].push(runnable);
-                None
+        let left = CURRENT.with(|current| {
+            if current.node.get() != runnable.schedulers().id() {
+                return Some(runnable);
             }
-            _ => Some(runnable),
+            // The scheduler runs until it has nothing left.
+            let (next, former) = match current.in_a_row.get() < RUNS_OUT_OF_TURN {
+                true => (Some(runnable), current.next.take()),
+                false => (current.next.take(), Some(runnable)),
+            };
+            current.next.set(next);
+            if let Some(former) = former {
+                let schedulers = former.schedulers().clone();
+                schedulers.each[current.index.get()].push(former);
+            }
+            None
         });
         let Some(runnable) = left else { return };
         let schedulers = runnable.schedulers().clone();
@@ -162,6 +190,20 @@ impl Schedulers {
         if queued % INJECTED_PER_WAKE == 1 || schedulers.all_asleep() {
             schedulers.wake_one();
         }
+    }
+
+    /// Has a process run again that was woken while it ran: after the others.
+    pub(super) fn enqueue_last(runnable: Arc<dyn Runnable>) {
+        let schedulers = runnable.schedulers().clone();
+        let index = CURRENT.with(|current| (current.node.get() == schedulers.id()).then(|| current.index.get()));
+        match index {
+            Some(index) => drop(schedulers.each[index].push(runnable)),
+            None => Self::enqueue(runnable),
+        }
+    }
+
+    fn id(self: &Arc<Self>) -> usize {
+        Arc::as_ptr(self).addr()
     }
 
     fn all_asleep(&self) -> bool {
@@ -219,18 +261,48 @@ struct Scheduler {
 }
 
 /// Says which scheduler this thread runs, until it is dropped.
-struct Turn(Option<(Arc<Schedulers>, usize)>);
+struct Turn {
+    schedulers: Arc<Schedulers>,
+    index: usize,
+    /// That of another node, if a process of it runs a runtime of its own within its turn.
+    outer: (usize, usize, Option<Arc<dyn Runnable>>, u32),
+}
 
 impl Turn {
     fn begin(scheduler: &Scheduler) -> Self {
-        // One node's scheduler may run within another's only if a process runs a runtime of its own; then the outer one goes on after it.
-        Self(CURRENT.replace(Some((scheduler.schedulers.clone(), scheduler.index))))
+        let Scheduler { schedulers, index, .. } = scheduler;
+        let outer = CURRENT.with(|current| {
+            let outer = (current.node.get(), current.index.get(), current.next.take(), current.in_a_row.get());
+            current.node.set(schedulers.id());
+            current.index.set(*index);
+            current.in_a_row.set(0);
+            outer
+        });
+        Self { schedulers: schedulers.clone(), index: *index, outer }
+    }
+
+    /// The process that runs out of turn, if there is one.
+    fn next(&self) -> Option<Arc<dyn Runnable>> {
+        CURRENT.with(|current| {
+            let next = current.next.take();
+            current.in_a_row.set(if next.is_some() { current.in_a_row.get() + 1 } else { 0 });
+            next
+        })
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        CURRENT.set(self.0.take());
+        let left = CURRENT.with(|current| {
+            let (node, index, next, in_a_row) = std::mem::take(&mut self.outer);
+            current.node.set(node);
+            current.index.set(index);
+            current.in_a_row.set(in_a_row);
+            current.next.replace(next)
+        });
+        if let Some(left) = left {
+            self.schedulers.each[self.index].push_front(left);
+        }
     }
 }
 
@@ -291,10 +363,10 @@ impl Future for Scheduler {
         }
         let bit = 1 << this.index;
         schedulers.asleep.fetch_and(!bit, Ordering::SeqCst);
-        let _turn = Turn::begin(this);
+        let turn = Turn::begin(this);
         let mut run = 0;
         while run < RUNS_PER_TURN && coop::has_budget_remaining() {
-            if let Some(runnable) = this.next(run) {
+            if let Some(runnable) = turn.next().or_else(|| this.next(run)) {
                 runnable.run();
                 this.share();
                 run += 1;

@@ -22,10 +22,7 @@ pub(super) struct Task {
     body: Mutex<Option<Body>>,
 }
 
-struct Body {
-    waker: Waker,
-    run: Pin<Box<dyn Future<Output = ()> + Send>>,
-}
+type Body = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Task {
     fn body(&self) -> MutexGuard<'_, Option<Body>> {
@@ -35,11 +32,10 @@ impl Task {
 
 impl<M: ProcessMessage> Process<M> {
     /// Has the process run, for the first time and whenever it is woken.
-    pub(super) fn begin(self: &Arc<Self>, run: Pin<Box<dyn Future<Output = ()> + Send>>) {
-        let waker = Waker::from(self.clone());
+    pub(super) fn begin(self: &Arc<Self>, body: Pin<Box<dyn Future<Output = ()> + Send>>) {
         // First: who finds the waker may wake the process at once.
-        *self.task.body() = Some(Body { waker: waker.clone(), run });
-        self.mailbox.wake_with(waker);
+        *self.task.body() = Some(body);
+        self.mailbox.wake_with(Waker::from(self.clone()));
         self.clone().wake();
     }
 }
@@ -51,7 +47,7 @@ impl Task {
     }
 
     fn drop_body(&self) {
-        // It holds the waker, which holds the process, which holds it.
+        // It holds the process, which holds it.
         let body = self.body().take();
         // A destructor of the program's may panic, which is no reason to take the scheduler along.
         let dropped = catch_unwind(AssertUnwindSafe(|| drop(body)));
@@ -82,8 +78,9 @@ impl<M: ProcessMessage> Runnable for Process<M> {
             self.task.state.store(ENDED, Ordering::Release);
             return;
         }
+        let waker = Waker::from(self.clone());
         let polled = catch_unwind(AssertUnwindSafe(|| match &mut *self.task.body() {
-            Some(Body { waker, run }) => run.as_mut().poll(&mut Context::from_waker(waker)).is_ready(),
+            Some(body) => body.as_mut().poll(&mut Context::from_waker(&waker)).is_ready(),
             None => true,
         }));
         let ended = polled.unwrap_or_else(|panic| {
@@ -95,7 +92,7 @@ impl<M: ProcessMessage> Runnable for Process<M> {
             self.task.state.store(ENDED, Ordering::Release);
             self.task.drop_body();
         } else if self.task.state.fetch_and(!RUNNING, Ordering::AcqRel) & WOKEN != 0 {
-            Schedulers::enqueue(self);
+            Schedulers::enqueue_last(self);
         }
     }
 
