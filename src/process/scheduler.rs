@@ -2,8 +2,8 @@
 //!
 //! A node has as many schedulers as its runtime has worker threads. Each is one task of the runtime with a run queue of its own, and
 //! runs the processes in it one after another. So a message between two processes costs neither a task of the runtime nor a
-//! system call: the receiver is put into the queue of the scheduler that the sender runs on. A scheduler without work takes
-//! some from the others, and is woken for that once another has had more to do than it could for a while.
+//! system call: the receiver runs next on the scheduler that the sender runs on. A scheduler without work takes some from the
+//! others, and is woken for that when one has more to do than the next few processes.
 //!
 //! Source: *Processes and scheduling* in the ERTS internal documentation, "Run queues" and "Migration".
 
@@ -23,16 +23,14 @@ use crate::world::World;
 /// So many processes run before other tasks of the runtime, its sockets and timers have their turn: about as often as the
 /// runtime itself looks after them.
 const RUNS_PER_TURN: u32 = 128;
-/// After so many runs a scheduler looks first at what was put to all of them, so that its own processes cannot keep others waiting.
-const RUNS_PER_INJECTED: u32 = 16;
+/// After so many looks into its queue a scheduler looks first at what was put to all of them, so that its own processes cannot keep
+/// others waiting.
+const LOOKS_PER_INJECTED: u32 = 4;
 /// So many processes run out of turn before the queue has its turn: what two that talk to each other may take of others' time.
 const RUNS_OUT_OF_TURN: u32 = 16;
-/// So often in a row there must have been more to run than the next process before another scheduler is woken: a wake
-/// costs more than what processes that call one another mostly have to do.
-const PRESSURE: u32 = 4;
 /// How often something is put to sleeping schedulers until a second one is woken, in case the first cannot run.
 const INJECTED_PER_WAKE: usize = 16;
-/// A single runnable process is left to its scheduler: it mostly is the one that the running process has just sent to.
+/// From so many queued processes on, half of them are worth another scheduler's while, which costs a wake of its thread.
 const WORTH_TAKING: usize = 2;
 /// The bits of a mask.
 const SCHEDULERS_MAX: usize = 64;
@@ -156,7 +154,7 @@ impl Schedulers {
         });
         for index in 0..many {
             // What can panic in a process is caught there.
-            world.spawn_as_is(Scheduler { schedulers: schedulers.clone(), index, pressure: 0 });
+            world.spawn_as_is(Scheduler { schedulers: schedulers.clone(), index, looks: 0 });
         }
         schedulers
     }
@@ -175,7 +173,7 @@ impl Schedulers {
             current.next.set(next);
             if let Some(former) = former {
                 let schedulers = former.schedulers().clone();
-                schedulers.each[current.index.get()].push(former);
+                schedulers.push_own(current.index.get(), former);
             }
             None
         });
@@ -197,8 +195,15 @@ impl Schedulers {
         let schedulers = runnable.schedulers().clone();
         let index = CURRENT.with(|current| (current.node.get() == schedulers.id()).then(|| current.index.get()));
         match index {
-            Some(index) => drop(schedulers.each[index].push(runnable)),
+            Some(index) => schedulers.push_own(index, runnable),
             None => Self::enqueue(runnable),
+        }
+    }
+
+    /// Queues a process at the scheduler that this thread runs. If there is enough for another one, it is woken.
+    fn push_own(&self, index: usize, runnable: Arc<dyn Runnable>) {
+        if self.each[index].push(runnable) >= WORTH_TAKING {
+            self.wake_one();
         }
     }
 
@@ -257,7 +262,7 @@ impl Schedulers {
 struct Scheduler {
     schedulers: Arc<Schedulers>,
     index: usize,
-    pressure: u32,
+    looks: u32,
 }
 
 /// Says which scheduler this thread runs, until it is dropped.
@@ -307,10 +312,12 @@ impl Drop for Turn {
 }
 
 impl Scheduler {
-    fn next(&self, run: u32) -> Option<Arc<dyn Runnable>> {
+    /// The next process from a queue.
+    fn next(&mut self) -> Option<Arc<dyn Runnable>> {
         let Schedulers { each, injected, .. } = &*self.schedulers;
         let own = &each[self.index];
-        if run % RUNS_PER_INJECTED == RUNS_PER_INJECTED - 1
+        self.looks = self.looks.wrapping_add(1);
+        if self.looks.is_multiple_of(LOOKS_PER_INJECTED)
             && let Some(runnable) = injected.pop()
         {
             return Some(runnable);
@@ -329,20 +336,6 @@ impl Scheduler {
         let first = taken.pop_front();
         own.extend(taken);
         first
-    }
-
-    /// Wakes another scheduler if this one has had too much to do for a while.
-    fn share(&mut self) {
-        let Schedulers { each, asleep, .. } = &*self.schedulers;
-        if each[self.index].len() < WORTH_TAKING || asleep.load(Ordering::Relaxed) == 0 {
-            self.pressure = 0;
-            return;
-        }
-        self.pressure += 1;
-        if self.pressure == PRESSURE {
-            self.pressure = 0;
-            self.schedulers.wake_one();
-        }
     }
 }
 
@@ -366,9 +359,8 @@ impl Future for Scheduler {
         let turn = Turn::begin(this);
         let mut run = 0;
         while run < RUNS_PER_TURN && coop::has_budget_remaining() {
-            if let Some(runnable) = turn.next().or_else(|| this.next(run)) {
+            if let Some(runnable) = turn.next().or_else(|| this.next()) {
                 runnable.run();
-                this.share();
                 run += 1;
                 continue;
             }
