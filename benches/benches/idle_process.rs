@@ -27,7 +27,7 @@ fn each(role: &str, many: u32) -> f64 {
     let node = node(&runtime, "bench@127.0.0.1", free_port());
     if role == "bare" {
         let mut queues = Vec::with_capacity(many as usize);
-        let before = resident_bytes();
+        let before = resident_bytes("self");
         queues.extend((0..many).map(|_| spawn_bare(&runtime)));
         // Each has run, and waits, when it has answered.
         runtime.block_on(async {
@@ -35,14 +35,14 @@ fn each(role: &str, many: u32) -> f64 {
                 call_bare(queue, 0).await;
             }
         });
-        return (resident_bytes() - before) / f64::from(many);
+        return (resident_bytes("self") - before) / f64::from(many);
     }
     let mut servers = Vec::with_capacity(many as usize);
-    let before = resident_bytes();
+    let before = resident_bytes("self");
     runtime.block_on(async {
         for _ in 0..many {
             servers.push(Echo::<Term>::start(&node, ()).await.expect("it starts"));
         }
     });
-    (resident_bytes() - before) / f64::from(many)
+    (resident_bytes("self") - before) / f64::from(many)
 }

@@ -1,8 +1,10 @@
-//! How do 120 callers, each with a server of its own, share the node?
+//! How do 120 processes, each calling a server of its own, share the node?
 
-use beamline::gen_server::GenServer;
+use beamline::gen_server::{GenServer, Server};
 use beamline_benches::Table;
-use beamline_benches::echo::{Echo, call_bare, free_port, node, run_all, runtime, spawn_bare};
+use beamline_benches::echo::{
+    Echo, call_bare, free_port, node, run_all, run_in_processes, runtime, spawn_bare,
+};
 
 const PAIRS: u32 = 120;
 
@@ -14,14 +16,14 @@ fn main() {
     let bares: Vec<_> = (0..PAIRS).map(|_| spawn_bare(&runtime)).collect();
 
     let subject = |calls: u32| {
-        run_all(
-            &runtime,
-            servers.iter().cloned().map(|server| async move {
+        let caller = |server: Server<Echo<i64>>| {
+            move |_| async move {
                 for n in 0..i64::from(calls / PAIRS) {
                     assert_eq!(server.call(n).await, Ok(n));
                 }
-            }),
-        )
+            }
+        };
+        run_in_processes(&runtime, &node, servers.iter().cloned().map(caller))
     };
     let floor = |calls: u32| {
         run_all(

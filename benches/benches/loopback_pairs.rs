@@ -1,7 +1,8 @@
-//! How do 120 callers, each with a server of its own on another node, share their connection?
+//! How do 120 processes, each calling a server of its own on another node, share their connection?
 
+use beamline::process::Context;
 use beamline::term::Term;
-use beamline_benches::echo::{node, run_all, runtime};
+use beamline_benches::echo::{node, run_in_processes, runtime};
 use beamline_benches::peer::{Peer, SERVERS, Tcp, time_tcp};
 use beamline_benches::{Table, wire};
 
@@ -15,18 +16,15 @@ fn main() {
         .collect();
 
     let subject = |calls: u32| {
-        run_all(
-            &runtime,
-            (0..SERVERS).map(|n| {
-                let node = node.clone();
-                async move {
-                    for _ in 0..calls / SERVERS {
-                        let reply = node.call::<Term, _>(Peer::server(n), 42).await;
-                        assert!(reply.is_ok(), "{reply:?}");
-                    }
+        let caller = |n| {
+            move |cx: Context<Term>| async move {
+                for _ in 0..calls / SERVERS {
+                    let reply = cx.call::<Term, _>(Peer::server(n), 42).await;
+                    assert!(reply.is_ok(), "{reply:?}");
                 }
-            }),
-        )
+            }
+        };
+        run_in_processes(&runtime, &node, (0..SERVERS).map(caller))
     };
     let floor = |calls: u32| time_tcp(&runtime, &connections, calls / SERVERS, usize::MAX);
     let mut table = Table::new(

@@ -6,7 +6,7 @@ use beamline::node::Node;
 use beamline::process::ExitReason;
 use beamline::term::Term;
 use beamline_benches::Table;
-use beamline_benches::echo::{Bare, free_port, node, run, runtime};
+use beamline_benches::echo::{Bare, free_port, node, run, run_in_process, runtime};
 use std::time::Duration;
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::{mpsc, oneshot};
@@ -39,11 +39,11 @@ impl GenServer for Idle {
     }
 }
 
-/// How long start and stop took.
+/// How long start and stop took, by a process that does as OTP's: it monitors all, casts to each, and receives what the monitors say.
 fn servers(runtime: &Runtime, node: &Node, many: u32) -> (Duration, Duration) {
     let (give, take) = oneshot::channel();
     let starter = node.clone();
-    let start = run(runtime, async move {
+    let start = run_in_process(runtime, node, move |_| async move {
         let mut servers = Vec::new();
         for _ in 0..many {
             servers.push(Idle::start(&starter, ()).await.expect("it starts"));
@@ -51,12 +51,15 @@ fn servers(runtime: &Runtime, node: &Node, many: u32) -> (Duration, Duration) {
         let _ = give.send(servers);
     });
     let servers: Vec<Server<Idle>> = runtime.block_on(take).expect("they started");
-    let stop = run(runtime, async move {
+    let stop = run_in_process(runtime, node, move |mut cx| async move {
         for server in &servers {
-            server.cast(()).expect("it is alive");
+            cx.monitor(server.pid());
         }
         for server in servers {
-            server.stop(ExitReason::Shutdown).await;
+            server.cast(()).expect("it is alive");
+        }
+        for _ in 0..many {
+            cx.receive().await;
         }
     });
     (start, stop)

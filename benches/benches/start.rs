@@ -52,12 +52,12 @@ fn run(role: &str, port: u16) {
         "node" => {
             let builder = Node::builder("bench@127.0.0.1").cookie("bench").epmd_port(port);
             let _node = runtime.block_on(builder.start()).expect("it starts");
-            resident_bytes()
+            resident_bytes("self")
         }
         _ => {
             // Its threads have run.
             runtime.block_on(runtime.spawn(async {})).expect("it does not panic");
-            resident_bytes()
+            resident_bytes("self")
         }
     };
     println!("{result}");

@@ -82,7 +82,7 @@ run("loopback_one_way") ->
             repeat(N, fun() -> gen_server:cast(To, Term) end),
             gen_server:call(To, 42, infinity)
         end)
-    end) || {Name, Term, Times} <- [{"small", 42, 200000}, {"1 MiB", binary:copy(<<7>>, 1 bsl 20), 1000}]];
+    end) || {Name, Term, Times} <- [{"small", 42, 200000}, {"1 MiB", binary:copy(<<7>>, 1 bsl 20), 500}]];
 run("start") ->
     Peer = peer(),
     Erl = "erl -noshell -name pong@127.0.0.1 -setcookie bench -eval ",

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use beamline::gen_server::{Context, GenServer, Reply, ReplyTo};
 use beamline::node::Node;
-use beamline::process::ExitReason;
+use beamline::process::{self, ExitReason};
 use beamline::term::Term;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::time_async;
@@ -72,6 +72,11 @@ pub fn runtime() -> Runtime {
     Runtime::new().expect("threads")
 }
 
+/// A runtime that is the thread of whoever waits for its work.
+pub fn runtime_of_one_thread() -> Runtime {
+    Builder::new_current_thread().enable_all().build().expect("an event queue")
+}
+
 /// A node, with an EPMD of its own at that port.
 pub fn node(runtime: &Runtime, name: &str, epmd_port: u16) -> Node {
     let builder = Node::builder(name).cookie("bench").epmd_port(epmd_port).processes_max(2_000_000);
@@ -109,17 +114,38 @@ pub fn run_all<F: Future<Output = ()> + Send + 'static>(
 pub fn run_in_process<F>(
     runtime: &Runtime,
     node: &Node,
-    work: impl FnOnce(beamline::process::Context<Term>) -> F + Send + 'static,
+    work: impl FnOnce(process::Context<Term>) -> F + Send + 'static,
 ) -> Duration
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    let _here = runtime.enter();
-    let (done, took) = oneshot::channel();
-    let spawned = node.spawn(|cx| async move {
-        let _ = done.send(time_async(work(cx)).await);
-        ExitReason::Normal
-    });
-    spawned.expect("room for a process");
-    runtime.block_on(took).expect("the process ends")
+    run_in_processes(runtime, node, [work])
+}
+
+/// How long all of the works take, each in a process of the node, at the same time.
+pub fn run_in_processes<F>(
+    runtime: &Runtime,
+    node: &Node,
+    works: impl IntoIterator<Item = impl FnOnce(process::Context<Term>) -> F + Send + 'static>,
+) -> Duration
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let works: Vec<_> = works.into_iter().collect();
+    let node = node.clone();
+    run(runtime, async move {
+        let ends = works.into_iter().map(|work| {
+            let (done, end) = oneshot::channel();
+            let spawned = node.spawn(|cx| async move {
+                work(cx).await;
+                let _ = done.send(());
+                ExitReason::Normal
+            });
+            spawned.expect("room for a process");
+            end
+        });
+        for end in ends.collect::<Vec<_>>() {
+            end.await.expect("it does not panic");
+        }
+    })
 }

@@ -6,10 +6,14 @@
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the real clock")]
 
 pub mod echo;
+pub mod markdown;
 pub mod peer;
+pub mod terms;
 pub mod wire;
 
 use std::time::{Duration, Instant};
+
+use markdown::number;
 
 /// One row: a subject beside its floor.
 pub struct Row {
@@ -30,6 +34,10 @@ impl Spread {
     fn of(mut samples: Vec<f64>) -> Self {
         samples.sort_by(f64::total_cmp);
         Self { min: samples[0], median: samples[samples.len() / 2], max: samples[samples.len() - 1] }
+    }
+
+    fn range(&self) -> String {
+        format!("{} to {}", number(self.min), number(self.max))
     }
 }
 
@@ -59,10 +67,15 @@ pub struct Table {
 impl Table {
     /// A table that answers `question` in `unit`s; `floor` says what the subjects are compared with.
     pub fn new(question: &'static str, unit: &'static str, floor: &'static str) -> Self {
-        // An odd number has a median.
-        let usual = if quick() { 3 } else { 9 };
+        // An odd number has a median, and of fewer than seven a noisy machine makes anything.
+        let usual = if quick() { 7 } else { 9 };
         let rounds = option("--rounds").and_then(|rounds| rounds.parse().ok()).unwrap_or(usual);
         Self { question, unit, floor, rounds, rows: Vec::new() }
+    }
+
+    /// Takes fewer rounds, where a sample takes seconds.
+    pub fn rounds_max(&mut self, rounds: usize) {
+        self.rounds = self.rounds.min(rounds);
     }
 
     /// Measures a subject and its floor in turns, in nanoseconds an operation. Each closure runs its operation so many times as it is told,
@@ -110,21 +123,26 @@ impl Table {
         if has("--tsv") {
             return;
         }
-        println!("\n{}\n", self.question);
-        println!("| | median {} | min to max | floor: {} | min to max | ratio |", self.unit, self.floor);
-        println!("|---|---:|---:|---:|---:|---:|");
-        for Row { name, subject, floor } in &self.rows {
-            println!(
-                "| {name} | {:.0} | {:.0} to {:.0} | {:.0} | {:.0} to {:.0} | {:.2} |",
-                subject.median,
-                subject.min,
-                subject.max,
-                floor.median,
-                floor.min,
-                floor.max,
-                subject.median / floor.median
-            );
-        }
+        let header = [
+            String::new(),
+            format!("median, {}", self.unit),
+            "min to max".to_owned(),
+            "floor".to_owned(),
+            "min to max".to_owned(),
+            "ratio".to_owned(),
+        ];
+        let mut rows = vec![header.to_vec()];
+        rows.extend(self.rows.iter().map(|Row { name, subject, floor }| {
+            vec![
+                name.clone(),
+                number(subject.median),
+                subject.range(),
+                number(floor.median),
+                floor.range(),
+                number(subject.median / floor.median),
+            ]
+        }));
+        println!("\n{}; floor: {}\n\n{}", self.question, self.floor, markdown::table(&rows));
     }
 }
 
@@ -144,11 +162,21 @@ pub async fn time_async(future: impl Future<Output = ()>) -> Duration {
     start.elapsed()
 }
 
-/// This program's resident memory, in bytes.
-pub fn resident_bytes() -> f64 {
-    let statm = std::fs::read_to_string("/proc/self/statm").expect("Linux");
-    let pages: f64 = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).expect("a number of pages");
-    pages * 4096.0
+/// The resident memory of a process (`self` is this one), in bytes.
+pub fn resident_bytes(process: &str) -> f64 {
+    status_bytes(process, "VmRSS:")
+}
+
+/// The most that a process was ever resident in, in bytes.
+pub fn resident_bytes_max(process: &str) -> f64 {
+    status_bytes(process, "VmHWM:")
+}
+
+fn status_bytes(process: &str, field: &str) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("Linux");
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("a field");
+    let kilobytes: f64 = line.trim().trim_end_matches(" kB").parse().expect("a number of kB");
+    kilobytes * 1024.0
 }
 
 /// Runs this program again as `role` with one argument, and returns the number that it prints.

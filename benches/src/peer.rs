@@ -5,6 +5,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use beamline::node::Node;
 use beamline::term::{Atom, Term};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::Runtime;
@@ -26,10 +27,15 @@ pub struct Peer {
 impl Peer {
     /// Starts it; in the process that is started so this never returns.
     pub fn start() -> Self {
+        Self::start_with(|_, _, _| {})
+    }
+
+    /// As [`Peer::start`], with more in the peer: it is given the node, its runtime, and the port of EPMD.
+    pub fn start_with(more: impl FnOnce(&Runtime, &Node, u16)) -> Self {
         if let Some((role, epmd_port)) = crate::role()
             && role == "peer"
         {
-            serve(epmd_port.parse().expect("a port"));
+            serve(epmd_port.parse().expect("a port"), more);
         }
         let epmd_port = free_port();
         let mut child = Command::new(std::env::current_exe().expect("a path"))
@@ -51,6 +57,11 @@ impl Peer {
         (name, Atom::from_static("peer@127.0.0.1"))
     }
 
+    /// The operating system's number of it.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Where the peer's bare TCP server listens.
     pub fn tcp_port(&self) -> u16 {
         self.tcp_port
@@ -64,7 +75,7 @@ impl Drop for Peer {
     }
 }
 
-fn serve(epmd_port: u16) -> ! {
+fn serve(epmd_port: u16, more: impl FnOnce(&Runtime, &Node, u16)) -> ! {
     let runtime = runtime();
     let node = node(&runtime, "peer@127.0.0.1", epmd_port);
     runtime.block_on(async {
@@ -73,6 +84,7 @@ fn serve(epmd_port: u16) -> ! {
             Echo::<Term>::start(&node, ()).name(Peer::server(n).0).await.expect("it starts");
         }
     });
+    more(&runtime, &node, epmd_port);
     println!("{}", serve_tcp(&runtime));
     let _ = std::io::stdin().read(&mut [0]);
     std::process::exit(0)

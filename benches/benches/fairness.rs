@@ -1,0 +1,92 @@
+//! Does a process that sends 100 MB binaries make others wait that call over the same connection?
+
+#![expect(clippy::disallowed_methods, reason = "a benchmark reads the real clock")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use beamline::node::Node;
+use beamline::term::Term;
+use beamline_benches::echo::{node, run_in_process, runtime};
+use beamline_benches::peer::Peer;
+use beamline_benches::{Table, quick};
+use bytes::Bytes;
+use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
+
+const BINARY_LEN: usize = 100_000_000;
+/// Of fewer calls a percentile says nothing; more are made while a sample has time.
+const CALLS_MIN: usize = 20;
+const SAMPLE_MAX: Duration = Duration::from_secs(2);
+
+fn main() {
+    let peer = Peer::start();
+    let runtime = runtime();
+    let node = node(&runtime, "bench@127.0.0.1", peer.epmd_port);
+    let calls = if quick() { 500 } else { 5_000 };
+    let binary = Term::from(Bytes::from(vec![7; BINARY_LEN]));
+
+    let loaded = || {
+        let stop = Arc::new(AtomicBool::new(false));
+        let here = runtime.enter();
+        let (sent, ended) = sender(&node, binary.clone(), stop.clone());
+        drop(here);
+        runtime.block_on(sent).expect("it sends");
+        let nanoseconds = percentile_99(&runtime, &node, calls);
+        stop.store(true, Ordering::Relaxed);
+        runtime.block_on(ended).expect("all of it arrives");
+        nanoseconds
+    };
+    percentile_99(&runtime, &node, calls);
+    let mut table = Table::new(
+        "The 99th percentile of a small call, while another process sends 100 MB binaries over the same connection",
+        "ns",
+        "the same while nothing else is sent",
+    );
+    table.sample("99th percentile beside 100 MB", loaded, || percentile_99(&runtime, &node, calls));
+    table.print();
+    runtime.block_on(node.stop());
+}
+
+/// A process that sends without end. Says when the first is sent, and when the peer has taken the last one.
+fn sender(
+    node: &Node,
+    binary: Term,
+    stop: Arc<AtomicBool>,
+) -> (oneshot::Receiver<()>, oneshot::Receiver<()>) {
+    let ((begun, sent), (end, ended)) = (oneshot::channel(), oneshot::channel());
+    let spawned = node.spawn(|cx| async move {
+        let mut begun = Some(begun);
+        while !stop.load(Ordering::Relaxed) {
+            cx.cast(Peer::server(1), &binary).expect("it has an external form");
+            begun.take().map(|begun| begun.send(()));
+            // It is suspended here while the connection is busy.
+            cx.yield_now().await;
+        }
+        let reply = cx.call::<Term, _>(Peer::server(1), 42).infinity().await;
+        assert!(reply.is_ok(), "{reply:?}");
+        let _ = end.send(());
+        beamline::process::ExitReason::Normal
+    });
+    spawned.expect("room for a process");
+    (sent, ended)
+}
+
+fn percentile_99(runtime: &Runtime, node: &Node, calls: usize) -> f64 {
+    let (give, take) = oneshot::channel();
+    run_in_process(runtime, node, move |cx| async move {
+        let mut took = Vec::with_capacity(calls);
+        let begun = Instant::now();
+        while took.len() < calls && (took.len() < CALLS_MIN || begun.elapsed() < SAMPLE_MAX) {
+            let start = Instant::now();
+            let reply = cx.call::<Term, _>(Peer::server(0), 42).infinity().await;
+            assert!(reply.is_ok(), "{reply:?}");
+            took.push(start.elapsed());
+        }
+        let _ = give.send(took);
+    });
+    let mut took = runtime.block_on(take).expect("it ends");
+    took.sort();
+    took[took.len() * 99 / 100].as_nanos() as f64
+}

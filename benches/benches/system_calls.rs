@@ -1,0 +1,69 @@
+//! How many system calls does a small message to another node take that waits with others?
+//!
+//! `strace` counts them, and makes each so slow that a sender would find its connection idle for every message. So all wait behind
+//! one large binary.
+
+use std::process::{Command, Stdio};
+
+use beamline::term::Term;
+use beamline_benches::echo::{node, run_in_process, runtime};
+use beamline_benches::peer::Peer;
+use beamline_benches::{Table, quick, role};
+use bytes::Bytes;
+
+fn main() {
+    if let Some((role, argument)) = role()
+        && role == "sender"
+    {
+        let (epmd_port, casts) = argument.split_once(':').expect("a port and a number");
+        send(epmd_port.parse().expect("a port"), casts.parse().expect("a number"));
+        return;
+    }
+    let peer = Peer::start();
+    if traced(&["true"]).is_none() {
+        println!("strace is not installed, or may not trace here: system calls are not counted.");
+        return;
+    }
+    let casts: u32 = if quick() { 20_000 } else { 100_000 };
+    let calls_for = |casts: u32| {
+        let exe = std::env::current_exe().expect("a path");
+        let argument = format!("{}:{casts}", peer.epmd_port);
+        let calls = traced(&[&exe.display().to_string(), "--role", "sender", &argument]);
+        calls.expect("strace counts")
+    };
+    let mut table = Table::new(
+        "System calls of all kinds that the sending node makes for a small message that waits with others",
+        "calls",
+        "one write for each message",
+    );
+    // Those of its start, its end and the large binary are not counted.
+    let each = || (calls_for(casts) - calls_for(0)) / f64::from(casts);
+    table.sample("system calls a queued message", each, || 1.0);
+    table.print();
+}
+
+fn send(epmd_port: u16, casts: u32) {
+    let runtime = runtime();
+    let node = node(&runtime, "bench@127.0.0.1", epmd_port);
+    let large = Term::from(Bytes::from(vec![7; 32 << 20]));
+    run_in_process(&runtime, &node, move |cx| async move {
+        cx.cast(Peer::server(0), &large).expect("it has an external form");
+        for _ in 0..casts {
+            cx.cast(Peer::server(0), &42).expect("it has an external form");
+        }
+        let reply = cx.call::<Term, _>(Peer::server(0), 42).infinity().await;
+        assert!(reply.is_ok(), "{reply:?}");
+    });
+    runtime.block_on(node.stop());
+}
+
+/// How many system calls a program makes, all its threads together.
+fn traced(program: &[&str]) -> Option<f64> {
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-c", "-o", "/dev/stdout"]).args(program).stderr(Stdio::null());
+    let output = strace.output().ok()?;
+    let summary = String::from_utf8_lossy(&output.stdout).into_owned();
+    // The last line: `100.00    0.012345          12      1029        37 total`.
+    let total = summary.lines().rev().find(|line| line.trim_end().ends_with("total"))?;
+    total.split_whitespace().nth(3)?.parse().ok()
+}
