@@ -1,93 +1,49 @@
 //! Runs beamline's benchmarks and the same work of other actor systems in turns. See the script `run`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::Instant;
 
 mod bars;
+#[path = "../../../../src/markdown.rs"]
+mod markdown;
+mod samples;
 
-const QUESTIONS: [&str; 10] = [
-    "local_call",
-    "local_pairs",
-    "one_way",
-    "spawn",
-    "idle_process",
-    "loopback_call",
-    "loopback_pairs",
-    "loopback_one_way",
-    "start",
-    "etf",
+use samples::Samples;
+
+/// The files of `benches/benches`, and who does the same work besides us.
+const QUESTIONS: [(&str, &[Who]); 15] = [
+    ("local_call", &[Who::Rust, Who::Otp]),
+    ("local_pairs", &[Who::Rust, Who::Otp]),
+    ("one_way", &[Who::Rust, Who::Otp]),
+    ("spawn", &[Who::Rust, Who::Otp]),
+    ("idle_process", &[Who::Rust, Who::Otp]),
+    ("loopback_call", &[Who::Cluster, Who::Otp]),
+    ("loopback_pairs", &[Who::Cluster, Who::Otp]),
+    ("loopback_one_way", &[Who::Cluster, Who::Otp]),
+    ("start", &[Who::Cluster, Who::Otp]),
+    ("etf", &[Who::Rust, Who::Otp]),
+    ("fairness", &[]),
+    ("back_pressure", &[]),
+    ("system_calls", &[]),
+    ("scaling_processes", &[]),
+    ("scaling_peers", &[]),
 ];
-/// The columns of the table after our own.
-const PEERS: [&str; 6] = ["floor", "otp", "xtra", "kameo", "ractor", "eetf"];
+/// An odd number has a median, and of fewer than seven a noisy machine makes anything.
+const ROUNDS: usize = 7;
 const EPMD_PORT: &str = "24398";
-/// What takes longer than so many seconds is stuck, and ended.
-const PROGRAM_SECONDS: &str = "120";
 
-/// Samples by row, in the order in which rows were first seen, and by who did the work.
-#[derive(Default)]
-struct Samples {
-    rows: Vec<String>,
-    by_row: BTreeMap<String, BTreeMap<String, Vec<f64>>>,
-}
-
-impl Samples {
-    fn add(&mut self, output: &str) {
-        for line in output.lines() {
-            let mut fields = line.split('\t');
-            let (Some(row), Some(peer), Some(Ok(value))) =
-                (fields.next(), fields.next(), fields.next().map(str::parse::<f64>))
-            else {
-                continue;
-            };
-            if !self.by_row.contains_key(row) {
-                self.rows.push(row.to_owned());
-            }
-            let peers = self.by_row.entry(row.to_owned()).or_default();
-            peers.entry(peer.to_owned()).or_default().push(value);
-        }
-    }
-
-    fn sorted(&self, row: &str, peer: &str) -> Option<Vec<f64>> {
-        let mut samples = self.by_row.get(row)?.get(peer)?.clone();
-        samples.sort_by(f64::total_cmp);
-        Some(samples)
-    }
-
-    fn median(&self, row: &str, peer: &str) -> Option<f64> {
-        let samples = self.sorted(row, peer)?;
-        samples.get(samples.len() / 2).copied()
-    }
-
-    /// What others did for a row: a decoder that knows one kind of result is compared with it for ours into Rust types too.
-    fn other(&self, row: &str, peer: &str) -> Option<f64> {
-        self.median(row, peer).or_else(|| self.median(row.strip_suffix(", typed")?, peer))
-    }
-
-    fn print(&self) {
-        println!("| ns, or as said | beamline | min to max | {} |", PEERS.join(" | "));
-        println!("|---|---:|---:|{}", "---:|".repeat(PEERS.len()));
-        for row in &self.rows {
-            let Some(ours) = self.median(row, "beamline") else { continue };
-            let samples = self.sorted(row, "beamline").unwrap_or_default();
-            let (min, max) = (samples.first().unwrap_or(&ours), samples.last().unwrap_or(&ours));
-            print!("| {row} | {} | {} to {} |", number(ours), number(*min), number(*max));
-            for peer in PEERS {
-                match self.other(row, peer) {
-                    Some(theirs) => print!(" {} ({:.2}) |", number(theirs), ours / theirs),
-                    None => print!(" |"),
-                }
-            }
-            println!();
-        }
-        println!(
-            "\nMedians of the rounds; in brackets ours divided by theirs: below 1 ours is faster or smaller."
-        );
-    }
-}
-
-fn number(value: f64) -> String {
-    if value < 100.0 { format!("{value:.1}") } else { format!("{value:.0}") }
+/// A program that does the work of a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Who {
+    Beamline,
+    /// xtra, kameo, ractor, actix and eetf.
+    Rust,
+    /// ractor_cluster.
+    Cluster,
+    Otp,
 }
 
 /// Ends the daemon that was started for Erlang.
@@ -104,9 +60,10 @@ struct Programs {
     quick: bool,
     /// Our benchmarks by name.
     ours: BTreeMap<String, PathBuf>,
-    peers: PathBuf,
-    /// Where the compiled module is, if Erlang is installed.
-    otp: Option<PathBuf>,
+    target: PathBuf,
+    otp_installed: bool,
+    /// What failed or was stuck once is not run again: a run must end, and a row of some rounds is no row.
+    failed: BTreeSet<(String, Who)>,
 }
 
 impl Programs {
@@ -114,63 +71,77 @@ impl Programs {
         let here = Path::new(env!("CARGO_MANIFEST_DIR"));
         let target = here.join("target/release");
         let compiled = Command::new("erlc").arg("-o").arg(&target).arg(here.join("otp.erl")).status();
-        let otp = compiled.is_ok_and(|status| status.success()).then(|| target.clone());
-        if otp.is_none() {
+        let otp_installed = compiled.is_ok_and(|status| status.success());
+        if !otp_installed {
             println!("Erlang/OTP is not installed: skipped.\n");
         }
-        Self { quick, ours: build(&here.join("../..")), peers: target.join("beamline-peers"), otp }
+        let ours = build(&here.join("../.."));
+        Self { quick, ours, target, otp_installed, failed: BTreeSet::new() }
     }
 
     /// What all programs print for a question. The order is turned each round, so that none is always first on a machine that
     /// becomes warm.
-    fn round(&self, question: &str, round: usize, samples: &mut Samples) {
-        let mut commands = Vec::new();
-        let quick = if self.quick { "--quick" } else { "--whole" };
-        if let Some(ours) = self.ours.get(question) {
-            commands.push(("beamline", command(ours, &["--rounds", "1", "--tsv", quick])));
-        }
-        commands.push(("peers", command(&self.peers, &[question, quick])));
-        if let Some(otp) = &self.otp {
-            let main = format!("otp:main(\"{question}\", {}, \"{}\").", self.quick, otp.display());
-            let path = otp.display().to_string();
-            let erl = command(
-                Path::new("erl"),
-                &[
-                    "-noshell",
-                    "+P",
-                    "2000000",
-                    "-kernel",
-                    "logger_level",
-                    "error",
-                    "-pa",
-                    &path,
-                    "-eval",
-                    &main,
-                ],
-            );
-            commands.push(("otp", erl));
-        }
-        let turn = round % commands.len();
-        commands.rotate_left(turn);
-        for (who, mut command) in commands {
-            match command.output() {
-                Ok(output) => {
-                    samples.add(&String::from_utf8_lossy(&output.stdout));
-                    if !output.status.success() {
-                        let why = String::from_utf8_lossy(&output.stderr);
-                        println!("{question}: {who} failed, {}: {}\n", output.status, why.trim());
-                    }
-                }
-                Err(error) => println!("{question}: {who} did not start: {error}\n"),
+    fn round(&mut self, question: &str, others: &[Who], round: usize, samples: &mut Samples) {
+        let mut all = vec![Who::Beamline];
+        all.extend_from_slice(others);
+        all.retain(|who| *who != Who::Otp || self.otp_installed);
+        let turn = round % all.len();
+        all.rotate_left(turn);
+        for who in all {
+            let place = (question.to_owned(), who);
+            if self.failed.contains(&place) {
+                continue;
+            }
+            if let Err(why) = self.ask(question, who, samples) {
+                println!("{question}: {who:?} {why}\n");
+                self.failed.insert(place);
             }
         }
     }
-}
 
-fn command(program: &Path, args: &[&str]) -> Command {
-    let mut command = Command::new("timeout");
-    command.arg(PROGRAM_SECONDS).arg(program).args(args).env("ERL_EPMD_PORT", EPMD_PORT);
-    command
+    fn ask(&self, question: &str, who: Who, samples: &mut Samples) -> Result<(), String> {
+        let quick = if self.quick { "--quick" } else { "--whole" };
+        let mut command = self.limited(match who {
+            Who::Beamline => self.ours.get(question).ok_or("is not built")?.clone(),
+            Who::Rust => self.target.join("beamline-peers"),
+            Who::Cluster => self.target.join("beamline-peers-cluster"),
+            Who::Otp => PathBuf::from("erl"),
+        });
+        match who {
+            Who::Beamline => command.args(["--rounds", "1", "--tsv", quick]),
+            Who::Rust | Who::Cluster => command.args([question, quick]),
+            Who::Otp => {
+                let target = self.target.display();
+                let main = format!("otp:main(\"{question}\", {}, \"{target}\").", self.quick);
+                command.args(["-noshell", "+P", "2000000", "-kernel", "logger_level", "error", "-pa"]);
+                command.arg(&self.target).args(["-eval", &main])
+            }
+        };
+        // To files: what a program that was ended has started itself could hold a pipe open.
+        let (out, errors) = (self.target.join("output"), self.target.join("errors"));
+        let file = |path: &Path| File::create(path).map_err(|error| format!("cannot write: {error}"));
+        let status = command.stdin(Stdio::null()).stdout(file(&out)?).stderr(file(&errors)?).status();
+        let status = status.map_err(|error| format!("did not start: {error}"))?;
+        let text = |path| String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned();
+        let output = text(out);
+        if !status.success() {
+            // What `timeout` exits with.
+            let stuck = if status.code() == Some(124) { "was stuck and is ended" } else { "failed" };
+            return Err(format!("{stuck}, {status}: {}", text(errors).trim()));
+        }
+        if samples.add(&output) == 0 {
+            print!("{output}");
+        }
+        Ok(())
+    }
+
+    /// A command that is ended, with what it started, when it takes so long that it is stuck.
+    fn limited(&self, program: PathBuf) -> Command {
+        let mut command = Command::new("timeout");
+        let seconds = if self.quick { "20" } else { "120" };
+        command.args(["--kill-after", "5", seconds]).arg(program).env("ERL_EPMD_PORT", EPMD_PORT);
+        command
+    }
 }
 
 /// Builds our benchmarks, and says where each is.
@@ -196,29 +167,48 @@ fn build(root: &Path) -> BTreeMap<String, PathBuf> {
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().collect();
     let has = |flag: &str| args.iter().any(|arg| arg == flag);
-    let quick = has("--quick");
     let only: Vec<&String> =
         args.windows(2).filter(|pair| pair[0] == "--only").map(|pair| &pair[1]).collect();
-    let programs = Programs::new(quick);
+    if let Some(unknown) = only.iter().find(|only| QUESTIONS.iter().all(|(question, _)| *only != question)) {
+        eprintln!("no such question: {unknown}");
+        return ExitCode::FAILURE;
+    }
+    let mut programs = Programs::new(has("--quick"));
     let epmd =
         Command::new("epmd").args(["-port", EPMD_PORT]).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
     let _epmd = epmd.map(Epmd);
 
     let mut samples = Samples::default();
-    for question in QUESTIONS {
+    let start = Instant::now();
+    for (question, others) in QUESTIONS {
         if !only.is_empty() && !only.iter().any(|only| *only == question) {
             continue;
         }
         eprint!("{question} ");
-        for round in 0..if quick { 3 } else { 7 } {
-            programs.round(question, round, &mut samples);
+        let started = Instant::now();
+        for round in 0..ROUNDS {
+            programs.round(question, others, round, &mut samples);
             eprint!(".");
         }
-        eprintln!();
+        eprintln!(" {} s", started.elapsed().as_secs());
     }
     samples.print();
-    if has("--check") && !bars::hold(&samples) {
-        return ExitCode::FAILURE;
+    let seconds = start.elapsed().as_secs();
+    println!("It took {} minutes and {} seconds, {ROUNDS} rounds.", seconds / 60, seconds % 60);
+    let lines = programs.target.join("samples.tsv");
+    match std::fs::write(&lines, samples.lines()) {
+        Ok(()) => println!("All samples: {}", lines.display()),
+        Err(error) => eprintln!("{}: {error}", lines.display()),
     }
-    ExitCode::SUCCESS
+    // As the benchmark `system_calls` finds out.
+    let strace = Command::new("strace").args(["-o", "/dev/null", "true"]).status();
+    let strace_installed = strace.is_ok_and(|status| status.success());
+    if !has("--check") {
+        return ExitCode::SUCCESS;
+    }
+    let held = bars::hold(&samples, programs.otp_installed, strace_installed);
+    if held && programs.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
+
+// What is said of medians is said of them.
+const _: () = assert!(ROUNDS >= 7 && ROUNDS % 2 == 1);
