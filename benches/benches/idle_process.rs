@@ -1,7 +1,6 @@
 //! How much memory does an idle gen_server take, with a million of them alive?
 
 use beamline::gen_server::GenServer;
-use beamline::term::Term;
 use beamline_benches::echo::{Echo, call_bare, free_port, node, runtime, spawn_bare};
 use beamline_benches::{Table, in_process, quick, resident_bytes, role};
 
@@ -14,7 +13,7 @@ fn main() {
     }
     let many = if quick() { "100000" } else { "1000000" };
     let mut table = Table::new(
-        "Resident memory of an idle gen_server of a node, registered by its pid, a million alive",
+        "Resident memory of an idle gen_server that a node knows by its pid and that has answered a call, a million alive",
         "bytes",
         "a tokio task with an unbounded mpsc",
     );
@@ -25,24 +24,30 @@ fn main() {
 fn each(role: &str, many: u32) -> f64 {
     let runtime = runtime();
     let node = node(&runtime, "bench@127.0.0.1", free_port());
-    if role == "bare" {
-        let mut queues = Vec::with_capacity(many as usize);
-        let before = resident_bytes("self");
-        queues.extend((0..many).map(|_| spawn_bare(&runtime)));
-        // Each has run, and waits, when it has answered.
-        runtime.block_on(async {
-            for queue in &queues {
-                call_bare(queue, 0).await;
+    let grown = if role == "bare" {
+        let spawner = runtime.handle().clone();
+        runtime.spawn(async move {
+            let mut queues = Vec::with_capacity(many as usize);
+            let before = resident_bytes("self");
+            for _ in 0..many {
+                let queue = spawn_bare(&spawner);
+                // It has run, and waits, when it has answered.
+                call_bare(&queue, 0).await;
+                queues.push(queue);
             }
-        });
-        return (resident_bytes("self") - before) / f64::from(many);
-    }
-    let mut servers = Vec::with_capacity(many as usize);
-    let before = resident_bytes("self");
-    runtime.block_on(async {
-        for _ in 0..many {
-            servers.push(Echo::<Term>::start(&node, ()).await.expect("it starts"));
-        }
-    });
-    (resident_bytes("self") - before) / f64::from(many)
+            resident_bytes("self") - before
+        })
+    } else {
+        runtime.spawn(async move {
+            let mut servers = Vec::with_capacity(many as usize);
+            let before = resident_bytes("self");
+            for _ in 0..many {
+                let server = Echo::<i64>::start(&node, ()).await.expect("it starts");
+                assert_eq!(server.call(0).await, Ok(0));
+                servers.push(server);
+            }
+            resident_bytes("self") - before
+        })
+    };
+    runtime.block_on(grown).expect("it does not panic") / f64::from(many)
 }

@@ -8,7 +8,7 @@ fn main() {
     let runtime = runtime();
     let node = node(&runtime, "bench@127.0.0.1", free_port());
     let server = runtime.block_on(async { Echo::<i64>::start(&node, ()).await }).expect("it starts");
-    let bare = spawn_bare(&runtime);
+    let bare = spawn_bare(runtime.handle());
 
     let calls = |times: u32| {
         let server = server.clone();

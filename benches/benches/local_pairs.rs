@@ -13,7 +13,7 @@ fn main() {
     let node = node(&runtime, "bench@127.0.0.1", free_port());
     let start = || runtime.block_on(async { Echo::<i64>::start(&node, ()).await }).expect("it starts");
     let servers: Vec<_> = (0..PAIRS).map(|_| start()).collect();
-    let bares: Vec<_> = (0..PAIRS).map(|_| spawn_bare(&runtime)).collect();
+    let bares: Vec<_> = (0..PAIRS).map(|_| spawn_bare(runtime.handle())).collect();
 
     let subject = |calls: u32| {
         let caller = |server: Server<Echo<i64>>| {

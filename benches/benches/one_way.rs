@@ -22,7 +22,7 @@ fn main() {
 fn rows(table: &mut Table, runtime: Runtime, on: &str) {
     let node = node(&runtime, "bench@127.0.0.1", free_port());
     let server = runtime.block_on(async { Echo::<i64>::start(&node, ()).await }).expect("it starts");
-    let bare = spawn_bare(&runtime);
+    let bare = spawn_bare(runtime.handle());
     for senders in [1, 4] {
         let subject = |casts: u32| {
             let sender = |_| {

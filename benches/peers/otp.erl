@@ -47,7 +47,7 @@ run("local_call") ->
     measure("local call", 100000, fun(N) -> time(fun() -> repeat(N, fun() -> 42 = gen_server:call(Pid, 42) end) end) end);
 run("local_pairs") ->
     Pids = [start() || _ <- lists:seq(1, 120)],
-    pairs("120 pairs", 240000, Pids);
+    pairs("120 pairs", 1200000, Pids);
 run("one_way") ->
     Pid = start(),
     [measure("one-way " ++ integer_to_list(Senders) ++ " to 1", 1000000, fun(N) ->
@@ -63,7 +63,7 @@ run("spawn") ->
 run("idle_process") ->
     Many = case get(divisor) of 1 -> 1000000; _ -> 100000 end,
     Before = resident(),
-    Pids = [start() || _ <- lists:seq(1, Many)],
+    Pids = [begin Pid = start(), 42 = gen_server:call(Pid, 42), Pid end || _ <- lists:seq(1, Many)],
     print("idle process, bytes", (resident() - Before) / length(Pids));
 run("loopback_call") ->
     Peer = peer(),

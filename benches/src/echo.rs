@@ -9,7 +9,7 @@ use beamline::process::{self, ExitReason};
 use beamline::term::Term;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::time_async;
@@ -47,7 +47,7 @@ pub enum Bare {
 }
 
 /// A bare tokio task that does as [`Echo`] does, until its senders are gone.
-pub fn spawn_bare(runtime: &Runtime) -> mpsc::UnboundedSender<Bare> {
+pub fn spawn_bare(runtime: &Handle) -> mpsc::UnboundedSender<Bare> {
     let (requests, mut inbox) = mpsc::unbounded_channel();
     runtime.spawn(async move {
         while let Some(request) = inbox.recv().await {
@@ -102,8 +102,7 @@ pub fn run_all<F: Future<Output = ()> + Send + 'static>(
 ) -> Duration {
     let works: Vec<F> = works.into_iter().collect();
     run(runtime, async move {
-        let tasks: Vec<_> =
-            works.into_iter().map(|work| tokio::runtime::Handle::current().spawn(work)).collect();
+        let tasks: Vec<_> = works.into_iter().map(|work| Handle::current().spawn(work)).collect();
         for task in tasks {
             task.await.unwrap_or_else(|error| panic!("{error}"));
         }
