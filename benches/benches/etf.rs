@@ -8,14 +8,14 @@ use beamline_benches::{Table, terms, time};
 use bytes::Bytes;
 use serde::Deserialize;
 
-/// How many operations take some milliseconds.
+/// How many operations take so long that a pause of the machine is little beside them.
 fn times(name: &str) -> u32 {
     match name {
-        "tuple" => 100_000,
-        "ints1000" => 2_000,
-        "map100" => 1_000,
-        "props50" => 4_000,
-        _ => 200,
+        "tuple" => 1_000_000,
+        "ints1000" => 10_000,
+        "map100" => 5_000,
+        "props50" => 20_000,
+        _ => 1_000,
     }
 }
 

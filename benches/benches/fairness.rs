@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 const BINARY_LEN: usize = 100_000_000;
 /// Of fewer calls a percentile says nothing; more are made while a sample has time.
 const CALLS_MIN: usize = 20;
-const SAMPLE_MAX: Duration = Duration::from_secs(2);
+const SAMPLE_MAX: Duration = Duration::from_secs(1);
 
 fn main() {
     let peer = Peer::start();

@@ -11,7 +11,7 @@ fn main() {
         // Nobody waits for a million of them to end.
         std::process::exit(0);
     }
-    let many = if quick() { "100000" } else { "1000000" };
+    let many = if quick() { "50000" } else { "1000000" };
     let mut table = Table::new(
         "Resident memory of an idle gen_server that a node knows by its pid and that has answered a call, a million alive",
         "bytes",

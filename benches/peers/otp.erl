@@ -58,10 +58,13 @@ run("one_way") ->
         all(lists:duplicate(Senders, Sender))
     end) || Senders <- [1, 4]];
 run("spawn") ->
-    measure("start a server", 100000, fun(N) -> element(1, start_and_stop(N)) end),
-    measure("stop a server", 100000, fun(N) -> element(2, start_and_stop(N)) end);
+    Many = 100000 div get(divisor),
+    start_and_stop(Many div 4 + 1),
+    {Start, Stop} = start_and_stop(Many),
+    print("start a server", Start / Many),
+    print("stop a server", Stop / Many);
 run("idle_process") ->
-    Many = case get(divisor) of 1 -> 1000000; _ -> 100000 end,
+    Many = case get(divisor) of 1 -> 1000000; _ -> 50000 end,
     Before = resident(),
     Pids = [begin Pid = start(), 42 = gen_server:call(Pid, 42), Pid end || _ <- lists:seq(1, Many)],
     print("idle process, bytes", (resident() - Before) / length(Pids));
@@ -117,8 +120,8 @@ terms() ->
         {<<"key", (integer_to_binary(N))/binary>>, #{<<"id">> => N, <<"name">> => <<"name-", (integer_to_binary(N))/binary>>}}
         || N <- lists:seq(1, 100)]),
     Props = [{list_to_atom("opt_" ++ integer_to_list(N)), element(N rem 3 + 1, {true, false, undefined})} || N <- lists:seq(1, 50)],
-    [{"tuple", {ok, 42, foo}, 100000}, {"ints1000", lists:seq(1000, 1999), 2000}, {"map100", Map, 1000},
-     {"props50", Props, 4000}, {"bin1m", binary:copy(<<7>>, 1 bsl 20), 200}].
+    [{"tuple", {ok, 42, foo}, 1000000}, {"ints1000", lists:seq(1000, 1999), 10000}, {"map100", Map, 5000},
+     {"props50", Props, 20000}, {"bin1m", binary:copy(<<7>>, 1 bsl 20), 1000}].
 
 name(N) -> list_to_atom("echo_" ++ integer_to_list(N)).
 

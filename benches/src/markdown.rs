@@ -30,6 +30,7 @@ pub fn table(rows: &[Vec<String>]) -> String {
 /// As many digits as say something.
 pub fn number(value: f64) -> String {
     match value {
+        value if value < 0.01 => format!("{value:.5}"),
         value if value < 1.0 => format!("{value:.3}"),
         value if value < 10.0 => format!("{value:.2}"),
         value if value < 100.0 => format!("{value:.1}"),

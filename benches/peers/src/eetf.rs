@@ -33,11 +33,11 @@ fn terms() -> [(&'static str, Term, u32); 5] {
         Tuple::from(vec![atom(&format!("opt_{n}")), atom(value)]).into()
     });
     [
-        ("tuple", Tuple::from(vec![atom("ok"), int(42), atom("foo")]).into(), 100_000),
-        ("ints1000", List::from((1000..2000).map(int).collect::<Vec<Term>>()).into(), 2_000),
-        ("map100", Map::from(map).into(), 1_000),
-        ("props50", List::from(props.collect::<Vec<Term>>()).into(), 4_000),
-        ("bin1m", Binary::from(vec![7; 1 << 20]).into(), 200),
+        ("tuple", Tuple::from(vec![atom("ok"), int(42), atom("foo")]).into(), 1_000_000),
+        ("ints1000", List::from((1000..2000).map(int).collect::<Vec<Term>>()).into(), 10_000),
+        ("map100", Map::from(map).into(), 5_000),
+        ("props50", List::from(props.collect::<Vec<Term>>()).into(), 20_000),
+        ("bin1m", Binary::from(vec![7; 1 << 20]).into(), 1_000),
     ]
 }
 

@@ -138,7 +138,7 @@ impl Programs {
     /// A command that is ended, with what it started, when it takes so long that it is stuck.
     fn limited(&self, program: PathBuf) -> Command {
         let mut command = Command::new("timeout");
-        let seconds = if self.quick { "20" } else { "120" };
+        let seconds = if self.quick { "30" } else { "120" };
         command.args(["--kill-after", "5", seconds]).arg(program).env("ERL_EPMD_PORT", EPMD_PORT);
         command
     }
@@ -206,7 +206,9 @@ fn main() -> ExitCode {
     if !has("--check") {
         return ExitCode::SUCCESS;
     }
-    let held = bars::hold(&samples, programs.otp_installed, strace_installed);
+    let run =
+        bars::Run { all_asked: only.is_empty(), otp_installed: programs.otp_installed, strace_installed };
+    let held = bars::hold(&samples, &run);
     if held && programs.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
