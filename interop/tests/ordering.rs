@@ -64,8 +64,7 @@ async fn twenty_rust_senders_keep_their_order() {
         let (to, filler) = (to.clone(), filler.clone());
         node.spawn(move |cx| async move {
             for number in 1..=COUNT {
-                let filler =
-                    if number % 100 == 0 { Term::Binary(filler.clone()) } else { Term::from(number) };
+                let filler = if number % 100 == 0 { Term::from(filler.clone()) } else { Term::from(number) };
                 cx.send(to.clone(), (sender, number, filler)).unwrap();
                 if number % 7 == 0 {
                     cx.yield_now().await;

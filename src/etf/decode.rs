@@ -10,7 +10,10 @@ use smallvec::SmallVec;
 use super::reader::integer;
 use super::tags::*;
 use super::{DecodeError, DecodeErrorKind, Limits, Reader, Token};
-use crate::term::{Atom, BigInt, Fun, FunHead, Map, Record, Term, Terms, bits_term};
+use crate::term::{Atom, BigInt, Binary, Fun, FunHead, INLINE_MAX, Map, Record, Term, Terms, bits_term};
+
+/// From so many values on a run of integers is looked for.
+const SHORT_RUN: usize = 8;
 
 /// A container whose children are being read.
 struct Frame {
@@ -39,7 +42,7 @@ enum Step {
 /// Decodes the term at the beginning of `bytes`: a version byte, and a term or a compressed one. Returns the term
 /// and how many bytes it took, as `binary_to_term/2` with `used`; what follows is not looked at.
 ///
-/// Binaries in the term are slices of `bytes` and keep them alive.
+/// Long binaries in the term are slices of `bytes` and keep them alive.
 ///
 /// # Errors
 /// If there is no term, or it goes past a limit.
@@ -115,29 +118,22 @@ impl Room {
         }
     }
 
-    /// Takes what a step at a depth needs that used some bytes and has some left. `owed` values have to follow those of
-    /// what it opened.
+    /// Takes what a container at a depth needs besides its head, of which some bytes are left. `owed` values have to follow
+    /// its own. Whether there is room.
     #[inline]
-    fn take(&mut self, step: &Step, depth: usize, owed: usize, used: usize, left: usize) -> Option<()> {
-        if depth > self.depth {
-            return None;
-        }
-        let (values, atoms) = match step {
-            Step::Open(Kind::List | Kind::Tail | Kind::Tuple | Kind::Map(_), count) => (*count, 0),
-            Step::Open(Kind::Fun(_) | Kind::Record(_), count) => (*count + used, *count + 2),
-            // Its bytes are at least as many as its values.
-            Step::Whole(_) if used <= self.value_len => (used, 2),
-            Step::Whole(_) => return None,
-        };
+    fn enter(&mut self, depth: usize, count: usize, owed: usize, left: usize) -> bool {
+        let (values, short) = self.values.overflowing_sub(count);
+        self.values = values;
         // Each value takes a byte. So all that is reserved for values to come is bounded by the bytes that are there.
-        if let Step::Open(_, count) = step
-            && owed.checked_add(*count)? > left
-        {
-            return None;
-        }
-        self.values = self.values.checked_sub(values)?;
-        self.atoms = self.atoms.checked_sub(atoms)?;
-        Some(())
+        !short && depth <= self.depth && owed.checked_add(count).is_some_and(|owed| owed <= left)
+    }
+
+    /// Takes what values and atoms are in so many bytes, as long as one value is. Whether there is room.
+    fn take(&mut self, values: usize, atoms: usize) -> bool {
+        let (values, short) = self.values.overflowing_sub(values);
+        let (atoms, few) = self.atoms.overflowing_sub(atoms);
+        (self.values, self.atoms) = (values, atoms);
+        !short && !few
     }
 }
 
@@ -173,129 +169,257 @@ fn build_within(
     source: Option<&Bytes>,
     mut room: Room,
 ) -> Result<Option<Term>, DecodeError> {
-    let before = reader.left();
-    let root = step(reader, source)?;
-    if room.take(&root, 1, 0, before - reader.left(), reader.left()).is_none() {
+    let (kind, count) = match opened(reader, source, &mut room, 1)? {
+        Some(Step::Open(kind, count)) => (kind, count),
+        Some(Step::Whole(term)) => return Ok(Some(term)),
+        None => return Ok(None),
+    };
+    if !room.enter(1, count, 0, reader.left()) {
         return Ok(None);
     }
-    let mut top = match root {
-        Step::Whole(term) => return Ok(Some(term)),
-        Step::Open(kind, left) => Frame { kind, children: Vec::with_capacity(left), left },
-    };
+    let mut children = Vec::with_capacity(count);
+    let (left, atoms) = leaves(&mut children, count, reader, source);
+    // Most messages have no containers in them, or few.
+    if left > 0 || matches!(kind, Kind::List) && !reader.eat_nil() {
+        return nested(reader, source, room, Frame { kind, children, left }, atoms);
+    }
+    if atoms <= room.atoms { kind.of(children).map(Some) } else { Ok(None) }
+}
+
+/// Goes on with a container that has others in it, or a tail. `atoms` are spelled out in it by now.
+fn nested(
+    reader: &mut Reader<'_>,
+    source: Option<&Bytes>,
+    mut room: Room,
+    mut top: Frame,
+    mut atoms: usize,
+) -> Result<Option<Term>, DecodeError> {
     // Values that are to come in the containers of the stack.
     let mut owed = 0_usize;
     let mut stack: SmallVec<[Frame; 8]> = SmallVec::new();
-    let mut atoms = 0;
     loop {
         while top.left > 0 {
-            // Integers are extended by, not pushed: to push is to ask for room, for which the whole term is first put
-            // together elsewhere, and waited for.
-            let Frame { children, left, .. } = &mut top;
-            let before = *left;
-            let run = reader.integers(*left);
-            *left -= run.len();
-            children.extend(run.iter().map(|bytes| Term::Integer(integer(*bytes))));
-            let run = reader.small_integers(*left);
-            *left -= run.len();
-            children.extend(run.iter().map(|[_, value]| Term::Integer(i64::from(*value))));
-            while *left > 0
-                && let Some(slice) = reader.short_binary()
-            {
-                children.push(Term::Binary(bytes(slice, source)));
-                *left -= 1;
-            }
-            while *left > 0
-                && let Some(atom) = reader.short_atom_ref()
-            {
-                children.push(Term::Atom(atom.clone()));
-                *left -= 1;
-            }
-            while *left > 0
-                && let Some(text) = reader.short_atom()
-            {
-                children.push(Term::Atom(Atom::from_checked(text)));
-                *left -= 1;
-                atoms += 1;
-            }
-            if *left < before {
-                continue;
-            }
             top.left -= 1;
-            if reader.at_empty_list_head() {
-                // Its tail is not deeper here, but is where terms are only checked.
-                room.depth = room.depth.saturating_sub(1);
-            }
-            let before = reader.left();
-            let step = step(reader, source)?;
-            let (used, depth) = (before - reader.left(), stack.len() + 2);
-            if room.take(&step, depth, owed + top.left, used, reader.left()).is_none() {
-                return Ok(None);
-            }
-            match step {
-                Step::Whole(term) => top.children.push(term),
-                // The tail is a list, which continues the one before.
-                Step::Open(Kind::List, left) if matches!(top.kind, Kind::Tail) => {
-                    (top.kind, top.left) = (Kind::List, left);
+            let depth = stack.len() + 2;
+            match opened(reader, source, &mut room, depth)? {
+                Some(Step::Open(kind, count)) => {
+                    if !room.enter(depth, count, owed + top.left, reader.left()) {
+                        return Ok(None);
+                    }
+                    if matches!((&kind, &top.kind), (Kind::List, Kind::Tail)) {
+                        // The tail is a list, which continues the one before.
+                        top.children.reserve(count);
+                        (top.kind, top.left) = (Kind::List, count);
+                    } else {
+                        let mut children = Vec::with_capacity(count);
+                        let (left, spelled) = leaves(&mut children, count, reader, source);
+                        atoms += spelled;
+                        if left > 0 || matches!(kind, Kind::List) && !reader.eat_nil() {
+                            owed += top.left;
+                            stack.push(mem::replace(&mut top, Frame { kind, children, left }));
+                            continue;
+                        }
+                        match kind {
+                            Kind::Tuple => put(&mut top.children, || Term::Tuple(children.into())),
+                            Kind::Map(at) => {
+                                let map = map(children, at)?;
+                                put(&mut top.children, || Term::Map(map));
+                            }
+                            _ => {
+                                let term = kind.of(children)?;
+                                put(&mut top.children, || term);
+                            }
+                        }
+                    }
                 }
-                Step::Open(kind, left) => {
-                    let inner = Frame { kind, children: Vec::with_capacity(left), left };
-                    owed += top.left;
-                    stack.push(mem::replace(&mut top, inner));
-                }
+                Some(Step::Whole(term)) => put(&mut top.children, || term),
+                None => return Ok(None),
+            }
+            if top.left > 0 {
+                let (left, spelled) = leaves(&mut top.children, top.left, reader, source);
+                top.left = left;
+                atoms += spelled;
             }
         }
         if matches!(top.kind, Kind::List) && !reader.eat_nil() {
             (top.kind, top.left) = (Kind::Tail, 1);
             continue;
         }
-        let mut children = top.children;
-        let term = match top.kind {
-            Kind::List => Term::List(children.into()),
-            Kind::Tail => {
-                let tail = children.pop().unwrap_or_default();
-                Term::list_with_tail(children, tail)
-            }
-            Kind::Tuple => Term::Tuple(children.into()),
-            Kind::Map(at) => {
-                let duplicate = |_| DecodeError::new(DecodeErrorKind::DuplicateKey, at);
-                Term::Map(Map::from_flat(children).map_err(duplicate)?)
-            }
-            Kind::Fun(head) => Fun::Internal { head: *head, free: children.into() }.into(),
-            Kind::Record(mut record) => {
-                record.values = children.into();
-                Term::Record(record)
-            }
+        let Some(outer) = stack.pop() else {
+            return if atoms <= room.atoms { top.kind.of(top.children).map(Some) } else { Ok(None) };
         };
-        match stack.pop() {
-            Some(outer) => top = outer,
-            None => return Ok((atoms <= room.atoms).then_some(term)),
-        }
+        let inner = mem::replace(&mut top, outer);
+        let term = inner.kind.of(inner.children)?;
         owed -= top.left;
-        top.children.push(term);
+        put(&mut top.children, || term);
+        if top.left > 0 {
+            let (left, spelled) = leaves(&mut top.children, top.left, reader, source);
+            top.left = left;
+            atoms += spelled;
+        }
     }
 }
 
+/// Reads the beginning of a container, or a value that has no children; `None` if there is no room for it. The room of a
+/// container's children is still to be taken.
 #[inline]
+fn opened(
+    reader: &mut Reader<'_>,
+    source: Option<&Bytes>,
+    room: &mut Room,
+    depth: usize,
+) -> Result<Option<Step>, DecodeError> {
+    let at = reader.offset();
+    // The containers that most are.
+    match reader.short_container() {
+        Some((MAP_EXT, count)) => Ok(Some(Step::Open(Kind::Map(at), count * 2))),
+        Some((LIST_EXT, count)) => Ok(Some(Step::Open(Kind::List, count))),
+        Some((_, count)) => Ok(Some(Step::Open(Kind::Tuple, count))),
+        None => rarer(reader, source, room, depth),
+    }
+}
+
+/// What else a value may be.
+fn rarer(
+    reader: &mut Reader<'_>,
+    source: Option<&Bytes>,
+    room: &mut Room,
+    depth: usize,
+) -> Result<Option<Step>, DecodeError> {
+    if reader.at_empty_list_head() {
+        // Its tail is not deeper here, but is where terms are only checked.
+        room.depth = room.depth.saturating_sub(1);
+    }
+    let before = reader.left();
+    let step = step(reader, source)?;
+    let used = before - reader.left();
+    let fits = match &step {
+        Step::Open(Kind::Fun(_) | Kind::Record(_), count) => room.take(used, *count + 2),
+        Step::Open(..) => true,
+        // Its bytes are at least as many as its values.
+        Step::Whole(_) => depth <= room.depth && used <= room.value_len && room.take(used, 2),
+    };
+    Ok(fits.then_some(step))
+}
+
+/// Pushes a term. To push is to ask for room, for which the term would first be put together elsewhere and then be waited for;
+/// where room is known to be, it is put together in its place.
+#[inline(always)]
+fn put(terms: &mut Vec<Term>, term: impl FnOnce() -> Term) {
+    if terms.len() == terms.capacity() {
+        return put_slowly(terms, term());
+    }
+    terms.push(term());
+}
+
+#[cold]
+fn put_slowly(terms: &mut Vec<Term>, term: Term) {
+    terms.push(term);
+}
+
+/// Reads at most so many of a container's next values, as long as they are of those kinds that most values are, which have no
+/// children. Returns how many are left, and how many of those read are atoms that are spelled out. What is not read yet is kept
+/// in a register meanwhile.
+fn leaves(
+    children: &mut Vec<Term>,
+    mut left: usize,
+    reader: &mut Reader<'_>,
+    source: Option<&Bytes>,
+) -> (usize, usize) {
+    let mut atoms = 0;
+    if left > SHORT_RUN && reader.rest.first() == Some(&INTEGER_EXT) {
+        let run = reader.integers(left);
+        left -= run.len();
+        children.extend(run.iter().map(|bytes| Term::Integer(integer(*bytes))));
+    }
+    let mut rest = reader.rest;
+    while left > 0 {
+        rest = match rest {
+            [SMALL_INTEGER_EXT, value, after @ ..] => {
+                put(children, || Term::Integer(i64::from(*value)));
+                after
+            }
+            [INTEGER_EXT, a, b, c, d, after @ ..] => {
+                let value = i64::from(i32::from_be_bytes([*a, *b, *c, *d]));
+                put(children, || Term::Integer(value));
+                after
+            }
+            [BINARY_EXT, a, b, c, d, after @ ..] => {
+                let len = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
+                let Some((slice, after)) = after.split_at_checked(len) else { break };
+                match rest.get(5..).and_then(|bytes| bytes.first_chunk()) {
+                    Some(begin) if len <= INLINE_MAX => {
+                        put(children, || Term::Binary(Binary::begin_of(begin, len)));
+                    }
+                    _ => {
+                        let binary = binary(slice, source);
+                        put(children, || Term::Binary(binary));
+                    }
+                }
+                after
+            }
+            [SMALL_ATOM_UTF8_EXT, len, after @ ..] => {
+                let Some((text, after)) = after.split_at_checked(usize::from(*len)) else { break };
+                let atom = match Atom::known(text) {
+                    Some(atom) => atom,
+                    None => match std::str::from_utf8(text) {
+                        Ok(text) => Atom::from_checked(text),
+                        Err(_) => break,
+                    },
+                };
+                put(children, || Term::Atom(atom));
+                atoms += 1;
+                after
+            }
+            [ATOM_CACHE_REF, index, after @ ..] => {
+                let Some(atom) = reader.atoms.get(usize::from(*index)) else { break };
+                let atom = atom.clone();
+                put(children, || Term::Atom(atom));
+                after
+            }
+            [NIL_EXT, after @ ..] => {
+                put(children, Term::nil);
+                after
+            }
+            _ => break,
+        };
+        left -= 1;
+    }
+    reader.rest = rest;
+    (left, atoms)
+}
+
+impl Kind {
+    /// The container, all of whose children are there.
+    fn of(self, mut children: Vec<Term>) -> Result<Term, DecodeError> {
+        Ok(match self {
+            Self::List => Term::List(children.into()),
+            Self::Tail => {
+                let tail = children.pop().unwrap_or_default();
+                Term::list_with_tail(children, tail)
+            }
+            Self::Tuple => Term::Tuple(children.into()),
+            Self::Map(at) => {
+                let duplicate = |_| DecodeError::new(DecodeErrorKind::DuplicateKey, at);
+                Term::Map(Map::from_flat(children).map_err(duplicate)?)
+            }
+            Self::Fun(head) => Fun::Internal { head: *head, free: children.into() }.into(),
+            Self::Record(mut record) => {
+                record.values = children.into();
+                Term::Record(record)
+            }
+        })
+    }
+}
+
+/// The map that begins at an offset.
+fn map(children: Vec<Term>, at: usize) -> Result<Map, DecodeError> {
+    Map::from_flat(children).map_err(|_| DecodeError::new(DecodeErrorKind::DuplicateKey, at))
+}
+
 fn step(reader: &mut Reader<'_>, source: Option<&Bytes>) -> Result<Step, DecodeError> {
     let at = reader.offset();
     Ok(Step::Whole(match reader.next_token()? {
-        Token::Integer(value) => Term::Integer(value),
-        Token::Atom(atom) => Term::Atom(atom),
-        Token::Binary(slice) => Term::Binary(bytes(slice, source)),
-        Token::Nil => Term::nil(),
-        Token::List(left) => return Ok(Step::Open(Kind::List, left)),
-        Token::Tuple(left @ 1..) => return Ok(Step::Open(Kind::Tuple, left)),
-        Token::Map(left @ 1..) => return Ok(Step::Open(Kind::Map(at), left * 2)),
-        token => return rarer_step(token, reader, source),
-    }))
-}
-
-fn rarer_step(
-    token: Token<'_>,
-    reader: &mut Reader<'_>,
-    source: Option<&Bytes>,
-) -> Result<Step, DecodeError> {
-    Ok(Step::Whole(match token {
         Token::BigInteger { negative, magnitude } => Term::BigInt(BigInt::from_bytes_le(negative, magnitude)),
         Token::Float(value) => Term::Float(value),
         Token::BitString { bytes: slice, bits } => bits_term(bytes(slice, source), bits),
@@ -314,13 +438,23 @@ fn rarer_step(
             }
             Term::Record(record)
         }
+        Token::Tuple(left @ 1..) => return Ok(Step::Open(Kind::Tuple, left)),
         Token::Tuple(_) => Term::Tuple(Terms::new()),
+        Token::Map(left @ 1..) => return Ok(Step::Open(Kind::Map(at), left * 2)),
         Token::Map(_) => Term::Map(Map::new()),
+        Token::List(left) => return Ok(Step::Open(Kind::List, left)),
         Token::Integer(value) => Term::Integer(value),
         Token::Atom(atom) => Term::Atom(atom),
-        Token::Binary(slice) => Term::Binary(bytes(slice, source)),
-        Token::Nil | Token::List(_) => Term::nil(),
+        Token::Binary(slice) => Term::Binary(binary(slice, source)),
+        Token::Nil => Term::nil(),
     }))
+}
+
+fn binary(slice: &[u8], source: Option<&Bytes>) -> Binary {
+    match source {
+        Some(source) => Binary::slice_of(source, slice),
+        None => slice.into(),
+    }
 }
 
 fn bytes(slice: &[u8], source: Option<&Bytes>) -> Bytes {

@@ -61,7 +61,7 @@ impl Writer {
             Term::Pid(pid) => self.pid(pid),
             Term::Port(port) => self.port(port),
             Term::Reference(reference) => self.reference(reference),
-            Term::Binary(bytes) => self.shared_binary(bytes)?,
+            Term::Binary(binary) => self.term_binary(binary)?,
             Term::BitString(bits) => self.bit_string(bits.bytes(), bits.bits())?,
             Term::List(elements) => return self.proper_list(elements),
             Term::ImproperList(list) => {

@@ -4,7 +4,7 @@ use bytes::{BufMut, Bytes};
 
 use super::tags::*;
 use super::{DecodeError, DecodeErrorKind, EncodeError, Limits, Reader, f64Bits};
-use crate::term::{Atom, AtomError, FunHead, Pid, Port, Reference};
+use crate::term::{Atom, AtomError, Binary, FunHead, Pid, Port, Reference};
 
 /// From this length on a shared binary becomes a part of its own: below it a copy costs less than another part to write.
 const OWN_PART_LEN: usize = 4096;
@@ -344,6 +344,15 @@ impl Writer {
         self.counted(BINARY_EXT, bytes.len())?;
         self.shared_raw(bytes);
         Ok(())
+    }
+
+    /// A binary of a term: shared if it is large.
+    #[inline]
+    pub(crate) fn term_binary(&mut self, binary: &Binary) -> Result<(), EncodeError> {
+        match binary.shared() {
+            Some(bytes) => self.shared_binary(bytes),
+            None => self.binary(binary),
+        }
     }
 
     /// A bit string with `bits` (1 to 7) used bits in its last byte, from the high end.

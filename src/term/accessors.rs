@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Atom, BigInt, Fun, ImproperList, Map, Pid, Port, Reference, Term, Terms};
+use super::{Atom, BigInt, Binary, Fun, ImproperList, Map, Pid, Port, Reference, Term, Terms};
 
 impl Term {
     /// The atom of a text known to the program.
@@ -112,7 +112,7 @@ impl Term {
     }
 
     /// The binary, if it is one of whole bytes.
-    pub fn as_binary(&self) -> Option<&Bytes> {
+    pub fn as_binary(&self) -> Option<&Binary> {
         if let Self::Binary(bytes) = self { Some(bytes) } else { None }
     }
 
@@ -196,10 +196,11 @@ from_value! {
     Port => |port| Self::Port(Box::new(port)),
     Reference => |reference| Self::Reference(Box::new(reference)),
     Fun => |fun| Self::Fun(Box::new(fun)),
-    Bytes => Self::Binary,
+    Binary => Self::Binary,
+    Bytes => |bytes: Bytes| Self::Binary(bytes.into()),
     Map => Self::Map,
     ImproperList => Self::ImproperList,
-    &str => |text: &str| Self::Binary(Bytes::copy_from_slice(text.as_bytes())),
+    &str => |text: &str| Self::Binary(text.as_bytes().into()),
     String => |text: String| Self::Binary(text.into()),
     Vec<Term> => |terms: Vec<Term>| Self::List(terms.into()),
 }

@@ -55,6 +55,20 @@ impl Atom {
         Self(SmolStr::new(text))
     }
 
+    /// The atom, if it is one of those that most atoms in messages are: their text is not looked at again, nor copied.
+    #[inline]
+    pub(crate) fn known(text: &[u8]) -> Option<Self> {
+        Some(Self::from_static(match text {
+            b"ok" => "ok",
+            b"nil" => "nil",
+            b"true" => "true",
+            b"false" => "false",
+            b"error" => "error",
+            b"undefined" => "undefined",
+            _ => return None,
+        }))
+    }
+
     /// An atom of a text known to the program.
     ///
     /// # Panics
@@ -62,6 +76,12 @@ impl Atom {
     pub const fn from_static(text: &'static str) -> Self {
         assert!(text.len() <= ATOM_CHARS_MAX, "an atom has at most 255 characters");
         Self(SmolStr::new_static(text))
+    }
+
+    /// Whether its text is shared.
+    #[inline]
+    pub(super) fn is_heap_allocated(&self) -> bool {
+        self.0.is_heap_allocated()
     }
 
     /// The atom's text.

@@ -65,31 +65,51 @@ impl Term {
     }
 }
 
-fn all_flat(terms: &[Term]) -> bool {
-    terms.iter().all(|term| match term {
-        Term::Integer(_) | Term::Atom(_) | Term::Binary(_) => true,
-        term => term.children().is_empty(),
-    })
+/// How deep dropping goes on the program's stack before it goes on with one of its own.
+const DROP_DEPTH_MAX: u32 = 16;
+
+/// Drops terms.
+pub(super) fn drop(terms: Vec<Term>) {
+    if terms.capacity() == 0 {
+        return;
+    }
+    let mut deeper = Vec::new();
+    drop_within(terms, 0, &mut deeper);
+    while let Some(terms) = deeper.pop() {
+        drop_within(terms, 0, &mut deeper);
+    }
 }
 
-/// Drops terms. The vector is left with none that has children.
-pub(super) fn drop(terms: &mut Vec<Term>) {
-    if terms.iter().all(|term| matches!(term, Term::Integer(_) | Term::Float(_))) {
-        // There is nothing to drop in them, which would be found out for each again.
-        mem::take(terms).into_iter().for_each(mem::forget);
-        return;
-    }
-    if all_flat(terms) {
-        return;
-    }
-    let mut stack = mem::take(terms);
-    while let Some(mut term) = stack.pop() {
-        if let Some(children) = term.children_mut()
-            && !all_flat(children)
-        {
-            stack.append(children);
+/// Drops terms down to the greatest depth, and moves away what is below.
+fn drop_within(mut terms: Vec<Term>, depth: u32, deeper: &mut Vec<Vec<Term>>) {
+    let plain = |term: &Term| matches!(term, Term::Integer(_) | Term::Float(_));
+    let numbers = terms.iter().take_while(|term| plain(term)).count();
+    for term in terms.iter_mut().skip(numbers) {
+        let children = match term {
+            // Most terms have nothing to drop in them.
+            term if plain(term) => continue,
+            Term::Atom(atom) if !atom.is_heap_allocated() => continue,
+            Term::Binary(binary) if binary.shared().is_none() => continue,
+            Term::List(children) | Term::Tuple(children) | Term::Map(Map(children)) => {
+                mem::take(&mut children.0)
+            }
+            _ => {
+                let children = term.children_mut().map(mem::take).unwrap_or_default();
+                *term = Term::Integer(0);
+                children
+            }
+        };
+        if children.is_empty() {
+            continue;
+        }
+        if depth < DROP_DEPTH_MAX {
+            drop_within(children, depth + 1, deeper);
+        } else {
+            deeper.push(children);
         }
     }
+    // In none of them is anything left to drop, which would be found out for each again.
+    terms.into_iter().for_each(mem::forget);
 }
 
 pub(super) fn clone(terms: &[Term]) -> Terms {

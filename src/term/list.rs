@@ -79,8 +79,9 @@ impl Clone for Terms {
 }
 
 impl Drop for Terms {
+    #[inline]
     fn drop(&mut self) {
-        deep::drop(&mut self.0);
+        deep::drop(std::mem::take(&mut self.0));
     }
 }
 

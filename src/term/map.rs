@@ -5,7 +5,7 @@ use std::mem;
 
 use smallvec::SmallVec;
 
-use super::compare::{ATOM_RANK, exact_cmp};
+use super::compare::{ATOM_RANK, exact_cmp, text_prefix};
 use super::{Term, Terms};
 
 /// An Erlang map, kept in the order of its keys (integers before floats, then Erlang's term order), so that equal maps
@@ -119,16 +119,12 @@ fn sort(pairs: &mut [[Term; 2]]) {
 
 /// A number that orders a key among those of its kind, as far as it goes.
 fn prefix(key: &Term) -> Option<u64> {
-    let text = match key {
-        Term::Integer(value) => return Some((*value as u64) ^ (1 << 63)),
-        Term::Atom(atom) => atom.as_bytes(),
-        Term::Binary(bytes) => bytes,
-        _ => return None,
-    };
-    let mut prefix = [0; 8];
-    let len = text.len().min(prefix.len());
-    prefix[..len].copy_from_slice(&text[..len]);
-    Some(u64::from_be_bytes(prefix))
+    match key {
+        Term::Integer(value) => Some((*value as u64) ^ (1 << 63)),
+        Term::Atom(atom) => Some(text_prefix(atom.as_bytes())),
+        Term::Binary(bytes) => Some(text_prefix(bytes)),
+        _ => None,
+    }
 }
 
 impl FromIterator<(Term, Term)> for Map {

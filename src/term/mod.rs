@@ -3,6 +3,7 @@
 mod accessors;
 mod atom;
 mod bigint;
+mod binary;
 mod compare;
 mod deep;
 mod display;
@@ -20,16 +21,16 @@ mod text;
 
 pub use self::atom::{ATOM_CHARS_MAX, Atom, AtomError};
 pub use self::bigint::BigInt;
+pub use self::binary::Binary;
 pub use self::fun::{Fun, FunHead, Record};
 pub use self::identifier::{Pid, Port, REFERENCE_WORDS_MAX, Reference};
 pub use self::list::{BitString, ImproperList, Terms};
 pub use self::map::{IntoIter as MapIntoIter, Map};
 pub use self::parse::{ParseError, ParseErrorKind};
-pub use self::serde::{Binary, Charlist};
+pub use self::serde::Charlist;
 
+pub(crate) use self::binary::INLINE_MAX;
 pub(crate) use self::compare::bits_term;
-
-use bytes::Bytes;
 
 /// Any Erlang term.
 ///
@@ -55,8 +56,8 @@ pub enum Term {
     Reference(Box<Reference>),
     /// A fun, internal or external.
     Fun(Box<Fun>),
-    /// A binary. A decoded one is a slice of the bytes that it came in, and keeps all of them alive.
-    Binary(Bytes),
+    /// A binary. A long decoded one is a slice of the bytes that it came in, and keeps all of them alive.
+    Binary(Binary),
     /// A string of bits whose number is not a multiple of eight.
     BitString(Box<BitString>),
     /// A proper list; `[]` is the one without elements.

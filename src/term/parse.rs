@@ -2,11 +2,10 @@
 
 use std::str::FromStr;
 
-use bytes::Bytes;
 use num_bigint::BigInt as Big;
 
 use super::text::{begins_atom, continues_atom, is_reserved};
-use super::{Atom, BigInt, Fun, Map, Pid, Port, Reference, Term, bits_term};
+use super::{Atom, BigInt, Binary, Fun, Map, Pid, Port, Reference, Term, bits_term};
 use crate::etf::Limits;
 
 /// Base 10 takes quadratic time; bases that are powers of two do not.
@@ -483,7 +482,7 @@ impl<'a> Parser<'a> {
         let mut bits = Bits::default();
         self.blanks();
         if self.eat(">>") {
-            return Ok(Term::Binary(Bytes::new()));
+            return Ok(Term::Binary(Binary::new()));
         }
         loop {
             self.blanks();

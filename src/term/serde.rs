@@ -12,13 +12,8 @@ use bytes::Bytes;
 use serde::de::{self, Deserialize, Deserializer, Unexpected, Visitor};
 use serde::ser::{self, Serialize, Serializer};
 
-use super::{Atom, BigInt, BitString, Fun, ImproperList, Map, Pid, Port, Reference, Term};
+use super::{Atom, BigInt, Binary, BitString, Fun, ImproperList, Map, Pid, Port, Reference, Term};
 use crate::etf::{self, ATOM, EncodeError, NATIVE, Writer};
-
-/// A binary that is not copied where that can be avoided: a decoded one is a slice of the message that it came in (and
-/// keeps all of it alive), a large one is sent from where it is.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Binary(pub Bytes);
 
 /// Text as a list of characters, as in Erlang's `"text"` and Elixir's `~c"text"`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -236,15 +231,15 @@ impl Native for Binary {
     const EXPECTED: &'static str = "a binary";
 
     fn write(&self, writer: &mut Writer) -> Result<(), EncodeError> {
-        writer.shared_binary(&self.0)
+        writer.term_binary(self)
     }
 
     fn from_term(term: Term) -> Option<Self> {
-        if let Term::Binary(bytes) = term { Some(Self(bytes)) } else { None }
+        if let Term::Binary(binary) = term { Some(binary) } else { None }
     }
 
     fn to_text(&self) -> String {
-        Term::Binary(self.0.clone()).to_string()
+        Term::Binary(self.clone()).to_string()
     }
 }
 

@@ -3,8 +3,10 @@ use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use bytes::Bytes;
+use proptest::collection::vec;
 use proptest::prelude::*;
 
+use super::compare::text_prefix;
 use super::strategy::{printable_term, term};
 use super::*;
 use crate::etf::Limits;
@@ -58,7 +60,7 @@ proptest! {
     }
 
     #[test]
-    fn a_map_behaves_as_an_ordered_set_of_keys(pairs in proptest::collection::vec((printable_term(), 0..9_i64), 0..12)) {
+    fn a_map_behaves_as_an_ordered_set_of_keys(pairs in vec((printable_term(), 0..9_i64), 0..12)) {
         let mut map = Map::new();
         for (key, value) in &pairs {
             map.insert(key.clone(), Term::from(*value));
@@ -222,4 +224,31 @@ fn a_huge_integer_is_printed_in_linear_time_and_read_back() {
     let text = term.to_string();
     assert!(text.starts_with("-16#abab"));
     assert_eq!(text.parse(), Ok(term));
+}
+
+proptest! {
+    #[test]
+    fn a_binary_is_its_bytes_wherever_they_are(a in vec(any::<u8>(), 0..40), b in vec(0..3_u8, 0..30), more in any::<[u8; 23]>()) {
+        let (x, y) = (Binary::from(a.clone()), Binary::from(b.clone()));
+        prop_assert_eq!(&x[..], &a[..]);
+        prop_assert_eq!((x.cmp(&y), x == y), (a.cmp(&b), a == b));
+        prop_assert_eq!(x.shared().is_some(), a.len() > 23);
+        prop_assert_eq!(Bytes::from(x.clone()), &a[..]);
+        let slice = Bytes::from(a.clone());
+        prop_assert_eq!(&Binary::from(slice.clone()), &x);
+        prop_assert_eq!(&Binary::slice_of(&slice, &slice), &x);
+        // What stands behind it in the input is not part of it.
+        let len = usize::from(more[0]) % 24;
+        prop_assert_eq!(&Binary::begin_of(&more, len)[..], &more[..len]);
+        prop_assert_eq!(Binary::begin_of(&more, len), Binary::copy_from_slice(&more[..len]));
+    }
+
+    #[test]
+    fn the_first_bytes_of_texts_order_them(a in vec(0..3_u8, 0..12), b in vec(0..3_u8, 0..12)) {
+        let (x, y) = (text_prefix(&a), text_prefix(&b));
+        prop_assert!(x == y || x.cmp(&y) == a.cmp(&b));
+        let mut padded = a.clone();
+        padded.resize(8, 0);
+        prop_assert_eq!(&x.to_be_bytes()[..], &padded[..8]);
+    }
 }

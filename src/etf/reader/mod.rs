@@ -97,8 +97,8 @@ pub enum Token<'a> {
 pub struct Reader<'a> {
     input: &'a [u8],
     /// What of it is not read yet.
-    rest: &'a [u8],
-    atoms: &'a [Atom],
+    pub(super) rest: &'a [u8],
+    pub(super) atoms: &'a [Atom],
 }
 
 impl<'a> Reader<'a> {

@@ -4,7 +4,6 @@
 
 use super::Reader;
 use crate::etf::tags::*;
-use crate::term::Atom;
 
 impl<'a> Reader<'a> {
     #[inline]
@@ -57,15 +56,6 @@ impl<'a> Reader<'a> {
         Some(text)
     }
 
-    /// An atom of the distribution header.
-    #[inline]
-    pub(crate) fn short_atom_ref(&mut self) -> Option<&'a Atom> {
-        let [ATOM_CACHE_REF, index, rest @ ..] = self.rest else { return None };
-        let atom = self.atoms.get(usize::from(*index))?;
-        self.rest = rest;
-        Some(atom)
-    }
-
     /// Which of some texts the next term is an atom of; if it is of none, nothing is read.
     #[inline]
     pub(crate) fn short_atom_of<const N: usize>(&mut self, texts: [&str; N]) -> Option<usize> {
@@ -106,6 +96,24 @@ impl<'a> Reader<'a> {
         Some(self.enter(2, usize::from(*count)))
     }
 
+    /// The tag and the count of a tuple, a list or a map that has elements, which the bytes left can hold.
+    #[inline]
+    pub(crate) fn short_container(&mut self) -> Option<(u8, usize)> {
+        let (tag, count, after) = match self.rest {
+            [SMALL_TUPLE_EXT, count, after @ ..] => (SMALL_TUPLE_EXT, usize::from(*count), after),
+            [tag @ (LIST_EXT | MAP_EXT), a, b, c, d, after @ ..] => {
+                (*tag, u32::from_be_bytes([*a, *b, *c, *d]) as usize, after)
+            }
+            _ => return None,
+        };
+        let most = if tag == MAP_EXT { after.len() / 2 } else { after.len() };
+        if count == 0 || count > most {
+            return None;
+        }
+        self.rest = after;
+        Some((tag, count))
+    }
+
     /// A count that the bytes left can hold.
     #[inline]
     fn counted(&self, tag: u8) -> Option<usize> {
@@ -130,12 +138,6 @@ impl<'a> Reader<'a> {
     #[inline]
     pub(crate) fn integers(&mut self, most: usize) -> &'a [[u8; 5]] {
         self.run(INTEGER_EXT, most)
-    }
-
-    /// As many of the next `most` terms as are integers of a byte.
-    #[inline]
-    pub(crate) fn small_integers(&mut self, most: usize) -> &'a [[u8; 2]] {
-        self.run(SMALL_INTEGER_EXT, most)
     }
 
     /// As many of the next `most` terms as have a tag with which they take N bytes.

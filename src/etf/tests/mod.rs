@@ -1,4 +1,5 @@
 mod differential;
+mod reference;
 
 use bytes::Bytes;
 use proptest::prelude::*;

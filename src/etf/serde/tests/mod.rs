@@ -300,8 +300,8 @@ fn a_list_may_come_in_pieces() {
 fn serde_bytes_are_binaries() {
     both("<<1,2,255>>", &ByteBuf::from([1, 2, 255]));
     writes(ByteSlice::new(&[1, 2, 255]), "<<1,2,255>>");
-    both("<<1,2,255>>", &Binary(Bytes::from_static(&[1, 2, 255])));
-    both("[<<1,2,255>>]", &vec![Binary(Bytes::from_static(&[1, 2, 255]))]);
+    both("<<1,2,255>>", &Binary::from(vec![1, 2, 255]));
+    both("[<<1,2,255>>]", &vec![Binary::from(vec![1, 2, 255])]);
 }
 
 #[test]
@@ -375,7 +375,7 @@ fn a_term_inside_a_value_may_be_as_deep_as_terms_are() {
 #[test]
 fn large_binaries_are_shared_both_ways() {
     let large = Bytes::from(vec![7; 100_000]);
-    let value = ("head", vec![Binary(large.clone())], Term::Binary(large.clone()));
+    let value = ("head", vec![Binary::from(large.clone())], Term::Binary(large.clone().into()));
 
     let mut writer = Writer::new();
     serialize(&value, &mut writer).unwrap();
@@ -397,7 +397,7 @@ fn large_binaries_are_shared_both_ways() {
         last.unwrap()
     };
     assert_eq!(term.as_binary().unwrap().as_ptr(), whole);
-    assert_eq!(binaries[0].0, large);
+    assert_eq!(binaries[0], large);
 }
 
 #[test]
@@ -408,9 +408,9 @@ fn a_map_of_unknown_length_may_hold_a_large_shared_binary() {
         #[serde(flatten)]
         rest: BTreeMap<String, u8>,
     }
-    let a = Binary(vec![7; 100_000].into());
+    let a = Binary::from(vec![7; 100_000]);
     let term = to_term(&Flat { a: a.clone(), rest: BTreeMap::from([("b".to_owned(), 1)]) }).unwrap();
-    let expected = Term::map([("a".into(), Term::Binary(a.0)), ("b".into(), 1_u8.into())]);
+    let expected = Term::map([("a".into(), Term::Binary(a)), ("b".into(), 1_u8.into())]);
     assert!(term == expected);
 }
 
@@ -486,7 +486,7 @@ fn flattened_fields_with_equal_names_are_refused() {
         #[serde(flatten)]
         rest: BTreeMap<String, Binary>,
     }
-    let rest = |key: &str| BTreeMap::from([(key.to_owned(), Binary(vec![7; 100_000].into()))]);
+    let rest = |key: &str| BTreeMap::from([(key.to_owned(), Binary::from(vec![7; 100_000]))]);
     assert!(to_vec(&Flat { id: 1, rest: rest("other") }).is_ok());
     // A node that receives two equal keys closes the connection.
     let error = to_vec(&vec![Flat { id: 1, rest: rest("id") }]).unwrap_err();

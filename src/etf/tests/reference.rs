@@ -1,0 +1,115 @@
+//! The decoder, which takes short ways, against one that takes none: token by token, as slowly as the format is told.
+
+use bytes::Bytes;
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use crate::etf::{DecodeError, DecodeErrorKind, Limits, Payload, Reader, Token, Writer, decode, to_bytes};
+use crate::term::strategy::term;
+use crate::term::{Atom, BigInt, Fun, Map, Record, Term, bits_term};
+
+/// The next term. It recurses on the depth, which is small here.
+fn reference(reader: &mut Reader<'_>) -> Result<Term, DecodeError> {
+    let at = reader.offset();
+    let token = reader.next_token()?;
+    let mut some =
+        |count: usize| (0..count).map(|_| reference(reader)).collect::<Result<Vec<Term>, DecodeError>>();
+    Ok(match token {
+        Token::Integer(value) => value.into(),
+        Token::BigInteger { negative, magnitude } => BigInt::from_bytes_le(negative, magnitude).into(),
+        Token::Float(value) => value.into(),
+        Token::Atom(atom) => atom.into(),
+        Token::Binary(bytes) => Bytes::copy_from_slice(bytes).into(),
+        Token::BitString { bytes, bits } => bits_term(Bytes::copy_from_slice(bytes), bits),
+        Token::String(text) => Term::list(text.iter().map(|byte| Term::from(*byte))),
+        Token::Nil => Term::nil(),
+        Token::List(count) => {
+            let elements = some(count)?;
+            Term::list_with_tail(elements, reference(reader)?)
+        }
+        Token::Tuple(count) => Term::tuple(some(count)?),
+        Token::Map(count) => {
+            let duplicate = |_| DecodeError::new(DecodeErrorKind::DuplicateKey, at);
+            Term::Map(Map::from_flat(some(count * 2)?).map_err(duplicate)?)
+        }
+        Token::Pid(pid) => pid.into(),
+        Token::Port(port) => port.into(),
+        Token::Reference(reference) => reference.into(),
+        Token::Export { module, function, arity } => Fun::External { module, function, arity }.into(),
+        Token::Fun { head, free } => Fun::Internal { head: *head, free: some(free)?.into() }.into(),
+        Token::Record { module, name, exported, fields: count } => {
+            let fields = (0..count).map(|_| reader.atom()).collect::<Result<_, _>>()?;
+            let values = (0..count).map(|_| reference(reader)).collect::<Result<_, _>>()?;
+            Term::Record(Box::new(Record { module, name, exported, fields, values }))
+        }
+    })
+}
+
+/// What is to come of bytes with a version byte.
+fn expected(bytes: &[u8], atoms: &[Atom], limits: &Limits) -> Result<(Term, usize), DecodeError> {
+    let mut reader = Reader::new(bytes, atoms);
+    reader.u8()?;
+    reader.clone().skip(limits)?;
+    let term = reference(&mut reader)?;
+    Ok((term, reader.offset()))
+}
+
+/// Bytes of which most begin as terms do, and go on.
+fn near_terms() -> impl Strategy<Value = Vec<u8>> {
+    let piece = prop_oneof![
+        4 => prop_oneof![
+            Just(vec![97, 7]), Just(vec![98, 0, 0, 1, 0]), Just(vec![106]), Just(vec![82, 1]), Just(vec![82, 9]),
+            Just(vec![119, 2, b'o', b'k']), Just(vec![119, 5, b'f', b'a', b'l', b's', b'f']),
+            Just(vec![119, 2, 0xc3, 0xa9]), Just(vec![119, 2, 0xc3, b'a']), Just(vec![109, 0, 0, 0, 2, 1, 2]),
+            Just([&[109, 0, 0, 0, 23][..], &[b'x'; 23]].concat()), Just([&[109, 0, 0, 0, 24][..], &[b'y'; 24]].concat()),
+            Just(vec![107, 0, 1, 7]), Just([&[70][..], &[64; 8]].concat()), Just(vec![110, 1, 1, 9]),
+        ],
+        4 => (0..5_u8).prop_map(|count| vec![104, count]),
+        3 => (0..12_u8).prop_map(|count| vec![108, 0, 0, 0, count]),
+        3 => (0..4_u8).prop_map(|count| vec![116, 0, 0, 0, count]),
+        1 => vec(any::<u8>(), 1..3),
+    ];
+    vec(piece, 0..40).prop_map(|pieces| [vec![131], pieces.concat(), vec![106; 20]].concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    #[test]
+    fn any_bytes_are_read_alike(
+        bytes in near_terms(),
+        depth in 1..8_u32,
+        values in 1..60_usize,
+        atoms in 0..6_usize,
+        integer_len in 0..12_usize,
+    ) {
+        prop_assume!(bytes[1] != 80);
+        let small = Limits { depth, values, atoms, integer_len, ..Limits::default() };
+        for limits in [Limits::default(), small] {
+            let shared = Bytes::from(bytes.clone());
+            prop_assert_eq!(decode(&shared, &limits), expected(&bytes, &[], &limits));
+        }
+    }
+
+    #[test]
+    fn a_changed_term_is_read_alike(term in term(), at in any::<prop::sample::Index>(), byte: u8) {
+        let mut bytes = to_bytes(&term).unwrap().to_vec();
+        let at = at.index(bytes.len() - 1) + 1;
+        bytes[at] = byte;
+        prop_assume!(bytes[1] != 80);
+        let limits = Limits::default();
+        prop_assert_eq!(decode(&bytes.clone().into(), &limits), expected(&bytes, &[], &limits));
+    }
+
+    #[test]
+    fn a_payload_with_numbered_atoms_is_read_alike(term in term()) {
+        let mut writer = Writer::with_atom_refs();
+        writer.raw(&[131]);
+        writer.term(&term).unwrap();
+        let encoded = writer.finish();
+        let bytes = Bytes::from(encoded.parts.concat());
+        let atoms = encoded.atoms.atoms();
+        let payload = Payload::new(bytes.slice(1..), atoms.to_vec());
+        prop_assert_eq!(Ok((payload.term(), bytes.len())), expected(&bytes, atoms, &Limits::default()));
+    }
+}
