@@ -1,5 +1,6 @@
 //! From [`Term`]s to bytes.
 
+use std::cell::Cell;
 use std::io::Write;
 
 use bytes::Bytes;
@@ -8,6 +9,7 @@ use flate2::write::ZlibEncoder;
 use smallvec::SmallVec;
 
 use super::tags::{COMPRESSED, VERSION_MAGIC};
+use super::writer::COUNTED_LEN;
 use super::{EncodeError, FunMark, Writer};
 use crate::term::{Fun, Term};
 
@@ -17,38 +19,94 @@ impl Writer {
     /// # Errors
     /// If a float is not finite, or something does not fit the external form. What was written by then stays.
     pub fn term(&mut self, term: &Term) -> Result<(), EncodeError> {
+        let Some((children, end)) = self.enter(term)? else { return Ok(()) };
+        let rest = self.children(children);
+        // Most containers have no others in them.
+        if rest.is_empty() { self.end(end) } else { self.nested(rest, end) }
+    }
+
+    /// The rest of a container that has others in it, and what ends it.
+    fn nested<'a>(&mut self, mut rest: &'a [Term], mut end: End) -> Result<(), EncodeError> {
         // The rest of each container entered, and how it ends.
-        let mut stack: SmallVec<[(&[Term], End); 8]> = SmallVec::new();
-        let mut rest = std::slice::from_ref(term);
-        let mut end = End::Nothing;
+        let mut stack: SmallVec<[(&'a [Term], End); 8]> = SmallVec::new();
         loop {
             while let Some((term, next)) = rest.split_first() {
                 rest = next;
-                // The most frequent of long lists' elements.
-                if let Term::Integer(value) = term {
-                    self.integer(*value);
-                    continue;
+                if let Some((children, inner_end)) = self.enter(term)? {
+                    let inner = self.children(children);
+                    if inner.is_empty() {
+                        self.end(inner_end)?;
+                    } else {
+                        stack.push((next, end));
+                        (rest, end) = (inner, inner_end);
+                        continue;
+                    }
                 }
-                if let Some((children, inner_end)) = self.head(term)? {
-                    self.expect(children.len());
-                    stack.push((rest, end));
-                    (rest, end) = (children, inner_end);
+                if !rest.is_empty() {
+                    rest = self.leaves(rest);
                 }
             }
-            match end {
-                End::Nothing => {}
-                End::Nil => self.nil(),
-                End::Fun(mark) => self.end_fun(mark)?,
-            }
+            self.end(end)?;
             match stack.pop() {
-                Some(outer) => (rest, end) = outer,
+                Some((next, outer_end)) => (rest, end) = (self.leaves(next), outer_end),
                 None => return Ok(()),
             }
         }
     }
 
-    /// Writes what of a term stands before its children, and returns the children to write and what ends them.
+    /// Begins a container's children. Returns those that are left.
     #[inline]
+    fn children<'a>(&mut self, children: &'a [Term]) -> &'a [Term] {
+        if children.len() > MANY {
+            self.expect(children.len());
+        }
+        self.leaves(children)
+    }
+
+    /// Writes terms up to the first that is not of those kinds that most are, and returns those that are left.
+    #[inline]
+    fn leaves<'a>(&mut self, mut terms: &'a [Term]) -> &'a [Term] {
+        while let Some((term, next)) = terms.split_first() {
+            match term {
+                Term::Integer(value) => self.integer(*value),
+                Term::Atom(atom) => self.atom(atom),
+                Term::Binary(binary) => match binary.inline() {
+                    Some((bytes, len)) => self.inline_binary(bytes, len),
+                    None => break,
+                },
+                _ => break,
+            }
+            terms = next;
+        }
+        terms
+    }
+
+    fn end(&mut self, end: End) -> Result<(), EncodeError> {
+        match end {
+            End::Nothing => {}
+            End::Nil => self.nil(),
+            End::Fun(mark) => self.end_fun(mark)?,
+        }
+        Ok(())
+    }
+
+    /// As [`Writer::head`], which is not worth a call for what most containers are.
+    #[inline(always)]
+    fn enter<'a>(&mut self, term: &'a Term) -> Result<Option<(&'a [Term], End)>, EncodeError> {
+        match term {
+            Term::Tuple(elements) => {
+                self.tuple(elements.len())?;
+                Ok(Some((elements, End::Nothing)))
+            }
+            Term::Map(map) => {
+                self.map(map.len())?;
+                Ok(Some((term.children(), End::Nothing)))
+            }
+            term => self.head(term),
+        }
+    }
+
+    /// Writes what of a term stands before its children, and returns the children to write and what ends them.
     fn head<'a>(&mut self, term: &'a Term) -> Result<Option<(&'a [Term], End)>, EncodeError> {
         match term {
             Term::Integer(value) => self.integer(*value),
@@ -68,14 +126,7 @@ impl Writer {
                 self.list(list.elements().len())?;
                 return Ok(Some((term.children(), End::Nothing)));
             }
-            Term::Tuple(elements) => {
-                self.tuple(elements.len())?;
-                return Ok(Some((elements, End::Nothing)));
-            }
-            Term::Map(map) => {
-                self.map(map.len())?;
-                return Ok(Some((term.children(), End::Nothing)));
-            }
+            Term::Tuple(_) | Term::Map(_) => return self.enter(term),
             Term::Fun(fun) => match &**fun {
                 Fun::External { module, function, arity } => self.export(module, function, *arity),
                 Fun::Internal { head, free } => {
@@ -104,15 +155,35 @@ impl Writer {
             self.nil();
             return Ok(None);
         }
-        let byte =
-            |term: &Term| if let Term::Integer(value) = term { u8::try_from(*value).ok() } else { None };
-        if u16::try_from(elements.len()).is_ok() && elements.iter().all(|term| byte(term).is_some()) {
+        if is_string(elements) {
             self.string(elements.len(), elements.iter().filter_map(byte));
             return Ok(None);
         }
         self.list(elements.len())?;
         Ok(Some((elements, End::Nil)))
     }
+}
+
+/// The term, if it is an integer of a byte.
+fn byte(term: &Term) -> Option<u8> {
+    if let Term::Integer(value) = term { u8::try_from(*value).ok() } else { None }
+}
+
+/// Whether a list has a short form.
+fn is_string(elements: &[Term]) -> bool {
+    u16::try_from(elements.len()).is_ok() && elements.iter().all(|term| byte(term).is_some())
+}
+
+/// From so many values on room is made for them at once.
+const MANY: usize = 32;
+
+/// The longest term that is copied out of the buffer that it was written into.
+const SCRATCH_LEN_MAX: usize = 16 * 1024;
+
+thread_local! {
+    /// A buffer for [`to_bytes`]. A copy of just the right length costs less than a buffer that grows and then, as it is longer
+    /// than what is in it, has to be shared through another allocation. It is empty whenever nobody writes.
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 /// What follows a container's children.
@@ -127,10 +198,28 @@ enum End {
 /// # Errors
 /// If a float in it is not finite, or something does not fit the external form.
 pub fn to_bytes(term: &Term) -> Result<Bytes, EncodeError> {
-    let mut writer = Writer::new();
+    if let Term::Binary(binary) = term {
+        // Its length is known, and it is copied once.
+        let mut writer = Writer::with_buffer(Vec::with_capacity(1 + COUNTED_LEN + binary.len()));
+        writer.raw(&[VERSION_MAGIC]);
+        writer.binary(binary)?;
+        return Ok(writer.into_bytes());
+    }
+    let mut writer = Writer::with_buffer(SCRATCH.take());
     writer.raw(&[VERSION_MAGIC]);
     writer.term(term)?;
-    Ok(writer.into_bytes())
+    match writer.take_buffer() {
+        Some(mut buffer) if buffer.len() <= SCRATCH_LEN_MAX => {
+            let bytes = Bytes::copy_from_slice(&buffer);
+            if buffer.capacity() <= 2 * SCRATCH_LEN_MAX {
+                buffer.clear();
+                SCRATCH.set(buffer);
+            }
+            Ok(bytes)
+        }
+        Some(buffer) => Ok(buffer.into()),
+        None => Ok(writer.into_bytes()),
+    }
 }
 
 /// As [`to_bytes`], compressed with zlib at `level` (0 to 9), unless that would be longer; `term_to_binary/2` with `{compressed, Level}`.

@@ -4,7 +4,7 @@ use bytes::{BufMut, Bytes};
 
 use super::tags::*;
 use super::{DecodeError, DecodeErrorKind, EncodeError, Limits, Reader, f64Bits};
-use crate::term::{Atom, AtomError, Binary, FunHead, Pid, Port, Reference};
+use crate::term::{Atom, AtomError, Binary, FunHead, INLINE_MAX, Pid, Port, Reference};
 
 /// From this length on a shared binary becomes a part of its own: below it a copy costs less than another part to write.
 const OWN_PART_LEN: usize = 4096;
@@ -117,7 +117,7 @@ pub struct FunMark {
 }
 
 /// A tag and a count of 32 bits.
-const COUNTED_LEN: usize = 5;
+pub(super) const COUNTED_LEN: usize = 5;
 /// The tag and the length of a list in its short form.
 const STRING_HEAD_LEN: usize = 3;
 
@@ -151,6 +151,17 @@ impl Writer {
     /// A writer that collects atoms for a distribution header and writes ATOM_CACHE_REF in their place.
     pub fn with_atom_refs() -> Self {
         Self { atoms: Some(AtomRefs::default()), ..Self::new() }
+    }
+
+    /// A writer that spells atoms out, into a buffer that is empty.
+    pub(super) fn with_buffer(buffer: Vec<u8>) -> Self {
+        Self { out: buffer, ..Self::default() }
+    }
+
+    /// The buffer, if all that was written is in it.
+    #[inline]
+    pub(super) fn take_buffer(&mut self) -> Option<Vec<u8>> {
+        self.parts.is_empty().then(|| std::mem::take(&mut self.out))
     }
 
     /// How many bytes are written, in all parts.
@@ -290,12 +301,12 @@ impl Writer {
     }
 
     /// An atom.
-    #[inline]
+    #[inline(always)]
     pub fn atom(&mut self, atom: &Atom) {
-        let refs = self.atoms.as_mut();
-        match refs.and_then(|refs| refs.number(atom.as_str(), || atom.clone())) {
-            Some(number) => self.tagged(ATOM_CACHE_REF, [number]),
-            None => self.spelled_atom(atom.as_str()),
+        if self.atoms.is_none() {
+            self.spelled_atom(atom.as_str());
+        } else {
+            self.numbered_atom(atom.as_str(), || atom.clone());
         }
     }
 
@@ -305,24 +316,34 @@ impl Writer {
     /// More than 255 characters.
     pub fn atom_text(&mut self, text: &str) -> Result<(), EncodeError> {
         Atom::check(text).map_err(|error: AtomError| EncodeError::Atom(error))?;
-        let refs = self.atoms.as_mut();
-        match refs.and_then(|refs| refs.number(text, || Atom::from_checked(text))) {
-            Some(number) => self.tagged(ATOM_CACHE_REF, [number]),
-            None => self.spelled_atom(text),
+        if self.atoms.is_none() {
+            self.spelled_atom(text);
+        } else {
+            self.numbered_atom(text, || Atom::from_checked(text));
         }
         Ok(())
     }
 
+    /// An atom by its number, if it gets one.
+    fn numbered_atom(&mut self, text: &str, atom: impl FnOnce() -> Atom) {
+        match self.atoms.as_mut().and_then(|refs| refs.number(text, atom)) {
+            Some(number) => self.tagged(ATOM_CACHE_REF, [number]),
+            None => self.spelled_atom(text),
+        }
+    }
+
     /// The text has at most 255 characters, which are at most 1020 bytes.
-    #[inline]
+    #[inline(always)]
     fn spelled_atom(&mut self, text: &str) {
-        // Room for all of it.
-        self.out.reserve(3 + text.len());
         match u8::try_from(text.len()) {
-            Ok(len) => self.tagged(SMALL_ATOM_UTF8_EXT, [len]),
+            Ok(len) => {
+                // Room for all of it.
+                self.out.reserve(2 + text.len());
+                self.out.extend_from_slice(&[SMALL_ATOM_UTF8_EXT, len]);
+            }
             Err(_) => self.tagged(ATOM_UTF8_EXT, (text.len() as u16).to_be_bytes()),
         }
-        self.out.put_slice(text.as_bytes());
+        self.out.extend_from_slice(text.as_bytes());
     }
 
     /// A binary, copied.
@@ -352,6 +373,22 @@ impl Writer {
         match binary.shared() {
             Some(bytes) => self.shared_binary(bytes),
             None => self.binary(binary),
+        }
+    }
+
+    /// A binary of the first `len` of some bytes. Where there is room all of them are written and the others taken back: a
+    /// copy of a length known to the compiler takes no call.
+    #[inline]
+    pub(super) fn inline_binary(&mut self, bytes: &[u8; INLINE_MAX], len: usize) {
+        let head = [BINARY_EXT, 0, 0, 0, len as u8];
+        if self.out.capacity() - self.out.len() >= head.len() + bytes.len() {
+            self.out.extend_from_slice(&head);
+            let start = self.out.len();
+            self.out.extend_from_slice(bytes);
+            self.out.truncate(start + len);
+        } else {
+            self.out.extend_from_slice(&head);
+            self.out.extend_from_slice(&bytes[..len]);
         }
     }
 

@@ -73,6 +73,15 @@ impl Binary {
         if let Repr::Shared(bytes) = &self.0 { Some(bytes) } else { None }
     }
 
+    /// The bytes if they are in the value itself: the first so many of these.
+    #[inline]
+    pub(crate) fn inline(&self) -> Option<(&[u8; INLINE_MAX], usize)> {
+        match &self.0 {
+            Repr::Inline { len, bytes } => Some((bytes, usize::from(*len).min(INLINE_MAX))),
+            Repr::Shared(_) => None,
+        }
+    }
+
     /// The bytes, for who wants to own them; long ones are not copied.
     pub fn into_bytes(self) -> Bytes {
         match self.0 {

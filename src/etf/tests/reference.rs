@@ -113,3 +113,56 @@ proptest! {
         prop_assert_eq!(Ok((payload.term(), bytes.len())), expected(&bytes, atoms, &Limits::default()));
     }
 }
+
+/// The bytes of a term, written token by token.
+fn written(term: &Term, writer: &mut Writer) {
+    match term {
+        Term::Tuple(elements) => {
+            writer.tuple(elements.len()).unwrap();
+            elements.iter().for_each(|term| written(term, writer));
+        }
+        Term::Map(map) => {
+            writer.map(map.len()).unwrap();
+            for (key, value) in map.iter() {
+                written(key, writer);
+                written(value, writer);
+            }
+        }
+        Term::Binary(bytes) => writer.binary(bytes).unwrap(),
+        Term::Atom(atom) => writer.atom_text(atom).unwrap(),
+        Term::Float(value) => writer.float(*value).unwrap(),
+        term => writer.term(term).unwrap(),
+    }
+}
+
+proptest! {
+    #[test]
+    fn terms_are_written_alike_one_after_another(terms in vec(term(), 1..5)) {
+        // The buffer of one is that of the next.
+        for term in terms {
+            let mut writer = Writer::new();
+            writer.raw(&[131]);
+            written(&term, &mut writer);
+            prop_assert_eq!(to_bytes(&term).unwrap(), writer.finish().into_bytes());
+        }
+    }
+}
+
+#[test]
+fn terms_longer_than_the_shared_buffer_are_written_whole() {
+    let text = |len: usize| Term::from(Bytes::from(vec![7; len]));
+    for len in [4000, 16_000, 16_384, 40_000, 1 << 20] {
+        for term in [
+            text(len),
+            Term::tuple([text(3), text(len), 1.into()]),
+            Term::list(vec![Term::Integer(1 << 20); len / 5]),
+        ] {
+            let bytes = to_bytes(&term).unwrap();
+            let mut writer = Writer::new();
+            writer.raw(&[131]);
+            written(&term, &mut writer);
+            assert!(bytes == writer.finish().into_bytes());
+            assert!(decode(&bytes, &Limits::default()).unwrap() == (term, bytes.len()));
+        }
+    }
+}
