@@ -39,15 +39,16 @@ impl Atom {
     }
 
     /// Whether a text can be an atom's.
+    #[inline]
     pub(crate) fn check(text: &str) -> Result<(), AtomError> {
         // A character takes at least a byte, so short text needs no count.
-        if text.len() > ATOM_CHARS_MAX {
-            let chars = text.chars().count();
-            if chars > ATOM_CHARS_MAX {
-                return Err(AtomError { chars });
-            }
-        }
-        Ok(())
+        if text.len() > ATOM_CHARS_MAX { Self::check_long(text) } else { Ok(()) }
+    }
+
+    #[cold]
+    fn check_long(text: &str) -> Result<(), AtomError> {
+        let chars = text.chars().count();
+        if chars > ATOM_CHARS_MAX { Err(AtomError { chars }) } else { Ok(()) }
     }
 
     /// An atom of a text that [`Atom::check`] has passed.
@@ -58,7 +59,13 @@ impl Atom {
     /// The atom, if it is one of those that most atoms in messages are: their text is not looked at again, nor copied.
     #[inline]
     pub(crate) fn known(text: &[u8]) -> Option<Self> {
-        Some(Self::from_static(match text {
+        Self::known_text(text).map(Self::from_static)
+    }
+
+    /// The text of an atom that [`Atom::known`] knows.
+    #[inline]
+    pub(crate) fn known_text(text: &[u8]) -> Option<&'static str> {
+        Some(match text {
             b"ok" => "ok",
             b"nil" => "nil",
             b"true" => "true",
@@ -66,7 +73,13 @@ impl Atom {
             b"error" => "error",
             b"undefined" => "undefined",
             _ => return None,
-        }))
+        })
+    }
+
+    /// As [`Atom::from_checked`], for a text that came in a message.
+    #[inline(never)]
+    pub(crate) fn read(text: &str) -> Self {
+        Self::known(text.as_bytes()).unwrap_or_else(|| Self::from_checked(text))
     }
 
     /// An atom of a text known to the program.

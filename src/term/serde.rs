@@ -131,7 +131,10 @@ impl<'de> Visitor<'de> for AtomVisitor {
 
     #[inline]
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Atom, E> {
-        Atom::new(text).map_err(E::custom)
+        match Atom::check(text) {
+            Ok(()) => Ok(Atom::read(text)),
+            Err(error) => Err(E::custom(error)),
+        }
     }
 
     fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<Atom, D::Error> {

@@ -4,6 +4,7 @@
 
 use super::Reader;
 use crate::etf::tags::*;
+use crate::term::Atom;
 
 impl<'a> Reader<'a> {
     #[inline]
@@ -22,37 +23,41 @@ impl<'a> Reader<'a> {
         *self = self.at(offset);
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn short_integer(&mut self) -> Option<i64> {
-        let (value, len) = match *self.rest {
-            [SMALL_INTEGER_EXT, value, ..] => (i64::from(value), 2),
-            [INTEGER_EXT, a, b, c, d, ..] => (i64::from(i32::from_be_bytes([a, b, c, d])), 5),
+        let (value, after) = match self.rest {
+            [INTEGER_EXT, a, b, c, d, after @ ..] => (i64::from(i32::from_be_bytes([*a, *b, *c, *d])), after),
+            [SMALL_INTEGER_EXT, value, after @ ..] => (i64::from(*value), after),
             _ => return None,
         };
-        self.advance(len);
+        self.rest = after;
         Some(value)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn short_binary(&mut self) -> Option<&'a [u8]> {
         let [BINARY_EXT, a, b, c, d, rest @ ..] = self.rest else { return None };
-        let bytes = rest.get(..u32::from_be_bytes([*a, *b, *c, *d]) as usize)?;
-        self.advance(5 + bytes.len());
+        let (bytes, after) = rest.split_at_checked(u32::from_be_bytes([*a, *b, *c, *d]) as usize)?;
+        self.rest = after;
         Some(bytes)
     }
 
-    /// The text of an atom.
-    #[inline]
+    /// The text of an atom. A call costs less than what it keeps from being inlined around it.
+    #[inline(never)]
     pub(crate) fn short_atom(&mut self) -> Option<&'a str> {
-        let (text, len) = match self.rest {
+        let (text, after) = match self.rest {
             [SMALL_ATOM_UTF8_EXT, len, rest @ ..] => {
-                let text = rest.get(..usize::from(*len))?;
-                (std::str::from_utf8(text).ok()?, 2 + text.len())
+                let (text, after) = rest.split_at_checked(usize::from(*len))?;
+                let text = match Atom::known_text(text) {
+                    Some(text) => text,
+                    None => std::str::from_utf8(text).ok()?,
+                };
+                (text, after)
             }
-            [ATOM_CACHE_REF, index, ..] => (self.atoms.get(usize::from(*index))?.as_str(), 2),
+            [ATOM_CACHE_REF, index, after @ ..] => (self.atoms.get(usize::from(*index))?.as_str(), after),
             _ => return None,
         };
-        self.advance(len);
+        self.rest = after;
         Some(text)
     }
 

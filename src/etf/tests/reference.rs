@@ -4,9 +4,11 @@ use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::etf::{DecodeError, DecodeErrorKind, Limits, Payload, Reader, Token, Writer, decode, to_bytes};
+use crate::etf::{
+    DecodeError, DecodeErrorKind, Limits, Payload, Reader, Token, Writer, decode, from_slice, to_bytes,
+};
 use crate::term::strategy::term;
-use crate::term::{Atom, BigInt, Fun, Map, Record, Term, bits_term};
+use crate::term::{Atom, BigInt, Binary, Fun, Map, Record, Term, bits_term};
 
 /// The next term. It recurses on the depth, which is small here.
 fn reference(reader: &mut Reader<'_>) -> Result<Term, DecodeError> {
@@ -164,5 +166,30 @@ fn terms_longer_than_the_shared_buffer_are_written_whole() {
             assert!(bytes == writer.finish().into_bytes());
             assert!(decode(&bytes, &Limits::default()).unwrap() == (term, bytes.len()));
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    #[test]
+    fn types_are_read_as_their_terms_are(bytes in near_terms()) {
+        prop_assume!(bytes[1] != 80);
+        let Ok((term, _)) = decode(&bytes.clone().into(), &Limits::default()) else { return Ok(()) };
+        let atom = |term: &Term| term.as_atom().cloned();
+        let integer = |term: &Term| term.as_integer();
+        let ints = term.as_list().and_then(|list| list.iter().map(integer).collect::<Option<Vec<_>>>());
+        prop_assert_eq!(from_slice::<Vec<i64>>(&bytes).ok(), ints);
+        let atoms = term.as_list().and_then(|list| list.iter().map(atom).collect::<Option<Vec<_>>>());
+        prop_assert_eq!(from_slice::<Vec<Atom>>(&bytes).ok(), atoms);
+        let pair = match term.as_tuple() {
+            Some([a, b]) => atom(a).zip(integer(b)),
+            _ => None,
+        };
+        prop_assert_eq!(from_slice::<(Atom, i64)>(&bytes).ok(), pair);
+        let text = |term: &Term| term.as_str().map(str::to_owned);
+        prop_assert_eq!(from_slice::<&str>(&bytes).ok().map(str::to_owned), text(&term));
+        let binaries = term.as_list().and_then(|list| list.iter().map(|term| term.as_binary().cloned()).collect::<Option<Vec<_>>>());
+        prop_assert_eq!(from_slice::<Vec<Binary>>(&bytes).ok(), binaries);
     }
 }

@@ -23,22 +23,37 @@ pub(super) struct List<'a, 'de> {
     pub(super) left: usize,
     /// Elements to come of a list in the short form.
     pub(super) bytes: &'de [u8],
-    pub(super) index: usize,
+    /// How many elements there are up to the tail.
+    pub(super) end: usize,
     /// The tail was the empty list.
     pub(super) ended: bool,
 }
 
 impl List<'_, '_> {
+    /// How many elements were read.
+    pub(super) fn read(&self) -> usize {
+        self.end - self.left - self.bytes.len()
+    }
+
+    /// Says that a fault is in the last element.
+    #[cold]
+    fn within(&self, fault: Fault) -> Fault {
+        fault.within(Step::Index(self.read() - 1))
+    }
+
     /// Goes on to the next element: whether there is one. A tail that is a list continues the list.
-    #[inline]
     pub(super) fn advance(&mut self) -> Result<bool> {
         while self.left == 0 && self.bytes.is_empty() && !self.ended {
             let start = self.de.reader.offset();
             match self.de.reader.next_token()? {
                 Token::Nil => self.ended = true,
-                Token::List(len) => self.left = len,
+                Token::List(len) => {
+                    self.left = len;
+                    self.end += len;
+                }
                 Token::String(bytes) => {
                     self.bytes = bytes;
+                    self.end += bytes.len();
                     self.ended = true;
                 }
                 _ => {
@@ -50,12 +65,11 @@ impl List<'_, '_> {
     }
 }
 
-impl<'de> SeqAccess<'de> for &mut List<'_, 'de> {
-    type Error = Fault;
-
-    #[inline]
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>> {
-        if self.left == 0 && !self.advance()? {
+impl<'de> List<'_, 'de> {
+    /// What comes where no element is left: the first one of a tail that is a list, or one of a list in the short form.
+    #[inline(never)]
+    fn continued<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>> {
+        if !self.advance()? {
             return Ok(None);
         }
         let result = if self.left > 0 {
@@ -68,10 +82,22 @@ impl<'de> SeqAccess<'de> for &mut List<'_, 'de> {
         } else {
             return Ok(None);
         };
-        self.index += 1;
-        match result {
+        result.map(Some).map_err(|fault| self.within(fault))
+    }
+}
+
+impl<'de> SeqAccess<'de> for &mut List<'_, 'de> {
+    type Error = Fault;
+
+    #[inline(always)]
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>> {
+        if self.left == 0 {
+            return self.continued(seed);
+        }
+        self.left -= 1;
+        match seed.deserialize(&mut *self.de) {
             Ok(value) => Ok(Some(value)),
-            Err(fault) => Err(fault.within(Step::Index(self.index - 1))),
+            Err(fault) => Err(self.within(fault)),
         }
     }
 
@@ -85,22 +111,36 @@ impl<'de> SeqAccess<'de> for &mut List<'_, 'de> {
 pub(super) struct Tuple<'a, 'de> {
     pub(super) de: &'a mut Deserializer<'de>,
     pub(super) left: usize,
-    pub(super) index: usize,
+    pub(super) len: usize,
+}
+
+impl Tuple<'_, '_> {
+    /// What is wrong if the type did not read all elements.
+    #[cold]
+    pub(super) fn unread(&self) -> Fault {
+        let read = self.len - self.left;
+        de::Error::invalid_length(self.len, &format!("a tuple of {read}").as_str())
+    }
+
+    /// Says that a fault is in the last element.
+    #[cold]
+    fn within(&self, fault: Fault) -> Fault {
+        fault.within(Step::Index(self.len - self.left - 1))
+    }
 }
 
 impl<'de> SeqAccess<'de> for &mut Tuple<'_, 'de> {
     type Error = Fault;
 
-    #[inline]
+    #[inline(always)]
     fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>> {
         if self.left == 0 {
             return Ok(None);
         }
         self.left -= 1;
-        self.index += 1;
         match seed.deserialize(&mut *self.de) {
             Ok(value) => Ok(Some(value)),
-            Err(fault) => Err(fault.within(Step::Index(self.index - 1))),
+            Err(fault) => Err(self.within(fault)),
         }
     }
 
@@ -189,7 +229,10 @@ impl<'de> MapAccess<'de> for &mut PairAccess<'_, 'de> {
 
     #[inline]
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value> {
-        seed.deserialize(&mut *self.de).map_err(|fault| self.within(fault))
+        match seed.deserialize(&mut *self.de) {
+            Ok(value) => Ok(value),
+            Err(fault) => Err(self.within(fault)),
+        }
     }
 
     fn size_hint(&self) -> Option<usize> {

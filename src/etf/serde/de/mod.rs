@@ -50,13 +50,19 @@ impl<'de> Deserializer<'de> {
         fault.at(start, || describe(self.reader.at(start)))
     }
 
+    /// As [`Deserializer::locate`], by how many bytes were left where it is.
+    #[cold]
+    fn locate_left(&self, left: usize, fault: Fault) -> Fault {
+        self.locate(self.reader.offset() + self.reader.left() - left, fault)
+    }
+
     #[cold]
     fn mismatch<T>(&self, start: usize, expected: &dyn Expected) -> Result<T> {
         Err(self.locate(start, de::Error::invalid_type(Unexpected::Other("another term"), expected)))
     }
 
     /// Reads what is within a container.
-    #[inline]
+    #[inline(always)]
     fn nest<T>(
         &mut self,
         start: usize,
@@ -69,10 +75,17 @@ impl<'de> Deserializer<'de> {
         self.left -= 1;
         let result = read(self);
         self.left += 1;
-        result.map_err(|fault| {
-            let fault = self.locate(start, fault);
-            if self.root() { fault.within(Step::Type(name)) } else { fault }
-        })
+        match result {
+            Ok(value) => Ok(value),
+            Err(fault) => Err(self.locate_type(start, name, fault)),
+        }
+    }
+
+    /// As [`Deserializer::locate`], for a fault in the parts of a value.
+    #[cold]
+    fn locate_type(&self, start: usize, name: &'static str, fault: Fault) -> Fault {
+        let fault = self.locate(start, fault);
+        if self.root() { fault.within(Step::Type(name)) } else { fault }
     }
 
     /// Reads a value without parts.
@@ -108,6 +121,44 @@ impl<'de> Deserializer<'de> {
         }
     }
 
+    #[inline(never)]
+    fn long_atom<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value> {
+        let start = self.reader.offset();
+        match self.reader.atom_str()? {
+            Some(text) => visitor.visit_str(&text).map_err(|fault| self.locate(start, fault)),
+            None => self.mismatch(start, &visitor),
+        }
+    }
+
+    /// A binary in a form that is not the common one, or what is no text.
+    #[inline(never)]
+    fn long_str<V: Visitor<'de>>(&mut self, left: usize, visitor: V) -> Result<V::Value> {
+        let start = self.reader.offset() + self.reader.left() - left;
+        self.reader.rewind(start);
+        match self.binary()?.map(std::str::from_utf8) {
+            Some(Ok(text)) => visitor.visit_borrowed_str(text).map_err(|fault| self.locate(start, fault)),
+            _ => self.mismatch(start, &visitor),
+        }
+    }
+
+    #[inline(never)]
+    fn long_identifier<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value> {
+        let start = self.reader.offset();
+        let visited = match self.reader.atom_str()? {
+            Some(Cow::Borrowed(text)) => visitor.visit_borrowed_str(text),
+            Some(Cow::Owned(text)) => visitor.visit_string(text),
+            None => match self.binary()? {
+                Some(bytes) => visitor.visit_borrowed_bytes(bytes),
+                None => {
+                    self.reader.rewind(start);
+                    self.reader.skip(&Limits::default())?;
+                    visitor.visit_bytes(NO_NAME)
+                }
+            },
+        };
+        visited.map_err(|fault| self.locate(start, fault))
+    }
+
     /// Which of some texts the next term is an atom of; if it is of none, nothing is read.
     #[inline]
     fn atom_of<const N: usize>(&mut self, texts: [&str; N]) -> Result<Option<usize>> {
@@ -141,26 +192,35 @@ impl<'de> Deserializer<'de> {
     }
 
     /// How many elements follow, if the next term is a tuple; else something is read.
-    #[inline]
+    #[inline(always)]
     fn tuple_head(&mut self) -> Result<Option<usize>> {
-        if let Some(len) = self.reader.short_tuple() {
-            return Ok(Some(len));
+        match self.reader.short_tuple() {
+            Some(len) => Ok(Some(len)),
+            None => self.long_tuple_head(),
         }
+    }
+
+    #[inline(never)]
+    fn long_tuple_head(&mut self) -> Result<Option<usize>> {
         match self.reader.next_token()? {
             Token::Tuple(len) => Ok(Some(len)),
             _ => Ok(None),
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn integer<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value> {
-        let start = self.reader.offset();
+        let left = self.reader.left();
         match self.reader.short_integer() {
-            Some(value) => visitor.visit_i64(value).map_err(|fault| self.locate(start, fault)),
+            Some(value) => match visitor.visit_i64(value) {
+                Ok(value) => Ok(value),
+                Err(fault) => Err(self.locate_left(left, fault)),
+            },
             None => self.long_integer(visitor),
         }
     }
 
+    #[inline(never)]
     fn long_integer<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value> {
         self.leaf(visitor, |token, visitor| match token {
             Token::Integer(value) => Ok(visitor.visit_i64(value)),
@@ -182,14 +242,14 @@ impl<'de> Deserializer<'de> {
     /// Reads a list. Its tail has to be the empty list.
     fn list<V: Visitor<'de>>(&mut self, start: usize, elements: usize, visitor: V) -> Result<V::Value> {
         self.nest(start, "", |de| {
-            let mut list = List { de, left: elements, bytes: &[], index: 0, ended: false };
+            let mut list = List { de, left: elements, bytes: &[], end: elements, ended: false };
             let value = visitor.visit_seq(&mut list)?;
+            let read = list.read();
             match list.advance()? {
                 false => Ok(value),
-                true => Err(de::Error::invalid_length(
-                    list.index + 1,
-                    &format!("a list of {} elements", list.index).as_str(),
-                )),
+                true => {
+                    Err(de::Error::invalid_length(read + 1, &format!("a list of {read} elements").as_str()))
+                }
             }
         })
     }
@@ -213,6 +273,7 @@ impl<'de> Deserializer<'de> {
     }
 
     /// Reads the rest of a tuple of so many elements.
+    #[inline(always)]
     fn tuple<V: Visitor<'de>>(
         &mut self,
         start: usize,
@@ -226,13 +287,10 @@ impl<'de> Deserializer<'de> {
             return Err(self.locate(start, fault));
         }
         self.nest(start, name, |de| {
-            let mut tuple = Tuple { de, left, index: 0 };
+            let mut tuple = Tuple { de, left, len: left };
             let value = visitor.visit_seq(&mut tuple)?;
             if tuple.left > 0 {
-                return Err(de::Error::invalid_length(
-                    expected,
-                    &format!("a tuple of {}", tuple.index).as_str(),
-                ));
+                return Err(tuple.unread());
             }
             Ok(value)
         })
@@ -254,7 +312,7 @@ fn big_float(negative: bool, magnitude: &[u8]) -> Option<f64> {
 
 macro_rules! integers {
     ($($method:ident)*) => {$(
-        #[inline]
+        #[inline(always)]
         fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
             self.integer(visitor)
         }
@@ -343,10 +401,13 @@ impl<'de> de::Deserializer<'de> for &mut Deserializer<'de> {
 
     #[inline]
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        let start = self.reader.offset();
-        match self.binary()?.map(std::str::from_utf8) {
-            Some(Ok(text)) => visitor.visit_borrowed_str(text).map_err(|fault| self.locate(start, fault)),
-            _ => self.mismatch(start, &visitor),
+        let left = self.reader.left();
+        let Some(Ok(text)) = self.reader.short_binary().map(std::str::from_utf8) else {
+            return self.long_str(left, visitor);
+        };
+        match visitor.visit_borrowed_str(text) {
+            Ok(value) => Ok(value),
+            Err(fault) => Err(self.locate_left(left, fault)),
         }
     }
 
@@ -390,21 +451,24 @@ impl<'de> de::Deserializer<'de> for &mut Deserializer<'de> {
         })
     }
 
-    #[inline]
+    #[inline(always)]
     fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value> {
-        let start = self.reader.offset();
+        let left = self.reader.left();
         let visited = match name {
             NATIVE => {
                 let term = self.term()?;
                 baton::lend_term(term, || visitor.visit_unit())
             }
-            ATOM => match self.atom()? {
-                Some(text) => visitor.visit_str(&text),
-                None => return self.mismatch(start, &visitor),
+            ATOM => match self.reader.short_atom() {
+                Some(text) => visitor.visit_str(text),
+                None => return self.long_atom(visitor),
             },
             _ => return visitor.visit_newtype_struct(self),
         };
-        visited.map_err(|fault| self.locate(start, fault))
+        match visited {
+            Ok(value) => Ok(value),
+            Err(fault) => Err(self.locate_left(left, fault)),
+        }
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
@@ -423,10 +487,12 @@ impl<'de> de::Deserializer<'de> for &mut Deserializer<'de> {
         }
     }
 
+    #[inline(always)]
     fn deserialize_tuple<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value> {
         self.deserialize_tuple_struct("", len, visitor)
     }
 
+    #[inline(always)]
     fn deserialize_tuple_struct<V: Visitor<'de>>(
         self,
         name: &'static str,
@@ -494,21 +560,20 @@ impl<'de> de::Deserializer<'de> for &mut Deserializer<'de> {
     }
 
     /// A field's name. Keys that are no name are those of no field, which the type ignores or refuses.
+    #[inline]
     fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        let start = self.reader.offset();
-        let visited = match self.atom()? {
-            Some(Cow::Borrowed(text)) => visitor.visit_borrowed_str(text),
-            Some(Cow::Owned(text)) => visitor.visit_string(text),
-            None => match self.binary()? {
-                Some(bytes) => visitor.visit_borrowed_bytes(bytes),
-                None => {
-                    self.reader.rewind(start);
-                    self.reader.skip(&Limits::default())?;
-                    visitor.visit_bytes(NO_NAME)
-                }
-            },
+        let left = self.reader.left();
+        let visited = if let Some(bytes) = self.reader.short_binary() {
+            visitor.visit_borrowed_bytes(bytes)
+        } else if let Some(text) = self.reader.short_atom() {
+            visitor.visit_borrowed_str(text)
+        } else {
+            return self.long_identifier(visitor);
         };
-        visited.map_err(|fault| self.locate(start, fault))
+        match visited {
+            Ok(value) => Ok(value),
+            Err(fault) => Err(self.locate_left(left, fault)),
+        }
     }
 
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
