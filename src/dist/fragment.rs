@@ -6,8 +6,7 @@ use std::collections::BTreeMap;
 
 use bytes::{Bytes, BytesMut};
 
-use crate::etf::Payload;
-use crate::term::Atom;
+use crate::etf::{Atoms, Payload};
 
 use super::Control;
 
@@ -64,7 +63,7 @@ pub(crate) struct FragmentLimits {
 #[derive(Debug)]
 pub(crate) struct Unfinished {
     pub(crate) control: Control<Option<Payload>>,
-    pub(crate) atoms: Vec<Atom>,
+    pub(crate) atoms: Atoms,
 }
 
 #[derive(Debug)]

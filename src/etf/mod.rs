@@ -22,6 +22,7 @@ pub use self::decode::decode;
 pub use self::encode::{to_bytes, to_bytes_compressed};
 pub use self::error::{DecodeError, DecodeErrorKind, EncodeError, Mismatch, f64Bits};
 pub use self::limits::Limits;
+pub(crate) use self::payload::Atoms;
 pub use self::payload::Payload;
 pub use self::reader::{Reader, Token};
 pub(crate) use self::serde::{ATOM, NATIVE, take_term, with_writer};

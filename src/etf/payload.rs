@@ -1,5 +1,9 @@
 //! A term that is still in its external form: what a remote message is until its receiver decodes it.
 
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+
 use ::serde::Serialize;
 use ::serde::de::DeserializeOwned;
 use bytes::Bytes;
@@ -14,12 +18,43 @@ use crate::term::{Atom, Term};
 #[derive(Debug, Clone)]
 pub struct Payload {
     bytes: Bytes,
-    atoms: Vec<Atom>,
+    atoms: Atoms,
+}
+
+/// The atoms of a distribution header. Shared: all parts of a message refer to them, and one message mostly to the same as the last.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(crate) struct Atoms(Option<Arc<[Atom]>>);
+
+impl Deref for Atoms {
+    type Target = [Atom];
+
+    #[inline]
+    fn deref(&self) -> &[Atom] {
+        self.0.as_deref().unwrap_or_default()
+    }
+}
+
+impl From<Vec<Atom>> for Atoms {
+    fn from(atoms: Vec<Atom>) -> Self {
+        Self((!atoms.is_empty()).then(|| atoms.into()))
+    }
+}
+
+impl fmt::Debug for Atoms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
 }
 
 impl Payload {
     /// Takes one checked term: see [`Reader::skip`].
+    #[cfg(test)]
     pub(crate) fn new(bytes: Bytes, atoms: Vec<Atom>) -> Self {
+        Self::with_atoms(bytes, atoms.into())
+    }
+
+    /// Takes one checked term, and the atoms of its packet.
+    pub(crate) fn with_atoms(bytes: Bytes, atoms: Atoms) -> Self {
         Self { bytes, atoms }
     }
 
@@ -30,7 +65,7 @@ impl Payload {
     pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Self, EncodeError> {
         let mut writer = Writer::new();
         super::serialize(value, &mut writer)?;
-        Ok(Self { bytes: writer.into_bytes(), atoms: Vec::new() })
+        Ok(Self { bytes: writer.into_bytes(), atoms: Atoms::default() })
     }
 
     /// A reader over the term.
@@ -59,7 +94,7 @@ impl Payload {
     ) -> Result<Self, EncodeError> {
         let mut writer = Writer::new();
         write(&mut writer)?;
-        Ok(Self { bytes: writer.into_bytes(), atoms: Vec::new() })
+        Ok(Self { bytes: writer.into_bytes(), atoms: Atoms::default() })
     }
 
     /// A term inside this one: `range` is where a reader found it.

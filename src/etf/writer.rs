@@ -1,5 +1,7 @@
 //! Writes terms in the forms that Erlang/OTP itself sends.
 
+mod reuse;
+
 use bytes::{BufMut, Bytes};
 
 use super::tags::*;

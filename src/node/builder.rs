@@ -188,6 +188,7 @@ impl Builder {
             options,
             port,
             peers: RwLock::default(),
+            up: Mutex::default(),
             node_monitors: Mutex::default(),
             next_connection: AtomicU64::new(1),
             handshakes: AtomicU64::new(0),

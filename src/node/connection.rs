@@ -1,40 +1,45 @@
 //! A connection that stands: the driver of [`dist::channel`](crate::dist::channel).
 //!
-//! Senders encode in their own tasks, queue under a short lock and, if the connection is idle, write themselves;
-//! otherwise the writer's task drains all that is queued with vectored writes.
+//! Senders encode in their own tasks, and queue under a short lock. Who finds nobody writing writes himself, so that a lone signal is
+//! on its way at once; while signals follow one another, all but the first are left to the writer's task, which comes to its turn
+//! when the thread has nothing else to do, and takes all that is queued with one vectored write.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
-use tokio::io::{AsyncReadExt, AsyncWrite};
+use bytes::{Buf, Bytes};
+use tokio::io::AsyncWrite;
 use tokio::sync::Notify;
+use tokio::task::yield_now;
 
-use super::{DisconnectReason, Inner};
-use crate::dist::channel::{Outgoing, Received, Receiver, Sender};
+use super::DisconnectReason;
+use crate::dist::channel::{Fresh, Outgoing, OutgoingError, Sender};
 use crate::dist::handshake::Established;
-use crate::dist::{Flags, Tick, Ticker};
+use crate::dist::{Control, Flags, Tick, Ticker};
+use crate::etf::EncodeError;
+use crate::etf::Writer as TermWriter;
 use crate::process::{Busy, ConnectionId, Write};
 use crate::term::{Atom, Pid, Reference};
-use crate::world::{BoxRead, BoxWrite, Clock, Mono};
+use crate::world::{BoxWrite, Clock, Mono};
 
 /// How much one vectored write takes: enough to fill a socket's buffer, little enough that a tick waits for no more.
 const TRANSMIT_BYTES: usize = 256 << 10;
 /// Slices in one vectored write; systems take at most 1024.
 const TRANSMIT_SLICES: usize = 64;
-/// Senders that follow one another so closely are not waiting for answers: less than a round trip takes, more than a send does.
-const BURST: Duration = Duration::from_micros(15);
+/// Signals that follow one another so closely share writes, unless something arrived in between that they may be the answer to. The
+/// writer's task is far quicker; this is for a sender that computes and lets nobody else run, so that what it sends now and then is
+/// on its way at once.
+const BURST: Duration = Duration::from_millis(1);
+/// With so much queued, a sender does not wait for the writer's task: more would not make a write much cheaper.
+const WRITE_BYTES: usize = 64 << 10;
 /// What may wait for the next signal to take it along.
 const LATER_BYTES_MAX: usize = 4 << 10;
-/// How long a connection without ticks sleeps between them.
-const NEVER: Duration = Duration::from_secs(365 * 86_400);
-const READ_CAPACITY: usize = 64 << 10;
 
 /// One connection, from the end of its handshake until it is lost.
 pub(super) struct Connection {
@@ -48,11 +53,14 @@ pub(super) struct Connection {
     busy_limit: usize,
     /// Wakes the writer's task.
     handed_over: Notify,
-    /// Wakes the reader's task, to end it.
-    closing: Notify,
+    /// That the connection is closed, for the reader's task.
+    closing: AtomicBool,
     /// Wakes who waits until all that was queued is written.
     idle: Notify,
     received: AtomicU64,
+    /// How many messages have arrived, and whether the last one came with others.
+    messages: AtomicU64,
+    crowded: AtomicBool,
     written: AtomicU64,
     torn_down: AtomicBool,
 }
@@ -60,49 +68,60 @@ pub(super) struct Connection {
 struct Out {
     queue: Sender,
     writer: Writer,
-    /// When a sender last wrote, or would have.
+    /// When a sender last found nobody writing, and how many messages had arrived.
     written_at: Mono,
+    messages_then: u64,
     /// The local processes with relations over this connection.
     interested: BTreeSet<Pid>,
     /// Whom the peer's monitors by name found.
     name_monitors: BTreeMap<Reference, Pid>,
     closed: Option<DisconnectReason>,
+    /// The reader's task, to be woken when the connection is closed.
+    reader: Option<Waker>,
 }
 
 enum Writer {
     /// Nobody writes: the next sender does.
-    Idle(BoxWrite),
+    Idle(Box<Half>),
     /// A sender or the writer's task writes, and goes on until the queue is empty.
     Writing,
-    /// A sender has left the rest to the writer's task.
-    HandedOver(BoxWrite, Chunks),
+    /// Somebody has left the rest to the writer's task.
+    HandedOver(Box<Half>),
 }
 
-/// What a vectored write is to send.
-#[derive(Default)]
-struct Chunks(std::collections::VecDeque<Bytes>);
+/// What writes: the socket, and what it is to take next.
+struct Half {
+    write: BoxWrite,
+    chunks: VecDeque<Bytes>,
+}
 
-impl Chunks {
+impl Half {
     fn advance(&mut self, mut len: usize) {
-        while let Some(first) = self.0.front_mut() {
+        while let Some(first) = self.chunks.front_mut() {
             if len < first.len() {
                 first.advance(len);
                 return;
             }
             len -= first.len();
-            self.0.pop_front();
+            self.chunks.pop_front();
         }
     }
 
-    fn poll_write(&mut self, writer: &mut BoxWrite, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut total = 0;
-        while !self.0.is_empty() {
-            let mut slices = [IoSlice::new(&[]); TRANSMIT_SLICES];
-            let count = self.0.len().min(TRANSMIT_SLICES);
-            for (slice, chunk) in slices.iter_mut().zip(&self.0) {
-                *slice = IoSlice::new(chunk);
-            }
-            match Pin::new(&mut *writer).poll_write_vectored(cx, &slices[..count]) {
+        while let Some(first) = self.chunks.front() {
+            let write = Pin::new(&mut self.write);
+            let polled = if self.chunks.len() == 1 {
+                write.poll_write(cx, first)
+            } else {
+                let mut slices = [IoSlice::new(&[]); TRANSMIT_SLICES];
+                let count = self.chunks.len().min(TRANSMIT_SLICES);
+                for (slice, chunk) in slices.iter_mut().zip(&self.chunks) {
+                    *slice = IoSlice::new(chunk);
+                }
+                write.poll_write_vectored(cx, &slices[..count])
+            };
+            match polled {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(len)) => {
                     total += len;
@@ -136,11 +155,13 @@ impl Connection {
     ) -> Self {
         let out = Out {
             queue: Sender::new(established.flags),
-            writer: Writer::Idle(write),
+            writer: Writer::Idle(Box::new(Half { write, chunks: VecDeque::new() })),
             written_at: Mono::default(),
+            messages_then: 0,
             interested: BTreeSet::new(),
             name_monitors: BTreeMap::new(),
             closed: None,
+            reader: None,
         };
         Self {
             id,
@@ -152,9 +173,11 @@ impl Connection {
             busy: Arc::default(),
             busy_limit,
             handed_over: Notify::new(),
-            closing: Notify::new(),
+            closing: AtomicBool::new(false),
             idle: Notify::new(),
             received: AtomicU64::new(0),
+            messages: AtomicU64::new(0),
+            crowded: AtomicBool::new(false),
             written: AtomicU64::new(0),
             torn_down: AtomicBool::new(false),
         }
@@ -174,7 +197,25 @@ impl Connection {
     }
 
     /// Queues an encoded signal, and writes it if nobody else is writing.
-    pub(super) fn push(&self, outgoing: Outgoing, interest: Option<&Pid>, write: Write) -> Pushed {
+    pub(super) fn push(&self, outgoing: Outgoing) -> Pushed {
+        self.queue(None, Write::Now, |queue| queue.push(outgoing))
+    }
+
+    /// Encodes a signal in the caller's task, and queues it as [`Connection::push`] does.
+    pub(super) fn send<P>(
+        &self,
+        sender: Option<&Pid>,
+        interest: Option<&Pid>,
+        control: &Control<P>,
+        payload: impl FnOnce(&P, &mut TermWriter) -> Result<(), EncodeError>,
+        write: Write,
+    ) -> Result<Pushed, OutgoingError> {
+        Fresh::with(self.flags, sender, control, payload, |signal| {
+            self.queue(interest, write, |queue| queue.push_fresh(signal))
+        })
+    }
+
+    fn queue(&self, interest: Option<&Pid>, write: Write, push: impl FnOnce(&mut Sender)) -> Pushed {
         let mut out = self.out();
         if out.closed.is_some() {
             return Pushed::Closed;
@@ -184,57 +225,61 @@ impl Connection {
         {
             out.interested.insert(pid.clone());
         }
-        out.queue.push(outgoing);
+        push(&mut out.queue);
         if write == Write::Later && out.queue.queued_bytes() < LATER_BYTES_MAX {
             return Pushed::Queued;
         }
-        self.write_if_idle(out)
+        self.write_in_turn(out)
     }
 
-    /// Writes what is queued unless somebody does already.
-    fn write_if_idle(&self, mut out: MutexGuard<'_, Out>) -> Pushed {
+    /// Writes what is queued, or leaves it to who writes already.
+    fn write_in_turn(&self, mut out: MutexGuard<'_, Out>) -> Pushed {
         match std::mem::replace(&mut out.writer, Writer::Writing) {
-            Writer::Idle(write) if self.in_burst(&mut out) => {
-                out.writer = Writer::HandedOver(write, Chunks::default());
+            Writer::Idle(half) if self.in_burst(&mut out) => {
+                out.writer = Writer::HandedOver(half);
                 self.handed_over.notify_one();
-                self.pushed(&out)
             }
-            Writer::Idle(mut write) => {
-                let mut chunks = Chunks(out.queue.transmit(TRANSMIT_BYTES).into());
-                drop(out);
-                // The writer's task registers itself if the socket is full: this poll only tries.
-                let polled = chunks.poll_write(&mut write, &mut Context::from_waker(Waker::noop()));
-                if let Poll::Ready(Ok(len)) = polled {
-                    self.written.fetch_add(len as u64, Ordering::Relaxed);
-                }
-                let mut out = self.out();
-                if out.closed.is_some() {
-                    return Pushed::Closed;
-                }
-                if chunks.0.is_empty() && out.queue.is_empty() && matches!(polled, Poll::Ready(Ok(_))) {
-                    out.writer = Writer::Idle(write);
-                    self.idle.notify_waiters();
-                } else {
-                    // An error is met again, and reported, by the writer's task.
-                    out.writer = Writer::HandedOver(write, chunks);
-                    self.handed_over.notify_one();
-                }
-                self.pushed(&out)
+            Writer::Idle(half) => return self.write_now(out, half),
+            // The writer's task has not come to its turn. If it has a rest, the socket is full.
+            Writer::HandedOver(half) if half.chunks.is_empty() && out.queue.queued_bytes() >= WRITE_BYTES => {
+                return self.write_now(out, half);
             }
-            other => {
-                out.writer = other;
-                self.pushed(&out)
-            }
+            other => out.writer = other,
         }
+        self.pushed(&out)
     }
 
-    /// Whether the last write by a sender was a moment ago. The next is left to the writer's task then: by its turn more will have
-    /// come, and one write takes all.
+    fn write_now(&self, mut out: MutexGuard<'_, Out>, mut half: Box<Half>) -> Pushed {
+        out.queue.transmit_into(TRANSMIT_BYTES, &mut half.chunks);
+        drop(out);
+        // The writer's task registers itself if the socket is full: this poll only tries.
+        let polled = half.poll_write(&mut Context::from_waker(Waker::noop()));
+        if let Poll::Ready(Ok(len)) = polled {
+            self.written.fetch_add(len as u64, Ordering::Relaxed);
+        }
+        let mut out = self.out();
+        if out.closed.is_some() {
+            return Pushed::Closed;
+        }
+        if half.chunks.is_empty() && out.queue.is_empty() && matches!(polled, Poll::Ready(Ok(_))) {
+            out.writer = Writer::Idle(half);
+            self.idle.notify_waiters();
+        } else {
+            // An error is met again, and reported, by the writer's task.
+            out.writer = Writer::HandedOver(half);
+            self.handed_over.notify_one();
+        }
+        self.pushed(&out)
+    }
+
+    /// Whether the signal is one of many, which share a write if this one waits a moment: it answers one of several
+    /// messages that one read brought, or it comes right after another without anything having arrived in between that it could be the answer to.
     fn in_burst(&self, out: &mut Out) -> bool {
-        let now = self.clock.mono();
-        let burst = now.since(out.written_at) < BURST;
-        out.written_at = now;
-        burst
+        let (now, messages) = (self.clock.mono(), self.messages.load(Ordering::Relaxed));
+        let close = now.since(out.written_at) < BURST;
+        let answers = messages != out.messages_then;
+        (out.written_at, out.messages_then) = (now, messages);
+        if answers { self.crowded.load(Ordering::Relaxed) } else { close }
     }
 
     fn pushed(&self, out: &Out) -> Pushed {
@@ -260,7 +305,7 @@ impl Connection {
                     if out.queue.is_empty() {
                         return;
                     }
-                    self.write_if_idle(out);
+                    self.write_in_turn(out);
                     continue;
                 }
             }
@@ -274,7 +319,9 @@ impl Connection {
         if out.closed.is_some() {
             return false;
         }
-        out.interested.insert(pid.clone());
+        if !out.interested.contains(pid) {
+            out.interested.insert(pid.clone());
+        }
         true
     }
 
@@ -302,16 +349,40 @@ impl Connection {
             // Dropping the half shuts the socket down; whoever writes drops it on finding the connection closed.
             out.writer = Writer::Writing;
             out.queue = Sender::new(self.flags);
+            self.closing.store(true, Ordering::Release);
         }
+        let reader = out.reader.take();
         drop(out);
-        self.closing.notify_one();
+        if let Some(reader) = reader {
+            reader.wake();
+        }
         self.handed_over.notify_one();
         self.idle.notify_waiters();
         self.busy.clear();
     }
 
-    fn closed(&self) -> Option<DisconnectReason> {
-        self.out().closed.clone()
+    /// Why the connection is closed, if it is.
+    pub(super) fn closed(&self) -> Option<DisconnectReason> {
+        if self.closing.load(Ordering::Acquire) { self.out().closed.clone() } else { None }
+    }
+
+    /// Has the reader's task woken when the connection is closed. Returns whether it is already.
+    pub(super) fn wake_reader_with(&self, waker: &Waker) -> bool {
+        let mut out = self.out();
+        out.reader = Some(waker.clone());
+        out.closed.is_some()
+    }
+
+    /// Notes what a read has brought.
+    pub(super) fn note_received(&self, bytes: usize) {
+        self.received.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Notes that a message has arrived, alone or with others, before it is delivered.
+    pub(super) fn note_message(&self, crowded: bool) {
+        self.crowded.store(crowded, Ordering::Relaxed);
+        // Only the reader's task counts.
+        self.messages.store(self.messages.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
 
     /// The processes that must hear that the connection is lost. Nobody can register any more.
@@ -323,23 +394,25 @@ impl Connection {
     pub(super) async fn write(self: Arc<Self>) {
         loop {
             self.handed_over.notified().await;
+            // Those who run before this thread is out of work may have more to send.
+            yield_now().await;
             let taken = {
                 let mut out = self.out();
                 if out.closed.is_some() {
                     return;
                 }
                 match std::mem::replace(&mut out.writer, Writer::Writing) {
-                    Writer::HandedOver(write, chunks) => Some((write, chunks)),
+                    Writer::HandedOver(half) => Some(half),
                     other => {
                         out.writer = other;
                         None
                     }
                 }
             };
-            let Some((mut write, mut chunks)) = taken else { continue };
+            let Some(mut half) = taken else { continue };
             loop {
-                while !chunks.0.is_empty() {
-                    match poll_fn(|cx| chunks.poll_write(&mut write, cx)).await {
+                while !half.chunks.is_empty() {
+                    match poll_fn(|cx| half.poll_write(cx)).await {
                         Ok(len) => {
                             self.written.fetch_add(len as u64, Ordering::Relaxed);
                         }
@@ -353,9 +426,9 @@ impl Connection {
                 if out.queue.queued_bytes() <= self.busy_limit / 2 {
                     self.busy.clear();
                 }
-                chunks = Chunks(out.queue.transmit(TRANSMIT_BYTES).into());
-                if chunks.0.is_empty() {
-                    out.writer = Writer::Idle(write);
+                out.queue.transmit_into(TRANSMIT_BYTES, &mut half.chunks);
+                if half.chunks.is_empty() {
+                    out.writer = Writer::Idle(half);
                     self.idle.notify_waiters();
                     break;
                 }
@@ -363,68 +436,19 @@ impl Connection {
         }
     }
 
-    /// Reads and delivers signals, and keeps the connection alive, until it is closed. Returns why it was.
-    pub(super) async fn read(
-        &self,
-        inner: &Inner,
-        read: &mut BoxRead,
-        mut input: BytesMut,
-        mut ticker: Option<Ticker>,
-    ) -> DisconnectReason {
-        let mut receiver = Receiver::new(self.peer.clone(), self.flags, inner.options.channel);
-        let world = &inner.local.world;
-        let until =
-            |next: Option<Mono>| world.sleep(next.map_or(NEVER, |next| next.since(world.clock.mono())));
-        // One timer from tick to tick: a read costs none.
-        let mut sleep = pin!(until(ticker.as_ref().map(Ticker::next)));
-        loop {
-            loop {
-                match receiver.receive(&mut input) {
-                    Ok(Some(Received::Signal(signal))) => inner.receive(self, signal),
-                    Ok(Some(Received::Tick)) => {}
-                    Ok(None) => break,
-                    Err(error) => return DisconnectReason::Protocol(error),
-                }
-            }
-            input.reserve(receiver.wants(&input).max(READ_CAPACITY));
-            tokio::select! {
-                biased;
-                () = self.closing.notified() => {
-                    if let Some(reason) = self.closed() {
-                        return reason;
-                    }
-                }
-                read = read.read_buf(&mut input) => match read {
-                    Ok(0) => return DisconnectReason::Closed,
-                    Ok(len) => {
-                        self.received.fetch_add(len as u64, Ordering::Relaxed);
-                    }
-                    Err(error) => return DisconnectReason::Io(error.kind()),
-                },
-                () = sleep.as_mut() => {
-                    if let Some(ticker) = &mut ticker
-                        && self.tick(ticker, inner) == Tick::Dead
-                    {
-                        return DisconnectReason::NetTickTimeout;
-                    }
-                    sleep.set(until(ticker.as_ref().map(Ticker::next)));
-                }
-            }
-        }
-    }
-
-    fn tick(&self, ticker: &mut Ticker, inner: &Inner) -> Tick {
+    /// Sends a tick if one is due; tells whether the peer is dead.
+    pub(super) fn tick(&self, ticker: &mut Ticker) -> Tick {
         let (received, written) =
             (self.received.load(Ordering::Relaxed), self.written.load(Ordering::Relaxed));
         let mut out = self.out();
         let queued = !matches!(out.writer, Writer::Idle(_));
-        let tick = ticker.check(inner.local.world.clock.mono(), received, written, queued);
+        let tick = ticker.check(self.clock.mono(), received, written, queued);
         if out.closed.is_none() {
             if tick == Tick::Send {
                 out.queue.push_tick();
             }
             if !out.queue.is_empty() {
-                self.write_if_idle(out);
+                self.write_in_turn(out);
             }
         }
         tick

@@ -9,10 +9,10 @@ use tokio::sync::oneshot;
 use super::connection::{Connection, Pushed};
 use super::pending::{Attempt, Incoming};
 use super::{ConnectError, Inner};
-use crate::dist::channel::{Outgoing, OutgoingError};
+use crate::dist::channel::OutgoingError;
 use crate::dist::handshake::{Simultaneous, simultaneous};
 use crate::dist::{Control, handshake};
-use crate::etf::{EncodeError, Payload};
+use crate::etf::{EncodeError, Payload, Writer};
 use crate::process::{ConnectionId, Distribution, Encode, NodeEvent, Relation, Sent, Write};
 use crate::term::{Atom, Pid};
 
@@ -39,6 +39,10 @@ impl Inner {
 
     fn peers_mut(&self) -> RwLockWriteGuard<'_, BTreeMap<Atom, Peer>> {
         self.peers.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn up(&self) -> MutexGuard<'_, BTreeMap<ConnectionId, Arc<Connection>>> {
+        self.up.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn node_monitors(&self) -> MutexGuard<'_, NodeMonitors> {
@@ -159,6 +163,7 @@ impl Inner {
             attempt.succeeded(&connection);
         }
         peers.insert(peer, Peer::Up(connection.clone()));
+        self.up().insert(id, connection.clone());
         Some(connection)
     }
 
@@ -191,6 +196,7 @@ impl Inner {
         {
             peers.remove(&connection.peer);
         }
+        self.up().remove(&connection.id);
         self.lost(connection.id, connection.take_interested());
         self.send_node_downs(&connection.peer);
         self.node_event(connection, false);
@@ -246,9 +252,13 @@ impl Distribution for Inner {
         control: Control<Encode<'_>>,
         write: Write,
     ) -> Result<Sent, EncodeError> {
-        let Some(this) = self.this.upgrade() else { return Ok(Sent::NoConnection) };
         loop {
-            match this.find_or_dial(node) {
+            // Mostly it stands.
+            let found = match self.connection(node) {
+                Some(connection) => Some(Found::Up(connection)),
+                None => self.this.upgrade().and_then(|this| this.find_or_dial(node)),
+            };
+            match found {
                 None => return Ok(Sent::NoConnection),
                 Some(Found::Pending(attempt)) => {
                     if let Some(sent) = attempt.push(&self.options, sender, interest, &control)? {
@@ -257,20 +267,19 @@ impl Distribution for Inner {
                     // It was decided meanwhile.
                 }
                 Some(Found::Up(connection)) => {
-                    let outgoing =
-                        Outgoing::encode(connection.flags, sender, &control, |encode, writer| encode(writer));
-                    let outgoing = match outgoing {
-                        Ok(outgoing) => outgoing,
+                    let encode = |encode: &Encode<'_>, writer: &mut Writer| encode(writer);
+                    let pushed = match connection.send(sender, interest, &control, encode, write) {
+                        Ok(pushed) => pushed,
                         Err(OutgoingError::Encode(error)) => return Err(error),
                         Err(error) => {
                             tracing::error!(peer = %node, %error, "a signal cannot be sent");
                             return Ok(Sent::NoConnection);
                         }
                     };
-                    let connection_id = connection.id;
-                    return Ok(match connection.push(outgoing, interest, write) {
-                        Pushed::Queued => Sent::Queued { connection: connection_id, busy: None },
-                        Pushed::Busy(busy) => Sent::Queued { connection: connection_id, busy: Some(busy) },
+                    let connection = connection.id;
+                    return Ok(match pushed {
+                        Pushed::Queued => Sent::Queued { connection, busy: None },
+                        Pushed::Busy(busy) => Sent::Queued { connection, busy: Some(busy) },
                         Pushed::Closed => Sent::NoConnection,
                     });
                 }
@@ -279,7 +288,7 @@ impl Distribution for Inner {
     }
 
     fn forget(&self, connection: ConnectionId, process: &Pid) {
-        let found = self.connections().into_iter().find(|known| known.id == connection);
+        let found = self.up().get(&connection).cloned();
         if let Some(connection) = found {
             connection.forget(process);
         }

@@ -11,6 +11,7 @@ mod handshake;
 mod net_kernel;
 mod options;
 mod pending;
+mod reading;
 mod router;
 mod tasks;
 
@@ -25,8 +26,8 @@ use tokio::sync::Notify;
 
 use crate::epmd;
 use crate::process::{
-    AnyProcess, Call, Caller, Context, Delivery, Destination, ExitReason, Local, RegisterError, Relation,
-    SendError, SpawnOptions, SystemLimit, spawn,
+    AnyProcess, Call, Caller, ConnectionId, Context, Delivery, Destination, ExitReason, Local, RegisterError,
+    Relation, SendError, SpawnOptions, SystemLimit, spawn,
 };
 use crate::term::{Atom, Pid, Reference, Term};
 use crate::world::World;
@@ -63,6 +64,8 @@ pub(crate) struct Inner {
     options: Options,
     port: u16,
     peers: RwLock<BTreeMap<Atom, Peer>>,
+    /// The connections among them that stand.
+    up: Mutex<BTreeMap<ConnectionId, Arc<Connection>>>,
     node_monitors: Mutex<NodeMonitors>,
     next_connection: AtomicU64,
     handshakes: AtomicU64,

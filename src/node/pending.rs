@@ -12,7 +12,7 @@ use super::options::Options;
 use crate::dist::Control;
 use crate::dist::channel::Outgoing;
 use crate::etf::{EncodeError, Payload};
-use crate::process::{Busy, ConnectionId, Encode, Sent, Write};
+use crate::process::{Busy, ConnectionId, Encode, Sent};
 use crate::term::{Atom, Pid};
 
 /// Who waits to hear how an attempt ended.
@@ -126,7 +126,7 @@ impl Attempt {
         for (sender, control) in std::mem::take(&mut state.signals) {
             match Outgoing::forward(connection.flags, sender.as_ref(), &control) {
                 Ok(outgoing) => {
-                    connection.push(outgoing, None, Write::Now);
+                    connection.push(outgoing);
                 }
                 Err(error) => tracing::error!(peer = %self.peer, %error, "a signal cannot be sent"),
             }

@@ -4,7 +4,7 @@ use super::Inner;
 use super::connection::Connection;
 use crate::dist::{Control, Item, Target};
 use crate::etf::Payload;
-use crate::process::{AnyProcess, ExitReason, Relation, Write};
+use crate::process::{AnyProcess, ExitReason, Relation};
 use crate::term::{Atom, Pid, Reference};
 use std::sync::Arc;
 
@@ -109,7 +109,7 @@ impl Inner {
         let notsup = Atom::from_static("notsup");
         let reply = Control::SpawnReply { id, to: parent, link: false, monitor: false, result: Err(notsup) };
         if let Ok(outgoing) = crate::dist::channel::Outgoing::forward(connection.flags, None, &reply) {
-            connection.push(outgoing, None, Write::Now);
+            connection.push(outgoing);
         }
     }
 }

@@ -16,7 +16,6 @@ use crate::dist::handshake::{HandshakeFault, Refusal};
 use crate::dist::{Control, Target, Ticker};
 use crate::epmd;
 use crate::etf;
-use crate::process::Write;
 use crate::term::Atom;
 use crate::world::{Conn, Listener};
 
@@ -193,7 +192,7 @@ impl Inner {
         let outgoing = Outgoing::encode(connection.flags, Some(&from), &control, etf::serialize);
         debug_assert!(outgoing.is_ok(), "it has an external form");
         if let Ok(outgoing) = outgoing {
-            connection.push(outgoing, None, Write::Now);
+            connection.push(outgoing);
         }
     }
 }

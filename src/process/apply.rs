@@ -68,7 +68,7 @@ fn apply(shared: &Shared, relation: Relation, deliver: &mut dyn FnMut(Payload)) 
             shared.relations(|relations| relations.watch(from, reference, name, connection));
         }
         Relation::Demonitor { from, reference } => {
-            shared.with_relations(|relations| relations.unwatch(from, reference));
+            shared.with_relations(|relations| relations.unwatch(&from, &reference));
         }
         Relation::Down { reference, reason } => down(shared, &reference, reason, deliver),
         Relation::Alias { alias, message } => {
@@ -113,14 +113,16 @@ fn link_exit(
 }
 
 fn down(shared: &Shared, reference: &Reference, reason: ExitReason, deliver: &mut dyn FnMut(Payload)) {
-    let found =
-        shared.with_relations(|relations| (relations.demonitor(reference), relations.close_call(reference)));
-    let Some((Some(monitor), caller)) = found else { return };
-    if let Some(caller) = caller {
-        // A caller that has gone has its answer already: a timeout.
-        let _ = caller.send(Err(reason));
+    if let Some(Some(caller)) = shared.with_relations(|relations| relations.call_down(reference)) {
+        if let Some(caller) = caller {
+            // A caller that has gone has its answer already: a timeout.
+            let _ = caller.send(Err(reason));
+        }
         return;
     }
+    let Some(Some(monitor)) = shared.with_relations(|relations| relations.demonitor(reference)) else {
+        return;
+    };
     match &monitor.target {
         Monitored::Process(pid) => encode(deliver, &(DOWN, reference, PROCESS, pid, &reason)),
         Monitored::Name(name, node) => encode(deliver, &(DOWN, reference, PROCESS, (name, node), &reason)),

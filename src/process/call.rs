@@ -186,10 +186,7 @@ fn open<Q: Serialize + ?Sized>(
     // Before anything is sent: a reply may come at once.
     shared.open_calls.fetch_add(1, Ordering::AcqRel);
     shared.relations(|relations| {
-        relations.open_call(reference.clone(), caller);
-        if let Some(target) = target.clone() {
-            relations.monitor(reference.clone(), Monitor { target, bound: None, connection: None });
-        }
+        relations.open_call(reference.clone(), caller, target.clone());
     });
     let call = OpenCall { process: process.clone(), reference, reply, node: node.clone() };
     if let Some(target) = &target {
@@ -252,8 +249,10 @@ impl Drop for OpenCall {
     fn drop(&mut self) {
         let shared = self.process.shared();
         shared.open_calls.fetch_sub(1, Ordering::AcqRel);
-        shared.with_relations(|relations| relations.close_call(&self.reference));
-        demonitor(shared, &self.reference, Write::Later);
+        let monitor = shared.with_relations(|relations| relations.close_call(&self.reference)).flatten();
+        if let Some(monitor) = monitor {
+            send_demonitor(shared, &monitor, &self.reference, Write::Later);
+        }
     }
 }
 
@@ -262,14 +261,18 @@ pub(super) fn demonitor(shared: &Shared, reference: &Reference, write: Write) ->
     let Some(Some(monitor)) = shared.with_relations(|relations| relations.demonitor(reference)) else {
         return false;
     };
-    shared.local.send_demonitor(&shared.pid, &monitor.target, monitor.bound.as_ref(), reference, write);
+    send_demonitor(shared, &monitor, reference, write);
     true
+}
+
+fn send_demonitor(shared: &Shared, monitor: &Monitor, reference: &Reference, write: Write) {
+    shared.local.send_demonitor(&shared.pid, &monitor.target, monitor.bound.as_ref(), reference, write);
 }
 
 /// Hands the message to the call that it is the reply to, if it is one.
 pub(super) fn is_reply(shared: &Shared, message: &Payload) -> bool {
     let Some((reference, start)) = reply_reference(message) else { return false };
-    let Some(Some(caller)) = shared.with_relations(|relations| relations.close_call(&reference)) else {
+    let Some(Some(caller)) = shared.with_relations(|relations| relations.take_caller(&reference)) else {
         return false;
     };
     // A caller that has just given up does not want it.

@@ -335,6 +335,11 @@ impl Local {
     /// known to the process only.
     pub(crate) fn deliver_to_alias(&self, alias: &Reference, message: Payload) -> bool {
         self.process_of_alias(alias).is_some_and(|process| {
+            let shared = process.shared();
+            // Straight to the call that waits for it: the process need not hand it on in a turn of its own.
+            if shared.open_calls.load(Ordering::Acquire) > 0 && super::call::is_reply(shared, &message) {
+                return true;
+            }
             let signal = Box::new(Relation::Alias { alias: alias.clone(), message });
             process.push_relation(signal).is_ok()
         })

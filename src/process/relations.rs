@@ -3,7 +3,8 @@
 //!
 //! Source: *Distribution Protocol*, "Link Protocol", in the ERTS User's Guide.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasherDefault, Hasher};
 
 use tokio::sync::oneshot;
 
@@ -21,9 +22,53 @@ pub(super) struct Relations {
     monitors: BTreeMap<Reference, Monitor>,
     /// Who monitors this process.
     watchers: BTreeMap<(Pid, Reference), Watcher>,
+    /// Those of them that came last, and are none of the above: a call's monitor is gone before it would be worth a place in a tree.
+    young_watchers: Vec<((Pid, Reference), Watcher)>,
     aliases: BTreeMap<Reference, ()>,
-    calls: BTreeMap<Reference, oneshot::Sender<CallOutcome>>,
+    /// By the number of their reference. A table that keeps its room: a process makes one call after the other.
+    calls: HashMap<u64, Call, BuildHasherDefault<Number>>,
     unlink_id: u64,
+    /// Every connection that one of them went over: it is told when the process ends.
+    connections: Vec<ConnectionId>,
+}
+
+/// A call that is under way. Its monitor is the call's own, so that no DOWN of it is ever a message.
+struct Call {
+    reference: Reference,
+    /// Until there is an outcome.
+    caller: Option<oneshot::Sender<CallOutcome>>,
+    /// Until it has fired.
+    monitor: Option<Monitor>,
+}
+
+/// How many of the last watchers are looked through one by one.
+const YOUNG_WATCHERS_MAX: usize = 8;
+
+/// Hashes a number that this node has given out itself: nobody else chooses the keys.
+#[derive(Default)]
+struct Number(u64);
+
+impl Hasher for Number {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64((*byte).into()));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        // Fibonacci hashing: the table looks at the highest bits too.
+        self.0 = (self.0 ^ number).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(32);
+    }
+}
+
+/// What tells the references that one process has made apart.
+fn number(reference: &Reference) -> u64 {
+    match reference.words() {
+        [low, high, ..] => u64::from(*high) << 32 | u64::from(*low),
+        _ => 0,
+    }
 }
 
 #[derive(Debug)]
@@ -92,6 +137,7 @@ impl Relations {
         if let Some(link) = self.links.get_mut(to) {
             link.connection = connection;
         }
+        self.over(connection);
     }
 
     /// `unlink/1`. Returns the id of the UNLINK_ID that is to be sent.
@@ -105,6 +151,7 @@ impl Relations {
     pub(super) fn link_received(&mut self, from: Pid, connection: Option<ConnectionId>) {
         // An inactive entry stays so: both ends then agree on "not linked".
         self.links.entry(from).or_insert(Link { connection, unlinking: None });
+        self.over(connection);
     }
 
     pub(super) fn unlink_received(&mut self, from: &Pid) {
@@ -134,10 +181,16 @@ impl Relations {
         connection: Option<ConnectionId>,
         bound: Option<Pid>,
     ) {
-        if let Some(monitor) = self.monitors.get_mut(reference) {
+        let of_call = self.calls.get_mut(&number(reference)).filter(|call| call.reference == *reference);
+        let monitor = match of_call {
+            Some(call) => call.monitor.as_mut(),
+            None => self.monitors.get_mut(reference),
+        };
+        if let Some(monitor) = monitor {
             monitor.connection = connection;
             monitor.bound = bound;
         }
+        self.over(connection);
     }
 
     pub(super) fn demonitor(&mut self, reference: &Reference) -> Option<Monitor> {
@@ -151,11 +204,22 @@ impl Relations {
         name: Option<Atom>,
         connection: Option<ConnectionId>,
     ) {
-        self.watchers.insert((from, reference), Watcher { name, connection });
+        self.unwatch(&from, &reference);
+        self.over(connection);
+        if self.young_watchers.len() == YOUNG_WATCHERS_MAX {
+            let (key, watcher) = self.young_watchers.remove(0);
+            self.watchers.insert(key, watcher);
+        }
+        self.young_watchers.push(((from, reference), Watcher { name, connection }));
     }
 
-    pub(super) fn unwatch(&mut self, from: Pid, reference: Reference) {
-        self.watchers.remove(&(from, reference));
+    pub(super) fn unwatch(&mut self, from: &Pid, reference: &Reference) {
+        let is_it = |(of, known): &(Pid, Reference)| known == reference && of == from;
+        if let Some(at) = self.young_watchers.iter().position(|(key, _)| is_it(key)) {
+            self.young_watchers.remove(at);
+        } else if !self.watchers.is_empty() {
+            self.watchers.remove(&(from.clone(), reference.clone()));
+        }
     }
 
     pub(super) fn alias(&mut self, alias: Reference) {
@@ -170,17 +234,58 @@ impl Relations {
         self.aliases.contains_key(alias)
     }
 
-    pub(super) fn open_call(&mut self, reference: Reference, caller: oneshot::Sender<CallOutcome>) {
-        self.calls.insert(reference, caller);
+    /// Opens a call; `target` is what it is to monitor.
+    pub(super) fn open_call(
+        &mut self,
+        reference: Reference,
+        caller: oneshot::Sender<CallOutcome>,
+        target: Option<Monitored>,
+    ) {
+        let monitor = target.map(|target| Monitor { target, bound: None, connection: None });
+        self.calls.insert(number(&reference), Call { reference, caller: Some(caller), monitor });
     }
 
-    pub(super) fn close_call(&mut self, reference: &Reference) -> Option<oneshot::Sender<CallOutcome>> {
-        self.calls.remove(reference)
+    fn call(&mut self, reference: &Reference) -> Option<&mut Call> {
+        self.calls.get_mut(&number(reference)).filter(|call| call.reference == *reference)
+    }
+
+    /// Who waits for the outcome of a call: nobody if there is one already.
+    pub(super) fn take_caller(&mut self, reference: &Reference) -> Option<oneshot::Sender<CallOutcome>> {
+        self.call(reference)?.caller.take()
+    }
+
+    /// The monitor of a call has fired. `None` if it is no call's, else who waits, if anybody still does.
+    pub(super) fn call_down(
+        &mut self,
+        reference: &Reference,
+    ) -> Option<Option<oneshot::Sender<CallOutcome>>> {
+        let call = self.call(reference)?;
+        call.monitor.take()?;
+        Some(call.caller.take())
+    }
+
+    /// Forgets a call; returns its monitor, if it has not fired.
+    pub(super) fn close_call(&mut self, reference: &Reference) -> Option<Monitor> {
+        self.call(reference)?;
+        self.calls.remove(&number(reference))?.monitor
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the numbers are put in order")]
+    fn call_numbers(&self) -> Vec<u64> {
+        let mut numbers: Vec<u64> = self.calls.keys().copied().collect();
+        numbers.sort_unstable();
+        numbers
+    }
+
+    fn call_monitors(&self) -> impl Iterator<Item = (&Reference, &Monitor)> {
+        let calls = self.call_numbers().into_iter().filter_map(|number| self.calls.get(&number));
+        calls.filter_map(|call| Some((&call.reference, call.monitor.as_ref()?)))
     }
 
     /// Forgets what went over a lost connection, and tells what the process must hear of.
     pub(super) fn connection_lost(&mut self, connection: ConnectionId) -> Lost {
         let mut lost = Lost::default();
+        self.connections.retain(|known| *known != connection);
         self.links.retain(|pid, link| {
             if link.connection != Some(connection) {
                 return true;
@@ -193,26 +298,39 @@ impl Relations {
         lost.monitors = self
             .monitors
             .iter()
+            .chain(self.call_monitors())
             .filter(|(_, monitor)| monitor.connection == Some(connection))
             .map(|(reference, _)| reference.clone())
             .collect();
         self.watchers.retain(|_, watcher| watcher.connection != Some(connection));
+        self.young_watchers.retain(|(_, watcher)| watcher.connection != Some(connection));
         lost
     }
 
-    /// All connections that relations go over.
+    /// All connections that relations have gone over.
     pub(super) fn connections(&self) -> impl Iterator<Item = ConnectionId> {
-        let links = self.links.values().filter_map(|link| link.connection);
-        let monitors = self.monitors.values().filter_map(|monitor| monitor.connection);
-        let watchers = self.watchers.values().filter_map(|watcher| watcher.connection);
-        links.chain(monitors).chain(watchers)
+        self.connections.iter().copied()
+    }
+
+    fn over(&mut self, connection: Option<ConnectionId>) {
+        if let Some(connection) = connection
+            && !self.connections.contains(&connection)
+        {
+            self.connections.push(connection);
+        }
     }
 
     /// Takes all apart when the process ends.
     #[expect(clippy::type_complexity, reason = "three lists, used at one place")]
     pub(super) fn into_parts(
-        self,
+        mut self,
     ) -> (Vec<Pid>, BTreeMap<(Pid, Reference), Watcher>, BTreeMap<Reference, Monitor>) {
+        for number in self.call_numbers() {
+            if let Some(Call { reference, monitor: Some(monitor), .. }) = self.calls.remove(&number) {
+                self.monitors.insert(reference, monitor);
+            }
+        }
+        self.watchers.extend(self.young_watchers);
         let links =
             self.links.into_iter().filter(|(_, link)| link.unlinking.is_none()).map(|(pid, _)| pid).collect();
         (links, self.watchers, self.monitors)

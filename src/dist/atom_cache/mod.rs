@@ -5,7 +5,14 @@
 use bytes::{BufMut, BytesMut};
 use smallvec::SmallVec;
 
+use crate::etf::Atoms;
 use crate::term::Atom;
+
+/// How many of the last headers each end knows by heart: the signals of a few processes have few different ones.
+const KNOWN_MAX: usize = 8;
+
+/// The most atoms of a header that is kept.
+const KNOWN_ATOMS_MAX: usize = 16;
 
 /// The cache has 8 segments of 256 slots.
 const SLOTS: usize = 8 * 256;
@@ -38,23 +45,72 @@ pub enum HeaderError {
 #[derive(Debug)]
 pub(crate) struct ReceiveCache {
     slots: Box<[Option<Atom>]>,
+    known: Known<SmallVec<[u8; 32]>, Atoms>,
+}
+
+/// The last headers without new entries, and what they stand for. A slot that is given a new text makes them void.
+#[derive(Debug)]
+struct Known<K, V> {
+    entries: Vec<(K, V)>,
+    /// Where the one that was looked for last is.
+    last: usize,
+    oldest: usize,
+}
+
+impl<K, V> Known<K, V> {
+    fn new() -> Self {
+        Self { entries: Vec::new(), last: 0, oldest: 0 }
+    }
+
+    fn find(&mut self, is_it: impl Fn(&K) -> bool) -> Option<&V> {
+        let found = |entries: &[(K, V)], at: usize| entries.get(at).is_some_and(|(key, _)| is_it(key));
+        if !found(&self.entries, self.last) {
+            self.last = (0..self.entries.len()).find(|at| found(&self.entries, *at))?;
+        }
+        self.entries.get(self.last).map(|(_, value)| value)
+    }
+
+    fn add(&mut self, key: K, value: V) {
+        if self.entries.len() < KNOWN_MAX {
+            self.entries.push((key, value));
+        } else {
+            self.entries[self.oldest] = (key, value);
+            self.oldest = (self.oldest + 1) % KNOWN_MAX;
+        }
+    }
+
+    fn clear(&mut self) {
+        self.entries.clear();
+        self.oldest = 0;
+    }
 }
 
 impl ReceiveCache {
     pub(crate) fn new() -> Self {
-        Self { slots: vec![None; SLOTS].into() }
+        Self { slots: vec![None; SLOTS].into(), known: Known::new() }
     }
 
     /// Reads the atoms of a header off the front of `input`, which begins with their number.
-    pub(crate) fn read_header(&mut self, input: &mut &[u8]) -> Result<Vec<Atom>, HeaderError> {
+    pub(crate) fn read_header(&mut self, input: &mut &[u8]) -> Result<Atoms, HeaderError> {
+        let whole = *input;
         let n = usize::from(take::<1>(input)?[0]);
         if n == 0 {
-            return Ok(Vec::new());
+            return Ok(Atoms::default());
+        }
+        // As long as this if it has nothing new.
+        let len = 1 + n / 2 + 1 + n;
+        let same = whole.get(..len).filter(|_| n <= KNOWN_ATOMS_MAX);
+        if let Some(same) = same
+            && let Some(atoms) = self.known.find(|known| known[..] == *same)
+        {
+            *input = &whole[len..];
+            return Ok(atoms.clone());
         }
         let flags = take_slice(input, n / 2 + 1)?;
         // The length of `flags` covers every index up to and including `n`.
         let half = |i: usize| flags.get(i / 2).map_or(0, |byte| byte >> (4 * (i % 2)) & 0xf);
         let long_atoms = half(n) & LONG_ATOMS != 0;
+        let mut changed = false;
 
         let mut atoms = Vec::with_capacity(n);
         for i in 0..n {
@@ -65,10 +121,17 @@ impl ReceiveCache {
                 let len =
                     if long_atoms { u16::from_be_bytes(take(input)?) } else { take::<1>(input)?[0].into() };
                 let text = take_slice(input, len.into())?;
+                changed = true;
                 let atom = std::str::from_utf8(text).ok().and_then(|text| Atom::new(text).ok());
                 *entry = Some(atom.ok_or(HeaderError::NotAnAtom(slot))?);
             }
             atoms.push(entry.clone().ok_or(HeaderError::EmptySlot(slot))?);
+        }
+        let atoms = Atoms::from(atoms);
+        if changed {
+            self.known.clear();
+        } else if let Some(same) = same {
+            self.known.add(same.into(), atoms.clone());
         }
         Ok(atoms)
     }
@@ -90,11 +153,12 @@ fn take_slice<'a>(input: &mut &'a [u8], len: usize) -> Result<&'a [u8], HeaderEr
 #[derive(Debug)]
 pub(crate) struct SendCache {
     slots: Box<[Option<Atom>]>,
+    known: Known<SmallVec<[Atom; 4]>, SmallVec<[u8; 32]>>,
 }
 
 impl SendCache {
     pub(crate) fn new() -> Self {
-        Self { slots: vec![None; SLOTS].into() }
+        Self { slots: vec![None; SLOTS].into(), known: Known::new() }
     }
 
     /// Writes the atoms of a header, at most [`HEADER_ATOMS_MAX`] distinct ones, and gives them slots. Headers must be sent in the
@@ -105,6 +169,12 @@ impl SendCache {
         if atoms.is_empty() {
             return;
         }
+        if atoms.len() <= KNOWN_ATOMS_MAX
+            && let Some(header) = self.known.find(|known| known[..] == *atoms)
+        {
+            return out.put_slice(&header[1..]);
+        }
+        let start = out.len() - 1;
         // Their slots, and whether they are new.
         let mut refs = SmallVec::<[(u16, bool); 16]>::new();
         let mut long_atoms = false;
@@ -141,6 +211,11 @@ impl SendCache {
                 out.put_u8(atom.len() as u8);
             }
             out.put_slice(atom.as_bytes());
+        }
+        if refs.iter().any(|(_, new)| *new) {
+            self.known.clear();
+        } else if atoms.len() <= KNOWN_ATOMS_MAX {
+            self.known.add(atoms.into(), out[start..].into());
         }
     }
 }

@@ -8,6 +8,7 @@ mod sender;
 
 pub use self::error::{ChannelError, OutgoingError};
 pub use self::receiver::{Limits, Received, Receiver};
+pub(crate) use self::sender::Fresh;
 pub use self::sender::{Outgoing, Sender};
 
 /// Begins a packet without distribution header.

@@ -6,7 +6,7 @@ use crate::dist::atom_cache::ReceiveCache;
 use crate::dist::control::Judge;
 use crate::dist::fragment::{FragmentError, FragmentLimits, Reassembly, Unfinished};
 use crate::dist::{Control, Flags, VERSION_MAGIC};
-use crate::etf::{self, Payload, Reader};
+use crate::etf::{self, Atoms, Payload, Reader};
 use crate::term::Atom;
 
 use super::{ChannelError, DIST_FRAG_CONT, DIST_FRAG_HEADER, DIST_HEADER, PASS_THROUGH};
@@ -157,7 +157,7 @@ impl Receiver {
                 Some(_) => return Err(framing(&payload, "a payload with a version byte")),
             }
         }
-        self.complete(Unfinished { control, atoms: Vec::new() }, &payload)
+        self.complete(Unfinished { control, atoms: Atoms::default() }, &payload)
     }
 
     /// Reads the distribution header at `start`, and the control message after it.
@@ -180,7 +180,7 @@ impl Receiver {
             let mut reader = Reader::new(payload, &atoms);
             reader.skip(&self.limits.term).map_err(ChannelError::Payload)?;
             let bytes = payload.slice(..reader.offset());
-            Ok(Payload::new(bytes, atoms))
+            Ok(Payload::with_atoms(bytes, atoms))
         })
     }
 

@@ -1,5 +1,6 @@
 //! Packets out.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -8,7 +9,7 @@ use crate::dist::atom_cache::SendCache;
 use crate::dist::fragment::FRAGMENT_LEN;
 use crate::dist::{Control, Flags, VERSION_MAGIC};
 use crate::etf::{AtomRefs, EncodeError, Encoded, Payload, Writer};
-use crate::term::Pid;
+use crate::term::{Atom, Pid};
 
 use super::{DIST_FRAG_CONT, DIST_FRAG_HEADER, DIST_HEADER, OutgoingError, PASS_THROUGH};
 
@@ -22,6 +23,11 @@ const COPY_MAX: usize = 8 << 10;
 
 /// Room for a packet's length, version and tag, ids and atom references: a guess that is right for most packets.
 const HEADER_LEN_GUESS: usize = 64;
+
+/// How much small packets share a buffer: large enough that its allocation costs them nothing, and what an idle connection keeps.
+const CHUNK_LEN: usize = 16 << 10;
+
+const TICK: Bytes = Bytes::from_static(&[0; 4]);
 
 /// The most bytes of a packet's terms. The length in front of a packet has 32 bits, and the header needs some of what they count.
 const PACKET_LEN_MAX: usize = u32::MAX as usize - (1 << 20);
@@ -54,18 +60,8 @@ impl Outgoing {
         control: &Control<P>,
         payload: impl FnOnce(&P, &mut Writer) -> Result<(), EncodeError>,
     ) -> Result<Self, OutgoingError> {
-        let cached = flags.contains(Flags::DIST_HDR_ATOM_CACHE);
-        let mut writer = if cached { Writer::with_atom_refs() } else { Writer::new() };
-        let control_len = control.encode(flags, &mut writer, payload)?;
-        let len = writer.len();
-        // The control message is never cut.
-        let whole = if flags.contains(Flags::FRAGMENTS) { control_len } else { len };
-        if whole > PACKET_LEN_MAX {
-            return Err(OutgoingError::TooLong(len));
-        }
-        let sender = sender.map(|pid| (pid.id, pid.serial));
-        let Encoded { parts, atoms } = writer.finish();
-        Ok(Self { parts: parts.into(), atoms, control_len, len, sender })
+        let mut writer = Writer::default();
+        Ok(Fresh::encode(&mut writer, flags, sender, control, payload)?.into_outgoing())
     }
 
     /// Encodes a signal whose payload is encoded already.
@@ -94,18 +90,80 @@ impl Outgoing {
     }
 }
 
+thread_local! {
+    /// What the small signals of a thread are encoded in, one after the other.
+    static SCRATCH: Cell<Option<Writer>> = const { Cell::new(None) };
+}
+
+/// An encoded signal whose bytes are still in the writer. A small one is copied from there into the packets of its connection and
+/// costs no allocation.
+pub(crate) struct Fresh<'a> {
+    writer: &'a mut Writer,
+    control_len: usize,
+    sender: Option<SenderKey>,
+}
+
+impl<'a> Fresh<'a> {
+    /// Encodes a signal as [`Outgoing::encode`] does, and hands it to `take`.
+    pub(crate) fn with<P, R>(
+        flags: Flags,
+        sender: Option<&Pid>,
+        control: &Control<P>,
+        payload: impl FnOnce(&P, &mut Writer) -> Result<(), EncodeError>,
+        take: impl FnOnce(Fresh<'_>) -> R,
+    ) -> Result<R, OutgoingError> {
+        // Taken out, because what `payload` runs may send signals itself.
+        let mut writer = SCRATCH.take().unwrap_or_default();
+        let taken = Fresh::encode(&mut writer, flags, sender, control, payload).map(take);
+        SCRATCH.set(Some(writer));
+        taken
+    }
+
+    fn encode<P>(
+        writer: &'a mut Writer,
+        flags: Flags,
+        sender: Option<&Pid>,
+        control: &Control<P>,
+        payload: impl FnOnce(&P, &mut Writer) -> Result<(), EncodeError>,
+    ) -> Result<Self, OutgoingError> {
+        writer.begin(flags.contains(Flags::DIST_HDR_ATOM_CACHE));
+        let control_len = control.encode(flags, writer, payload)?;
+        let len = writer.len();
+        // The control message is never cut.
+        let whole = if flags.contains(Flags::FRAGMENTS) { control_len } else { len };
+        if whole > PACKET_LEN_MAX {
+            return Err(OutgoingError::TooLong(len));
+        }
+        Ok(Self { writer, control_len, sender: sender.map(|pid| (pid.id, pid.serial)) })
+    }
+
+    fn into_outgoing(self) -> Outgoing {
+        let len = self.writer.len();
+        let Encoded { parts, atoms } = std::mem::take(self.writer).finish();
+        Outgoing { parts: parts.into(), atoms, control_len: self.control_len, len, sender: self.sender }
+    }
+}
+
 /// The sending half of a connection: a queue.
 ///
-/// Large messages are cut into fragments if the peer takes them. Between the fragments go those of other messages and whole small
-/// messages, in turn; what the same process sends waits for the end of its large message.
+/// Signals become packets as they are queued. Large messages are cut into fragments if the peer takes them. Between the fragments
+/// go those of other messages and whole small messages, in turn; what the same process sends waits for the end of its large message.
 #[derive(Debug)]
 pub struct Sender {
     flags: Flags,
     cache: SendCache,
-    /// What is sent next, in turn.
-    turns: VecDeque<Turn>,
-    /// How many of the turns are messages in fragments.
-    open: usize,
+    /// Whole packets, in the order in which their headers have changed the atom cache, and first fragments with them.
+    ready: VecDeque<Ready>,
+    /// The packets at the end of that queue, as far as they share a buffer.
+    chunk: BytesMut,
+    /// How much of the chunk is terms.
+    chunk_terms: usize,
+    /// Messages whose first fragment is out. Their other ones are sent in turn.
+    open: VecDeque<Fragments>,
+    /// How many messages have begun and are not wholly out.
+    open_messages: usize,
+    /// Whose turn it is, if both have something: a fragment's, or whole packets'.
+    fragment_next: bool,
     /// Large messages that wait until fewer are open.
     waiting: VecDeque<Outgoing>,
     /// What waits behind a large message of the same process. A process has an entry as long as its large message is open or waits.
@@ -113,20 +171,29 @@ pub struct Sender {
     last_sequence: u64,
     tick: bool,
     queued: usize,
-    /// The chunk that is being filled.
-    chunk: BytesMut,
+    /// The headers of fragments.
+    heads: BytesMut,
 }
 
 #[derive(Debug)]
-enum Turn {
-    Whole(Outgoing),
-    Fragments(Fragments),
+enum Ready {
+    Chunk {
+        bytes: Bytes,
+        /// How much of it is terms.
+        terms: usize,
+        /// Whether a packet ends where it ends.
+        ends: bool,
+    },
+    /// The message whose first fragment stands before this.
+    Open(Fragments),
 }
 
 /// A message of which some fragments are still to be sent.
 #[derive(Debug)]
 struct Fragments {
-    message: Outgoing,
+    parts: VecDeque<Bytes>,
+    len: usize,
+    sender: Option<SenderKey>,
     sequence: u64,
     /// The next one; they count down to 1.
     fragment: u64,
@@ -138,14 +205,18 @@ impl Sender {
         Self {
             flags,
             cache: SendCache::new(),
-            turns: VecDeque::new(),
-            open: 0,
+            ready: VecDeque::new(),
+            chunk: BytesMut::new(),
+            chunk_terms: 0,
+            open: VecDeque::new(),
+            open_messages: 0,
+            fragment_next: false,
             waiting: VecDeque::new(),
             behind: BTreeMap::new(),
             last_sequence: 0,
             tick: false,
             queued: 0,
-            chunk: BytesMut::new(),
+            heads: BytesMut::new(),
         }
     }
 
@@ -156,6 +227,23 @@ impl Sender {
             behind.push_back(outgoing);
         } else {
             self.admit(outgoing);
+        }
+    }
+
+    /// As [`push`](Self::push).
+    pub(crate) fn push_fresh(&mut self, signal: Fresh<'_>) {
+        let waits =
+            !self.behind.is_empty() && signal.sender.is_some_and(|key| self.behind.contains_key(&key));
+        match signal.writer.as_slice() {
+            Some(terms) if terms.len() <= COPY_MAX && !waits => {
+                self.queued += terms.len();
+                self.make_room(terms.len());
+                let start = self.begin_whole(signal.writer.atom_refs());
+                self.chunk.put_slice(terms);
+                self.chunk_terms += terms.len();
+                self.end_packet(start, 0);
+            }
+            _ => self.push(signal.into_outgoing()),
         }
     }
 
@@ -171,57 +259,85 @@ impl Sender {
 
     /// Whether nothing is queued.
     pub fn is_empty(&self) -> bool {
-        // What waits, waits for a turn.
-        self.turns.is_empty() && !self.tick
+        // What waits, waits for the end of a message that is open.
+        self.ready.is_empty() && self.chunk.is_empty() && self.open.is_empty() && !self.tick
     }
 
     /// Takes whole packets off the queue until they have `max_bytes` or more: the chunks of one vectored write, in order. Empty if
     /// nothing is queued. All of them must be written before those of the next call.
     pub fn transmit(&mut self, max_bytes: usize) -> Vec<Bytes> {
-        let mut chunks = Vec::new();
-        if self.tick {
-            self.tick = false;
-            self.chunk.put_u32(0);
+        let mut chunks = VecDeque::new();
+        self.transmit_into(max_bytes, &mut chunks);
+        chunks.into()
+    }
+
+    /// As [`transmit`](Self::transmit), behind what is in `chunks`.
+    pub(crate) fn transmit_into(&mut self, max_bytes: usize, chunks: &mut VecDeque<Bytes>) {
+        if std::mem::take(&mut self.tick) {
+            chunks.push_back(TICK);
         }
         let mut taken = 0;
         while taken < max_bytes {
-            let Some(turn) = self.turns.pop_front() else { break };
-            taken += match turn {
-                Turn::Whole(message) => self.send_whole(message, &mut chunks),
-                Turn::Fragments(fragments) => self.send_fragment(fragments, &mut chunks),
+            let len = match self.open.pop_front() {
+                Some(fragments) if self.fragment_next => self.send_fragment(fragments, chunks),
+                Some(fragments) => {
+                    self.open.push_front(fragments);
+                    self.send_whole(FRAGMENT_LEN.min(max_bytes - taken), chunks)
+                }
+                None => self.send_whole(max_bytes - taken, chunks),
             };
+            if len == 0 && self.open.is_empty() {
+                break;
+            }
+            self.fragment_next = !self.fragment_next;
+            taken += len;
         }
-        self.flush(&mut chunks);
-        chunks
     }
 
-    /// Gives a message a turn, or lets it wait for one.
+    /// Gives a message its packet, or the first of its fragments, or lets it wait.
     fn admit(&mut self, message: Outgoing) {
         if !self.flags.contains(Flags::FRAGMENTS) || message.payload_len() <= FRAGMENT_LEN {
-            self.turns.push_back(Turn::Whole(message));
-            return;
+            return self.write_whole(message);
         }
         if let Some(sender) = message.sender {
             self.behind.entry(sender).or_default();
         }
-        if self.open < OPEN_MESSAGES_MAX {
+        if self.open_messages < OPEN_MESSAGES_MAX {
             self.open_message(message);
         } else {
             self.waiting.push_back(message);
         }
     }
 
+    fn write_whole(&mut self, mut message: Outgoing) {
+        self.make_room(message.len.min(COPY_MAX));
+        let start = self.begin_whole(message.atoms.atoms());
+        self.write_parts(start, &mut message.parts, message.len);
+    }
+
+    /// Queues a message's first fragment, and the rest behind it.
     fn open_message(&mut self, message: Outgoing) {
-        self.open += 1;
+        self.open_messages += 1;
         // 64 bits do not come round to a sequence that is still open, nor to 0.
         self.last_sequence += 1;
-        let fragment = message.payload_len().div_ceil(FRAGMENT_LEN) as u64;
-        self.turns.push_back(Turn::Fragments(Fragments { message, sequence: self.last_sequence, fragment }));
+        let (sequence, fragment) = (self.last_sequence, message.payload_len().div_ceil(FRAGMENT_LEN) as u64);
+        self.make_room(message.control_len.min(COPY_MAX));
+        let start = self.begin_packet();
+        self.chunk.put_slice(&[VERSION_MAGIC, DIST_FRAG_HEADER]);
+        self.chunk.put_u64(sequence);
+        self.chunk.put_u64(fragment);
+        self.cache.write_header(message.atoms.atoms(), &mut self.chunk);
+        let Outgoing { mut parts, len, control_len, sender, .. } = message;
+        let first = control_len + FRAGMENT_LEN;
+        self.write_parts(start, &mut parts, first);
+        self.flush(true);
+        let fragment = fragment - 1;
+        self.ready.push_back(Ready::Open(Fragments { parts, len: len - first, sender, sequence, fragment }));
     }
 
     /// After the last fragment: lets go what waited for it.
     fn close_message(&mut self, sender: Option<SenderKey>) {
-        self.open -= 1;
+        self.open_messages -= 1;
         // First, so that a process with many large messages does not keep the others from theirs.
         if let Some(message) = self.waiting.pop_front() {
             self.open_message(message);
@@ -239,91 +355,134 @@ impl Sender {
         }
     }
 
-    /// Returns the packet's length.
-    fn send_whole(&mut self, mut message: Outgoing, chunks: &mut Vec<Bytes>) -> usize {
-        self.queued -= message.len;
-        let start = self.begin_packet();
-        if self.flags.header() {
-            self.chunk.put_slice(&[VERSION_MAGIC, DIST_HEADER]);
-            self.cache.write_header(message.atoms.atoms(), &mut self.chunk);
-        } else {
-            self.chunk.put_u8(PASS_THROUGH);
+    /// Makes room in the chunk for a packet, or its first part. Only between two packets.
+    fn make_room(&mut self, len: usize) {
+        let len = len + HEADER_LEN_GUESS;
+        if self.chunk.capacity() - self.chunk.len() < len {
+            self.flush(true);
+            self.chunk.reserve(len.max(CHUNK_LEN));
         }
-        let len = message.len;
-        self.end_packet(start, &mut message.parts, len, chunks)
-    }
-
-    fn send_fragment(&mut self, mut fragments: Fragments, chunks: &mut Vec<Bytes>) -> usize {
-        let message = &mut fragments.message;
-        let start = self.begin_packet();
-        let first = message.control_len > 0;
-        self.chunk.put_u8(VERSION_MAGIC);
-        self.chunk.put_u8(if first { DIST_FRAG_HEADER } else { DIST_FRAG_CONT });
-        self.chunk.put_u64(fragments.sequence);
-        self.chunk.put_u64(fragments.fragment);
-        if first {
-            // Only now, because the slots must be given away in the order of the headers on the wire.
-            self.cache.write_header(message.atoms.atoms(), &mut self.chunk);
-        }
-        let len = message.len.min(message.control_len + FRAGMENT_LEN);
-        message.control_len = 0;
-        message.len -= len;
-        self.queued -= len;
-        fragments.fragment -= 1;
-        let sender = message.sender;
-        let packet_len = self.end_packet(start, &mut message.parts, len, chunks);
-        if fragments.fragment == 0 {
-            self.close_message(sender);
-        } else {
-            self.turns.push_back(Turn::Fragments(fragments));
-        }
-        packet_len
     }
 
     /// Leaves room for the packet's length; returns where.
     fn begin_packet(&mut self) -> usize {
-        self.chunk.reserve(HEADER_LEN_GUESS);
         let start = self.chunk.len();
         self.chunk.put_u32(0);
         start
     }
 
-    /// Fills in the packet's length and takes the first `len` bytes off `parts` as the rest of the packet.
-    fn end_packet(
-        &mut self,
-        start: usize,
-        parts: &mut VecDeque<Bytes>,
-        len: usize,
-        chunks: &mut Vec<Bytes>,
-    ) -> usize {
+    /// Begins a packet that is no fragment.
+    fn begin_whole(&mut self, atoms: &[Atom]) -> usize {
+        let start = self.begin_packet();
+        if self.flags.header() {
+            self.chunk.put_slice(&[VERSION_MAGIC, DIST_HEADER]);
+            self.cache.write_header(atoms, &mut self.chunk);
+        } else {
+            self.chunk.put_u8(PASS_THROUGH);
+        }
+        start
+    }
+
+    /// Fills in the length of the packet that ends `more` bytes behind the chunk.
+    fn end_packet(&mut self, start: usize, more: usize) {
         let header_end = start + 4;
-        let packet_len = self.chunk.len() - header_end + len;
+        let packet_len = self.chunk.len() - header_end + more;
         if let Some(length) = self.chunk.get_mut(start..header_end) {
             length.copy_from_slice(&(packet_len as u32).to_be_bytes());
         }
+    }
+
+    /// Takes the first `len` bytes off `parts` as the rest of the packet that begins at `start`.
+    fn write_parts(&mut self, start: usize, parts: &mut VecDeque<Bytes>, len: usize) {
+        self.end_packet(start, len);
         let mut left = len;
-        while left > 0 {
-            let Some(part) = parts.front_mut() else { break };
-            let piece = part.split_to(part.len().min(left));
-            if part.is_empty() {
-                parts.pop_front();
-            }
-            left -= piece.len();
+        while let Some(piece) = next_piece(parts, &mut left) {
             if piece.len() <= COPY_MAX {
                 self.chunk.put_slice(&piece);
+                self.chunk_terms += piece.len();
             } else {
-                self.flush(chunks);
-                chunks.push(piece);
+                self.flush(false);
+                self.ready.push_back(Ready::Chunk { terms: piece.len(), bytes: piece, ends: left == 0 });
             }
         }
         debug_assert_eq!(left, 0, "a message has as many bytes as it says");
-        packet_len + 4
     }
 
     /// Ends the chunk that is being filled.
-    fn flush(&mut self, chunks: &mut Vec<Bytes>) {
+    fn flush(&mut self, ends: bool) {
         if !self.chunk.is_empty() {
-            chunks.push(self.chunk.split().freeze());
+            let bytes = self.chunk.split().freeze();
+            self.ready.push_back(Ready::Chunk { bytes, terms: std::mem::take(&mut self.chunk_terms), ends });
         }
     }
+
+    /// Takes whole packets until they have `max_bytes` or more. Returns how many bytes they have.
+    fn send_whole(&mut self, max_bytes: usize, chunks: &mut VecDeque<Bytes>) -> usize {
+        let mut taken = 0;
+        loop {
+            match self.ready.pop_front() {
+                Some(Ready::Chunk { bytes, terms, ends }) => {
+                    self.queued -= terms;
+                    taken += bytes.len();
+                    chunks.push_back(bytes);
+                    if ends && taken >= max_bytes {
+                        return taken;
+                    }
+                }
+                Some(Ready::Open(fragments)) => self.open.push_back(fragments),
+                None if self.chunk.is_empty() => return taken,
+                None => self.flush(true),
+            }
+        }
+    }
+
+    /// Takes the next fragment of a message. Returns the packet's length.
+    fn send_fragment(&mut self, mut fragments: Fragments, chunks: &mut VecDeque<Bytes>) -> usize {
+        let len = fragments.len.min(FRAGMENT_LEN);
+        if self.heads.capacity() == 0 {
+            self.heads.reserve(CHUNK_LEN);
+        }
+        self.heads.put_u32((2 + 8 + 8 + len) as u32);
+        self.heads.put_slice(&[VERSION_MAGIC, DIST_FRAG_CONT]);
+        self.heads.put_u64(fragments.sequence);
+        self.heads.put_u64(fragments.fragment);
+        let packet_len = self.heads.len() + len;
+        let mut left = len;
+        while let Some(piece) = next_piece(&mut fragments.parts, &mut left) {
+            if piece.len() <= COPY_MAX {
+                self.heads.put_slice(&piece);
+            } else {
+                if !self.heads.is_empty() {
+                    chunks.push_back(self.heads.split().freeze());
+                }
+                chunks.push_back(piece);
+            }
+        }
+        if !self.heads.is_empty() {
+            chunks.push_back(self.heads.split().freeze());
+        }
+        self.queued -= len;
+        fragments.len -= len;
+        fragments.fragment -= 1;
+        if fragments.fragment == 0 {
+            self.close_message(fragments.sender);
+        } else {
+            self.open.push_back(fragments);
+        }
+        packet_len
+    }
+}
+
+/// Takes up to `left` bytes off the first of `parts`.
+fn next_piece(parts: &mut VecDeque<Bytes>, left: &mut usize) -> Option<Bytes> {
+    if *left == 0 {
+        return None;
+    }
+    let part = parts.front_mut()?;
+    let piece = part.split_to(part.len().min(*left));
+    if part.is_empty() {
+        parts.pop_front();
+    }
+    *left -= piece.len();
+    Some(piece)
 }

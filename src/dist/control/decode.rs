@@ -344,6 +344,6 @@ impl Elements<'_> {
         let start = self.reader.offset();
         self.skip()?;
         let bytes = self.input.slice(start..self.reader.offset());
-        Ok(Payload::new(bytes, self.atoms.to_vec()))
+        Ok(Payload::with_atoms(bytes, self.atoms.to_vec().into()))
     }
 }

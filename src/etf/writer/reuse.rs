@@ -1,0 +1,60 @@
+//! One writer for many messages: a small one then costs no allocation.
+
+use super::{AtomRefs, Writer};
+use crate::term::Atom;
+
+/// What a writer keeps of its room from one message to the next.
+const KEPT_LEN_MAX: usize = 64 << 10;
+
+impl Writer {
+    /// What was written, if it is in one piece.
+    pub(crate) fn as_slice(&self) -> Option<&[u8]> {
+        self.parts.is_empty().then_some(&self.out)
+    }
+
+    /// The atoms that are referred to by number.
+    pub(crate) fn atom_refs(&self) -> &[Atom] {
+        self.atoms.as_ref().map_or(&[], AtomRefs::atoms)
+    }
+
+    /// Begins anew, with or without the collecting of atoms.
+    pub(crate) fn begin(&mut self, atom_refs: bool) {
+        self.parts.clear();
+        self.parts_len = 0;
+        self.open_funs = 0;
+        self.out.clear();
+        self.out.shrink_to(KEPT_LEN_MAX);
+        match &mut self.atoms {
+            Some(atoms) if atom_refs => {
+                atoms.atoms.clear();
+                // It is there only after a message of many atoms.
+                atoms.slots = Vec::new();
+            }
+            atoms => *atoms = atom_refs.then(AtomRefs::default),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_of_one_message_is_left_in_the_next() {
+        let mut writer = Writer::default();
+        writer.begin(true);
+        for n in 0..20 {
+            writer.atom(&Atom::new(&format!("atom_{n}")).unwrap());
+        }
+        writer.shared_raw(&bytes::Bytes::from(vec![7; 100_000]));
+        assert_eq!(writer.as_slice(), None, "a large piece is a part of its own");
+        writer.begin(true);
+        writer.atom(&Atom::from_static("atom_19"));
+        assert_eq!(writer.as_slice(), Some(&[82, 0][..]), "ATOM_CACHE_REF of the first atom");
+        assert_eq!(writer.atom_refs(), [Atom::from_static("atom_19")]);
+        writer.begin(false);
+        writer.atom(&Atom::from_static("a"));
+        assert_eq!(writer.as_slice(), Some(&b"w\x01a"[..]));
+        assert_eq!(writer.len(), 3);
+    }
+}

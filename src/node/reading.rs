@@ -1,0 +1,109 @@
+//! The reader's task of a connection.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::io::AsyncReadExt;
+use tokio::time::Sleep;
+
+use super::connection::Connection;
+use super::{DisconnectReason, Inner};
+use crate::dist::channel::{Received, Receiver};
+use crate::dist::{Control, Tick, Ticker};
+use crate::world::{BoxRead, Mono};
+
+/// How long a connection without ticks sleeps between them.
+const NEVER: Duration = Duration::from_secs(365 * 86_400);
+/// Room for what comes. All messages of one buffer keep it, so it is not made anew while there is some left.
+const READ_CAPACITY: usize = 64 << 10;
+const READ_CAPACITY_MIN: usize = 4 << 10;
+
+impl Connection {
+    /// Reads and delivers signals, and keeps the connection alive, until it is closed. Returns why it was.
+    pub(super) async fn read(
+        &self,
+        inner: &Inner,
+        read: &mut BoxRead,
+        mut input: BytesMut,
+        mut ticker: Option<Ticker>,
+    ) -> DisconnectReason {
+        let mut receiver = Receiver::new(self.peer.clone(), self.flags, inner.options.channel);
+        let world = &inner.local.world;
+        let until =
+            |next: Option<Mono>| world.sleep(next.map_or(NEVER, |next| next.since(world.clock.mono())));
+        // One timer from tick to tick: a read costs none.
+        let mut sleep = pin!(until(ticker.as_ref().map(Ticker::next)));
+        let mut registered = None;
+        loop {
+            let mut messages = 0;
+            loop {
+                match receiver.receive(&mut input) {
+                    Ok(Some(Received::Signal(signal))) => {
+                        if let Control::Send { .. } = signal {
+                            messages += 1;
+                            // Before it is delivered: the answer may come at once.
+                            self.note_message(messages > 1 || !input.is_empty());
+                        }
+                        inner.receive(self, signal);
+                    }
+                    Ok(Some(Received::Tick)) => {}
+                    Ok(None) => break,
+                    Err(error) => return DisconnectReason::Protocol(error),
+                }
+            }
+            if let Some(reason) = self.closed() {
+                return reason;
+            }
+            let wants = receiver.wants(&input);
+            if input.capacity() - input.len() < wants.max(READ_CAPACITY_MIN) {
+                input.reserve(wants.max(READ_CAPACITY));
+            }
+            let woken = poll_fn(|cx| self.poll_read(read, &mut input, sleep.as_mut(), &mut registered, cx));
+            match woken.await {
+                Some(Ok(0)) => return DisconnectReason::Closed,
+                Some(Ok(len)) => self.note_received(len),
+                Some(Err(error)) => return DisconnectReason::Io(error.kind()),
+                None if sleep.is_elapsed() => {
+                    if let Some(ticker) = &mut ticker
+                        && self.tick(ticker) == Tick::Dead
+                    {
+                        return DisconnectReason::NetTickTimeout;
+                    }
+                    sleep.set(until(ticker.as_ref().map(Ticker::next)));
+                    registered = None;
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// Reads, unless the connection is closed or it is time for a tick: `None` then. Those two are waited for once, not once a read.
+    fn poll_read(
+        &self,
+        read: &mut BoxRead,
+        input: &mut BytesMut,
+        sleep: Pin<&mut Sleep>,
+        registered: &mut Option<Waker>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<usize>>> {
+        if sleep.is_elapsed() || self.closed().is_some() {
+            return Poll::Ready(None);
+        }
+        if let Poll::Ready(read) = pin!(read.read_buf(input)).poll(cx) {
+            return Poll::Ready(Some(read));
+        }
+        // Out of budget, a timer is not waited for by being polled; the task is polled again at once then.
+        let waits = tokio::task::coop::has_budget_remaining();
+        if waits && registered.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
+            if sleep.poll(cx).is_ready() || self.wake_reader_with(cx.waker()) {
+                return Poll::Ready(None);
+            }
+            *registered = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+}
