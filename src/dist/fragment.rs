@@ -3,8 +3,9 @@
 //! Source: *Distribution Protocol*, "Distribution Header for Fragmented Messages".
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use crate::etf::{Atoms, Payload};
 
@@ -13,6 +14,13 @@ use super::Control;
 /// The most bytes of payload that a fragment carries when we send, as in OTP: small enough that a tick or another process's message
 /// does not wait long.
 pub(crate) const FRAGMENT_LEN: usize = 64 << 10;
+
+/// What a connection keeps of buffers whose messages are done with, until its next tick: the memory of a large message is expensive to
+/// get, as the system clears it page by page.
+const POOL_BYTES_MAX: usize = 4 << 20;
+
+/// Smaller ones are not worth keeping.
+const POOLED_LEN_MIN: usize = 128 << 10;
 
 /// A fragment that breaks the protocol or a limit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -69,18 +77,64 @@ pub(crate) struct Unfinished {
 #[derive(Debug)]
 struct Sequence {
     head: Unfinished,
-    /// Copied, because a slice of a few bytes would keep the whole buffer that was read into.
-    payload: BytesMut,
+    /// Its own buffer: later fragments are read straight into it.
+    payload: Vec<u8>,
     /// The fragment that is due next.
     next: u64,
     /// What counts against the limits: the payload so far, and the whole first packet.
     len: usize,
 }
 
+/// Buffers that are to be used again.
+#[derive(Debug, Default)]
+struct Pool(Mutex<Vec<Vec<u8>>>);
+
+impl Pool {
+    fn take(&self) -> Vec<u8> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+
+    fn give(&self, mut buffer: Vec<u8>) {
+        if buffer.capacity() < POOLED_LEN_MIN {
+            return;
+        }
+        buffer.clear();
+        let mut buffers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept: usize = buffers.iter().map(Vec::capacity).sum();
+        if kept + buffer.capacity() <= POOL_BYTES_MAX {
+            buffers.push(buffer);
+        }
+    }
+
+    fn clear(&self) {
+        let buffers = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        drop(buffers);
+    }
+}
+
+/// A whole payload. Its buffer returns to the pool with the last slice of it.
+struct Pooled {
+    payload: Vec<u8>,
+    pool: Arc<Pool>,
+}
+
+impl AsRef<[u8]> for Pooled {
+    fn as_ref(&self) -> &[u8] {
+        &self.payload
+    }
+}
+
+impl Drop for Pooled {
+    fn drop(&mut self) {
+        self.pool.give(std::mem::take(&mut self.payload));
+    }
+}
+
 /// Puts fragments together again.
 #[derive(Debug)]
 pub(crate) struct Reassembly {
     limits: FragmentLimits,
+    pool: Arc<Pool>,
     open: BTreeMap<u64, Sequence>,
     /// The sum of all sequences' lengths.
     buffered: usize,
@@ -88,7 +142,7 @@ pub(crate) struct Reassembly {
 
 impl Reassembly {
     pub(crate) fn new(limits: FragmentLimits) -> Self {
-        Self { limits, open: BTreeMap::new(), buffered: 0 }
+        Self { limits, pool: Arc::default(), open: BTreeMap::new(), buffered: 0 }
     }
 
     /// Whether a first fragment with these ids is legal. Asked before its header changes the atom cache.
@@ -115,18 +169,15 @@ impl Reassembly {
             return Err(FragmentError::TooMany(self.limits.open_messages));
         }
         self.grow(0, packet_len)?;
-        let payload = BytesMut::from(payload);
+        let mut buffer = self.pool.take();
+        buffer.extend_from_slice(payload);
+        let payload = buffer;
         self.open.insert(sequence, Sequence { head, payload, next: count - 1, len: packet_len });
         Ok(())
     }
 
-    /// Takes a later fragment; if it is the last one, yields the message.
-    pub(crate) fn next(
-        &mut self,
-        sequence: u64,
-        fragment: u64,
-        payload: &[u8],
-    ) -> Result<Option<(Unfinished, Bytes)>, FragmentError> {
+    /// Begins a later fragment of `len` bytes, of which none is here yet.
+    pub(crate) fn begin(&mut self, sequence: u64, fragment: u64, len: usize) -> Result<(), FragmentError> {
         if sequence == 0 || fragment == 0 {
             return Err(FragmentError::Zero);
         }
@@ -134,19 +185,31 @@ impl Reassembly {
         if open.next != fragment {
             return Err(FragmentError::Order { sequence, expected: open.next, found: fragment });
         }
-        self.grow(open.len, payload.len())?;
+        self.grow(open.len, len)?;
         if let Some(open) = self.open.get_mut(&sequence) {
-            open.payload.extend_from_slice(payload);
-            open.len += payload.len();
+            open.len += len;
             open.next -= 1;
         }
-        if fragment > 1 {
-            return Ok(None);
-        }
-        Ok(self.open.remove(&sequence).map(|done| {
-            self.buffered -= done.len;
-            (done.head, done.payload.freeze())
-        }))
+        Ok(())
+    }
+
+    /// What there is of a sequence's payload, to be continued with the bytes of the fragment that has begun.
+    pub(crate) fn payload(&mut self, sequence: u64) -> Option<&mut Vec<u8>> {
+        self.open.get_mut(&sequence).map(|open| &mut open.payload)
+    }
+
+    /// All bytes of the fragment that had begun are there; if it was the last one, yields the message.
+    pub(crate) fn end(&mut self, sequence: u64) -> Option<(Unfinished, Bytes)> {
+        self.open.get(&sequence).filter(|open| open.next == 0)?;
+        let done = self.open.remove(&sequence)?;
+        self.buffered -= done.len;
+        let pooled = Pooled { payload: done.payload, pool: self.pool.clone() };
+        Some((done.head, Bytes::from_owner(pooled)))
+    }
+
+    /// Gives up the memory that is kept for the next message.
+    pub(crate) fn relax(&self) {
+        self.pool.clear();
     }
 
     /// Makes room for `more` bytes of a sequence of `len`.

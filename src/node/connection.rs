@@ -30,6 +30,8 @@ use crate::world::{BoxWrite, Clock, Mono};
 
 /// How much one vectored write takes: enough to fill a socket's buffer, little enough that a tick waits for no more.
 const TRANSMIT_BYTES: usize = 256 << 10;
+/// How many such writes a sender does before it leaves the rest to the writer's task.
+const TRANSMITS_MAX: usize = 8;
 /// Slices in one vectored write; systems take at most 1024.
 const TRANSMIT_SLICES: usize = 64;
 /// Signals that follow one another so closely share writes, unless something arrived in between that they may be the answer to. The
@@ -233,7 +235,7 @@ impl Connection {
     }
 
     /// Writes what is queued, or leaves it to who writes already.
-    fn write_in_turn(&self, mut out: MutexGuard<'_, Out>) -> Pushed {
+    fn write_in_turn<'a>(&'a self, mut out: MutexGuard<'a, Out>) -> Pushed {
         match std::mem::replace(&mut out.writer, Writer::Writing) {
             Writer::Idle(half) if self.in_burst(&mut out) => {
                 out.writer = Writer::HandedOver(half);
@@ -249,26 +251,32 @@ impl Connection {
         self.pushed(&out)
     }
 
-    fn write_now(&self, mut out: MutexGuard<'_, Out>, mut half: Box<Half>) -> Pushed {
-        out.queue.transmit_into(TRANSMIT_BYTES, &mut half.chunks);
-        drop(out);
-        // The writer's task registers itself if the socket is full: this poll only tries.
-        let polled = half.poll_write(&mut Context::from_waker(Waker::noop()));
-        if let Poll::Ready(Ok(len)) = polled {
-            self.written.fetch_add(len as u64, Ordering::Relaxed);
-        }
-        let mut out = self.out();
-        if out.closed.is_some() {
-            return Pushed::Closed;
-        }
-        if half.chunks.is_empty() && out.queue.is_empty() && matches!(polled, Poll::Ready(Ok(_))) {
-            out.writer = Writer::Idle(half);
-            self.idle.notify_waiters();
-        } else {
+    fn write_now<'a>(&'a self, mut out: MutexGuard<'a, Out>, mut half: Box<Half>) -> Pushed {
+        for _ in 0..TRANSMITS_MAX {
+            out.queue.transmit_into(TRANSMIT_BYTES, &mut half.chunks);
+            drop(out);
+            // The writer's task registers itself if the socket is full: this poll only tries.
+            let polled = half.poll_write(&mut Context::from_waker(Waker::noop()));
+            if let Poll::Ready(Ok(len)) = polled {
+                self.written.fetch_add(len as u64, Ordering::Relaxed);
+            }
+            out = self.out();
+            if out.closed.is_some() {
+                return Pushed::Closed;
+            }
+            self.clear_busy(&out);
             // An error is met again, and reported, by the writer's task.
-            out.writer = Writer::HandedOver(half);
-            self.handed_over.notify_one();
+            if !half.chunks.is_empty() || !matches!(polled, Poll::Ready(Ok(_))) {
+                break;
+            }
+            if out.queue.is_empty() {
+                out.writer = Writer::Idle(half);
+                self.idle.notify_waiters();
+                return self.pushed(&out);
+            }
         }
+        out.writer = Writer::HandedOver(half);
+        self.handed_over.notify_one();
         self.pushed(&out)
     }
 
@@ -288,6 +296,13 @@ impl Connection {
             Pushed::Busy(self.busy.clone())
         } else {
             Pushed::Queued
+        }
+    }
+
+    /// Lets the suspended senders go on once half of what may be queued has drained.
+    fn clear_busy(&self, out: &Out) {
+        if self.busy.is_set() && out.queue.queued_bytes() <= self.busy_limit / 2 {
+            self.busy.clear();
         }
     }
 
@@ -423,9 +438,7 @@ impl Connection {
                 if out.closed.is_some() {
                     return;
                 }
-                if out.queue.queued_bytes() <= self.busy_limit / 2 {
-                    self.busy.clear();
-                }
+                self.clear_busy(&out);
                 out.queue.transmit_into(TRANSMIT_BYTES, &mut half.chunks);
                 if half.chunks.is_empty() {
                     out.writer = Writer::Idle(half);

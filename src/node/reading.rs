@@ -6,7 +6,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{BufMut, BytesMut};
 use tokio::io::AsyncReadExt;
 use tokio::time::Sleep;
 
@@ -19,7 +19,8 @@ use crate::world::{BoxRead, Mono};
 /// How long a connection without ticks sleeps between them.
 const NEVER: Duration = Duration::from_secs(365 * 86_400);
 /// Room for what comes. All messages of one buffer keep it, so it is not made anew while there is some left.
-const READ_CAPACITY: usize = 64 << 10;
+/// A first fragment fits.
+const READ_CAPACITY: usize = 68 << 10;
 const READ_CAPACITY_MIN: usize = 4 << 10;
 
 impl Connection {
@@ -58,12 +59,22 @@ impl Connection {
             if let Some(reason) = self.closed() {
                 return reason;
             }
-            let wants = receiver.wants(&input);
-            if input.capacity() - input.len() < wants.max(READ_CAPACITY_MIN) {
-                input.reserve(wants.max(READ_CAPACITY));
-            }
-            let woken = poll_fn(|cx| self.poll_read(read, &mut input, sleep.as_mut(), &mut registered, cx));
-            match woken.await {
+            let woken = if let Some((payload, len)) = receiver.direct() {
+                let mut place = payload.limit(len);
+                let read =
+                    poll_fn(|cx| self.poll_read(read, &mut place, sleep.as_mut(), &mut registered, cx)).await;
+                if let Some(Ok(len)) = read {
+                    receiver.read(len, &mut input);
+                }
+                read
+            } else {
+                let wants = receiver.wants(&input);
+                if input.capacity() - input.len() < wants.max(READ_CAPACITY_MIN) {
+                    input.reserve(wants.max(READ_CAPACITY));
+                }
+                poll_fn(|cx| self.poll_read(read, &mut input, sleep.as_mut(), &mut registered, cx)).await
+            };
+            match woken {
                 Some(Ok(0)) => return DisconnectReason::Closed,
                 Some(Ok(len)) => self.note_received(len),
                 Some(Err(error)) => return DisconnectReason::Io(error.kind()),
@@ -73,6 +84,7 @@ impl Connection {
                     {
                         return DisconnectReason::NetTickTimeout;
                     }
+                    receiver.relax();
                     sleep.set(until(ticker.as_ref().map(Ticker::next)));
                     registered = None;
                 }
@@ -85,7 +97,7 @@ impl Connection {
     fn poll_read(
         &self,
         read: &mut BoxRead,
-        input: &mut BytesMut,
+        input: &mut impl BufMut,
         sleep: Pin<&mut Sleep>,
         registered: &mut Option<Waker>,
         cx: &mut Context<'_>,

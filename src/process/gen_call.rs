@@ -33,17 +33,28 @@ pub enum GenMessage {
 #[derive(Debug, Clone)]
 pub struct ReplyAddress {
     pid: Pid,
-    /// Copied into the reply as it is: only the caller knows what is in it.
-    tag: Payload,
-    alias: Option<Reference>,
+    tag: Tag,
+}
+
+/// What a reply begins with, so that the caller knows which call it answers.
+#[derive(Debug, Clone)]
+enum Tag {
+    /// `[alias | Alias]`, as nearly all callers have it.
+    Alias(Reference),
+    /// Copied into the reply as it is: only the caller knows what is in it. There may be an alias in it.
+    Other(Payload, Option<Reference>),
 }
 
 impl GenMessage {
     /// Looks at the message's outer form.
     pub fn new(message: Payload) -> Self {
         match Parts::parse(&message) {
+            Some(Parts::Call { pid, alias: Some(alias), tag: None, request }) => Self::Call {
+                from: ReplyAddress { pid, tag: Tag::Alias(alias) },
+                request: message.slice(request),
+            },
             Some(Parts::Call { pid, alias, tag, request }) => Self::Call {
-                from: ReplyAddress { pid, alias, tag: message.slice(tag) },
+                from: ReplyAddress { pid, tag: Tag::Other(message.slice(tag.unwrap_or(0..0)), alias) },
                 request: message.slice(request),
             },
             Some(Parts::Cast { request }) => Self::Cast(message.slice(request)),
@@ -53,8 +64,16 @@ impl GenMessage {
 }
 
 enum Parts {
-    Call { pid: Pid, alias: Option<Reference>, tag: std::ops::Range<usize>, request: std::ops::Range<usize> },
-    Cast { request: std::ops::Range<usize> },
+    /// Without a tag if it is the alias alone.
+    Call {
+        pid: Pid,
+        alias: Option<Reference>,
+        tag: Option<std::ops::Range<usize>>,
+        request: std::ops::Range<usize>,
+    },
+    Cast {
+        request: std::ops::Range<usize>,
+    },
 }
 
 impl Parts {
@@ -71,23 +90,32 @@ impl Parts {
         let Token::Tuple(2) = reader.next_token().ok()? else { return None };
         let Token::Pid(pid) = reader.next_token().ok()? else { return None };
         let start = reader.offset();
-        let alias = tag_alias(&mut reader.clone());
+        let mut inner = reader.clone();
+        if let Some((alias, true)) = tag_alias(&mut inner) {
+            return Some(Self::Call {
+                pid,
+                alias: Some(alias),
+                tag: None,
+                request: inner.offset()..message.len(),
+            });
+        }
+        let alias = tag_alias(&mut reader.clone()).map(|(alias, _)| alias);
         reader.skip(&crate::etf::Limits::default()).ok()?;
-        let tag = start..reader.offset();
+        let tag = Some(start..reader.offset());
         Some(Self::Call { pid, alias, tag, request: reader.offset()..message.len() })
     }
 }
 
-/// The alias in a tag: `[alias | Alias]`, or `[[alias | Alias] | Monitor]` of `multi_call`.
-fn tag_alias(reader: &mut Reader<'_>) -> Option<Reference> {
+/// The alias in a tag: `[alias | Alias]`, or `[[alias | Alias] | Monitor]` of `multi_call`; and whether it is the whole tag.
+fn tag_alias(reader: &mut Reader<'_>) -> Option<(Reference, bool)> {
     let Token::List(1) = reader.next_token().ok()? else { return None };
-    match reader.next_token().ok()? {
-        Token::Atom(atom) if atom == ALIAS => {}
-        Token::List(1) if reader.next_token().ok()? == Token::Atom(ALIAS) => {}
+    let whole = match reader.next_token().ok()? {
+        Token::Atom(atom) if atom == ALIAS => true,
+        Token::List(1) if reader.next_token().ok()? == Token::Atom(ALIAS) => false,
         _ => return None,
-    }
+    };
     match reader.next_token().ok()? {
-        Token::Reference(alias) => Some(alias),
+        Token::Reference(alias) => Some((alias, whole)),
         _ => None,
     }
 }
@@ -132,12 +160,23 @@ impl ReplyAddress {
     ) -> Result<(), EncodeError> {
         let encode = |writer: &mut Writer| {
             writer.tuple(2)?;
-            self.tag.write(writer);
+            match &self.tag {
+                Tag::Alias(alias) => {
+                    writer.list(1)?;
+                    writer.atom(&ALIAS);
+                    writer.reference(alias);
+                }
+                Tag::Other(tag, _) => tag.write(writer),
+            }
             crate::etf::serialize(reply, writer)
         };
-        let node = self.alias.as_ref().map_or(&self.pid.node, |alias| &alias.node);
+        let alias = match &self.tag {
+            Tag::Alias(alias) | Tag::Other(_, Some(alias)) => Some(alias),
+            Tag::Other(_, None) => None,
+        };
+        let node = alias.map_or(&self.pid.node, |alias| &alias.node);
         if !local.is_local(node) {
-            let to = match &self.alias {
+            let to = match alias {
                 Some(alias) => Target::Alias(alias.clone()),
                 None => Target::Pid(self.pid.clone()),
             };
@@ -149,7 +188,7 @@ impl ReplyAddress {
             return Ok(());
         }
         let message = Payload::from_writer(encode)?;
-        match &self.alias {
+        match alias {
             None => local.deliver(&self.pid, message),
             Some(alias) => {
                 local.deliver_to_alias(alias, message);

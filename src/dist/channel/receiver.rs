@@ -17,6 +17,15 @@ const LENGTH_LEN: usize = 4;
 /// The most room that [`Receiver::wants`] asks for at once.
 const WANTS_MAX: usize = 1 << 20;
 
+/// A later fragment's version, tag and ids.
+const FRAGMENT_HEAD_LEN: usize = 18;
+
+/// A packet's length, and the above.
+const NEXT_HEAD_LEN: usize = LENGTH_LEN + FRAGMENT_HEAD_LEN;
+
+/// From so many missing bytes on, the rest of a fragment is read straight to its place.
+const DIRECT_MIN: usize = 4 << 10;
+
 /// What a connection's receiving half refuses to grow past.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
@@ -65,6 +74,25 @@ pub struct Receiver {
     limits: Limits,
     cache: ReceiveCache,
     reassembly: Reassembly,
+    /// The later fragment that the next bytes belong to.
+    fragment: Option<Fragment>,
+    /// A message whose last fragment was read straight to its place.
+    finished: Option<(Unfinished, Bytes)>,
+}
+
+/// What was at the front of the input.
+#[allow(clippy::large_enum_variant, reason = "nearly all are signals")]
+enum Next {
+    Received(Received),
+    Fragment,
+    Incomplete,
+}
+
+/// A later fragment whose head is read, and not yet all of its bytes.
+#[derive(Debug, Clone, Copy)]
+struct Fragment {
+    sequence: u64,
+    left: usize,
 }
 
 impl Receiver {
@@ -75,7 +103,7 @@ impl Receiver {
             message_len: limits.message_len,
             buffered_len: limits.buffered_len,
         });
-        Self { peer, flags, limits, cache: ReceiveCache::new(), reassembly }
+        Self { peer, flags, limits, cache: ReceiveCache::new(), reassembly, fragment: None, finished: None }
     }
 
     /// Takes the next whole signal or tick off the front of what was received, or `None` if that takes more bytes. Nothing is copied
@@ -84,29 +112,127 @@ impl Receiver {
     /// # Errors
     /// If the peer broke the protocol; the connection must be closed.
     pub fn receive(&mut self, input: &mut BytesMut) -> Result<Option<Received>, ChannelError> {
+        loop {
+            if self.fragment.is_some() {
+                self.continue_fragment(input);
+            }
+            if let Some((head, payload)) = self.finished.take() {
+                return self.complete(head, &payload).map(Received::Signal).map(Some);
+            }
+            if self.fragment.is_some() {
+                return Ok(None);
+            }
+            match self.next_packet(input)? {
+                Next::Received(received) => return Ok(Some(received)),
+                Next::Incomplete => return Ok(None),
+                Next::Fragment => {}
+            }
+        }
+    }
+
+    /// Takes the next packet off the front of what was received. It is there as a whole, or is a later fragment of which there is
+    /// enough to know where it belongs.
+    fn next_packet(&mut self, input: &mut BytesMut) -> Result<Next, ChannelError> {
         while let Some(len) = input.first_chunk().map(|len| u32::from_be_bytes(*len)) {
             if len > self.limits.frame_len {
                 return Err(ChannelError::FrameTooLong { len, max: self.limits.frame_len });
             }
             let len = len as usize;
+            if self.begin_fragment(len, input)? {
+                return Ok(Next::Fragment);
+            }
             if input.len() - LENGTH_LEN < len {
-                return Ok(None);
+                return Ok(Next::Incomplete);
             }
             input.advance(LENGTH_LEN);
             if len == 0 {
-                return Ok(Some(Received::Tick));
+                return Ok(Next::Received(Received::Tick));
             }
             let packet = input.split_to(len).freeze();
             if let Some(signal) = self.packet(packet)? {
-                return Ok(Some(Received::Signal(signal)));
+                return Ok(Next::Received(Received::Signal(signal)));
             }
         }
-        Ok(None)
+        Ok(Next::Incomplete)
+    }
+
+    /// Begins the packet of `len` bytes at the front of `input` if it is a later fragment and its head is there.
+    fn begin_fragment(&mut self, len: usize, input: &mut BytesMut) -> Result<bool, ChannelError> {
+        let Some((packet, _)) =
+            input.get(LENGTH_LEN..).and_then(<[u8]>::split_first_chunk::<FRAGMENT_HEAD_LEN>)
+        else {
+            return Ok(false);
+        };
+        let [VERSION_MAGIC, DIST_FRAG_CONT, ..] = *packet else { return Ok(false) };
+        if !self.flags.header() || len < FRAGMENT_HEAD_LEN {
+            return Ok(false);
+        }
+        let (sequence, fragment, start) = fragment_ids(packet)?;
+        self.reassembly.begin(sequence, fragment, len - start)?;
+        input.advance(LENGTH_LEN + start);
+        self.fragment = Some(Fragment { sequence, left: len - start });
+        Ok(true)
+    }
+
+    fn continue_fragment(&mut self, input: &mut BytesMut) {
+        let Some(Fragment { sequence, left }) = self.fragment else { return };
+        let here = left.min(input.len());
+        if let Some(payload) = self.reassembly.payload(sequence) {
+            payload.extend_from_slice(&input[..here]);
+        }
+        input.advance(here);
+        self.arrived(here);
+    }
+
+    /// So many bytes of the fragment have come.
+    fn arrived(&mut self, len: usize) {
+        let Some(fragment) = &mut self.fragment else { return };
+        fragment.left -= len;
+        if fragment.left == 0 {
+            let sequence = fragment.sequence;
+            self.fragment = None;
+            self.finished = self.reassembly.end(sequence);
+        }
+    }
+
+    /// After [`receive`](Self::receive) returned `None`: where the next bytes belong if they are those of a large fragment, and how many
+    /// of them, with a few that follow. Room is made for no more than has come already. [`read`](Self::read) must be told how many
+    /// were added there.
+    pub(crate) fn direct(&mut self) -> Option<(&mut Vec<u8>, usize)> {
+        let Fragment { sequence, left } = self.fragment.filter(|fragment| fragment.left >= DIRECT_MIN)?;
+        let payload = self.reassembly.payload(sequence)?;
+        // With the head of the next fragment, so that a fragment takes one read.
+        let len = (left + NEXT_HEAD_LEN).min(payload.len().max(DIRECT_MIN));
+        if payload.capacity() - payload.len() < len {
+            payload.reserve_exact(len.max(payload.len() / 2));
+        }
+        Some((payload, len))
+    }
+
+    /// So many bytes were added where [`direct`](Self::direct) said.
+    pub(crate) fn read(&mut self, len: usize, input: &mut BytesMut) {
+        let Some(Fragment { sequence, left }) = self.fragment else { return };
+        if let Some(payload) = self.reassembly.payload(sequence)
+            && len > left
+        {
+            let end = payload.len() - (len - left);
+            input.extend_from_slice(&payload[end..]);
+            payload.truncate(end);
+        }
+        self.arrived(len.min(left));
+    }
+
+    /// Gives up the memory that is kept for the next large message.
+    pub(crate) fn relax(&self) {
+        self.reassembly.relax();
     }
 
     /// How many more bytes to make room for, after [`receive`](Self::receive) returned `None`: what the packet that `input` begins
     /// with still lacks, but at most a mebibyte, so that a peer gets no memory for what it only announces.
     pub fn wants(&self, input: &BytesMut) -> usize {
+        if let Some(fragment) = self.fragment {
+            return fragment.left.min(WANTS_MAX);
+        }
         let wanted = match input.first_chunk() {
             Some(len) => LENGTH_LEN.saturating_add(u32::from_be_bytes(*len) as usize),
             None => LENGTH_LEN,
@@ -136,13 +262,8 @@ impl Receiver {
                 self.reassembly.first(sequence, count, head, packet.len(), &payload)?;
                 Ok(None)
             }
-            [VERSION_MAGIC, DIST_FRAG_CONT, ..] => {
-                let (sequence, fragment, start) = fragment_ids(&packet)?;
-                match self.reassembly.next(sequence, fragment, packet.get(start..).unwrap_or_default())? {
-                    Some((head, payload)) => self.complete(head, &payload).map(Some),
-                    None => Ok(None),
-                }
-            }
+            // It ends within its ids, else it would have been found before.
+            [VERSION_MAGIC, DIST_FRAG_CONT, ..] => Err(FragmentError::Truncated.into()),
             _ => Err(framing(&packet, "one with distribution header")),
         }
     }

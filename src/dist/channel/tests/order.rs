@@ -69,6 +69,9 @@ proptest! {
         stream.extend_from_slice(&drain(&mut sender, 1000));
         prop_assert_eq!(sender.queued_bytes(), 0);
 
+        let directly = read_directly(flags, stream.clone(), &cuts);
+        prop_assert_eq!(by_sender(&directly), expected.clone());
+
         let mut receiver = receiver(flags);
         let (mut input, mut received) = (BytesMut::new(), Vec::new());
         for cut in cuts.iter().cycle() {
@@ -84,6 +87,50 @@ proptest! {
         prop_assert_eq!(by_sender(&received), expected);
         prop_assert_eq!(receiver.buffered(), 0);
     }
+}
+
+/// Receives as a connection does: what belongs to a large fragment goes straight to its place.
+fn read_directly(flags: Flags, mut stream: BytesMut, cuts: &[usize]) -> Vec<Received> {
+    let mut receiver = receiver(flags);
+    let (mut input, mut received) = (BytesMut::new(), Vec::new());
+    for cut in cuts.iter().cycle() {
+        received.extend(receive_all(&mut receiver, &mut input).unwrap());
+        if stream.is_empty() {
+            break;
+        }
+        if let Some((payload, len)) = receiver.direct() {
+            assert!(payload.capacity() <= 4 * payload.len().max(FRAGMENT_LEN), "room for what has come");
+            let read = stream.split_to(len.min(*cut).min(stream.len()));
+            payload.extend_from_slice(&read);
+            receiver.read(read.len(), &mut input);
+        } else {
+            input.extend_from_slice(&stream.split_to((*cut).min(stream.len())));
+        }
+    }
+    assert!(input.is_empty());
+    received
+}
+
+#[test]
+fn the_buffer_of_a_large_message_is_used_for_the_next() {
+    let flags = Flags::VISIBLE;
+    let (mut sender, mut receiver) = (Sender::new(flags), receiver(flags));
+    let mut places = Vec::new();
+    for number in 0..3 {
+        let binary = Bytes::from(vec![number as u8; 20 * FRAGMENT_LEN]);
+        sender.push(message(flags, 1, "large", number, &binary));
+        let received = receive_all(&mut receiver, &mut drain(&mut sender, 1)).unwrap();
+        let [Received::Signal(Control::Send { message, .. })] = &received[..] else { panic!() };
+        assert_eq!(body(message), ("large".to_owned(), number, binary));
+        let mut reader = message.reader();
+        let last = std::iter::from_fn(|| reader.next_token().ok()).last();
+        let Some(Token::Binary(binary)) = last else { panic!() };
+        places.push(binary.as_ptr());
+        if number == 1 {
+            receiver.relax();
+        }
+    }
+    assert_eq!(places[0], places[1]);
 }
 
 #[test]
