@@ -145,6 +145,18 @@ impl Builder {
         self
     }
 
+    /// Has who reads from a connection look again and again for data, for as long as `within` after the connection was last active,
+    /// instead of waiting to be told. Off by default, and with a `within` of zero.
+    ///
+    /// It saves the time that the system takes to wake a thread, on Linux 20 to 50 microseconds a message, and **costs a core that
+    /// is busy** for as long: the thread does other work of the node as it comes, but never sleeps. It is for nodes with cores to
+    /// spare, and a `within` somewhat longer than the time between two messages; both ends of a connection profit if both do it. In a
+    /// simulated [world](Builder::world) it makes no difference.
+    pub fn busy_poll(mut self, within: Duration) -> Self {
+        self.options.busy_poll = within;
+        self
+    }
+
     /// What a peer may send: packets, fragments, terms.
     pub fn limits(mut self, limits: channel::Limits) -> Self {
         self.options.channel = limits;
@@ -172,14 +184,21 @@ impl Builder {
                 return Err(NodeStartError::Cookie);
             }
         }
-        let world = world.unwrap_or_else(World::tokio);
+        let mut world = world.unwrap_or_else(World::tokio);
         let (host, port) = (options.listen_host.clone(), options.listen_port);
         let listening = |source| NodeStartError::Listen { host: host.clone(), port, source };
+        // Nothing there is worth a busy core.
+        let epmd_world = world.clone();
+        if !options.busy_poll.is_zero()
+            && let Some(net) = world.net.busy_polling(options.busy_poll)
+        {
+            world.net = net;
+        }
         let listener = world.net.listen(&host, port).await.map_err(listening)?;
         let port = listener.local_addr().map_err(listening)?.port();
         let alive = name.split('@').next().unwrap_or_default();
         let registration = Registration::new(alive, port);
-        let registered = Registered::start(&world, options.epmd.clone(), registration).await?;
+        let registered = Registered::start(&epmd_world, options.epmd.clone(), registration).await?;
         let creation = registered.creation();
         let entropy = world.entropy.fork("node");
         let local = Arc::new(Local::new(node, creation, world, options.processes_max));

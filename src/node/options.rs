@@ -27,6 +27,8 @@ pub(super) struct Options {
     pub(super) processes_max: usize,
     pub(super) pending_bytes_max: usize,
     pub(super) dist_buf_busy_limit: usize,
+    /// Zero if it is off.
+    pub(super) busy_poll: Duration,
     pub(super) channel: channel::Limits,
 }
 
@@ -46,6 +48,7 @@ impl Default for Options {
             processes_max: 1 << 24,
             pending_bytes_max: 64 << 20,
             dist_buf_busy_limit: 1 << 20,
+            busy_poll: Duration::ZERO,
             channel: channel::Limits::default(),
         }
     }

@@ -4,6 +4,7 @@
 //! ([`World::tokio`]) and inside a seeded simulation. Dynamic dispatch happens once a connection, file or
 //! clock reading, never once a message.
 
+mod busy;
 mod gate;
 mod tokio;
 
@@ -58,6 +59,12 @@ pub trait Network: Send + Sync {
     fn connect<'a>(&'a self, host: &'a str, port: u16) -> BoxFuture<'a, io::Result<Conn>>;
     /// Listens on `host` and `port`; port 0 asks for any free one.
     fn listen<'a>(&'a self, host: &'a str, port: u16) -> BoxFuture<'a, io::Result<Box<dyn Listener>>>;
+    /// The same network, but who reads from a connection that was active in the last `within` looks again and again instead of
+    /// waiting to be told of data. `None` if that makes no difference here, as in a simulation.
+    fn busy_polling(&self, within: Duration) -> Option<Arc<dyn Network>> {
+        let _ = within;
+        None
+    }
 }
 
 /// A point on a node's own monotonic clock, in nanoseconds. A number, so that it can be logged, compared

@@ -8,21 +8,21 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 use tokio::time::Instant;
 
-use super::{BoxFuture, Clock, Conn, Entropy, Listener, Mono, Network, World};
+use super::{BoxFuture, BoxRead, BoxWrite, Clock, Conn, Entropy, Listener, Mono, Network, World, busy};
 
 /// Connections that may wait to be accepted, as far as the system allows: a whole cluster may reconnect at once.
 const BACKLOG: u32 = 1024;
 
 pub(super) fn world() -> World {
     World {
-        net: Arc::new(Tcp),
+        net: Arc::new(Tcp { busy_poll: None }),
         clock: Arc::new(SystemClock { start: Instant::now() }),
         entropy: Arc::new(SystemEntropy),
         probe: None,
@@ -30,15 +30,21 @@ pub(super) fn world() -> World {
     }
 }
 
-struct Tcp;
+struct Tcp {
+    busy_poll: Option<Duration>,
+}
 
 impl Network for Tcp {
     fn connect<'a>(&'a self, host: &'a str, port: u16) -> BoxFuture<'a, io::Result<Conn>> {
         Box::pin(async move {
             let stream = TcpStream::connect((host, port)).await?;
             let peer = stream.peer_addr()?;
-            conn(stream, peer)
+            conn(stream, peer, self.busy_poll)
         })
+    }
+
+    fn busy_polling(&self, within: Duration) -> Option<Arc<dyn Network>> {
+        Some(Arc::new(Self { busy_poll: Some(within) }))
     }
 
     fn listen<'a>(&'a self, host: &'a str, port: u16) -> BoxFuture<'a, io::Result<Box<dyn Listener>>> {
@@ -46,7 +52,10 @@ impl Network for Tcp {
             let mut failure = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
             for address in lookup_host((host, port)).await? {
                 match bind(address) {
-                    Ok(listener) => return Ok(Box::new(Accept(listener)) as Box<dyn Listener>),
+                    Ok(listener) => {
+                        let accept = Accept { listener, busy_poll: self.busy_poll };
+                        return Ok(Box::new(accept) as Box<dyn Listener>);
+                    }
                     Err(error) => failure = error,
                 }
             }
@@ -65,27 +74,36 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-struct Accept(TcpListener);
+struct Accept {
+    listener: TcpListener,
+    busy_poll: Option<Duration>,
+}
 
 impl Listener for Accept {
     fn accept(&mut self) -> BoxFuture<'_, io::Result<Conn>> {
         Box::pin(async move {
-            let (stream, peer) = self.0.accept().await?;
-            conn(stream, peer)
+            let (stream, peer) = self.listener.accept().await?;
+            conn(stream, peer, self.busy_poll)
         })
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
+        self.listener.local_addr()
     }
 }
 
-fn conn(stream: TcpStream, peer: SocketAddr) -> io::Result<Conn> {
+fn conn(stream: TcpStream, peer: SocketAddr, busy_poll: Option<Duration>) -> io::Result<Conn> {
     // A node writes whole batches itself: waiting for more to send would only add latency.
     stream.set_nodelay(true)?;
     let local = stream.local_addr()?;
-    let (read, write) = stream.into_split();
-    Ok(Conn { read: Box::new(read), write: Box::new(write), local, peer })
+    let (read, write): (BoxRead, BoxWrite) = match busy_poll {
+        Some(within) => busy::split(stream, within)?,
+        None => {
+            let (read, write) = stream.into_split();
+            (Box::new(read), Box::new(write))
+        }
+    };
+    Ok(Conn { read, write, local, peer })
 }
 
 struct SystemClock {

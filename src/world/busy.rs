@@ -1,0 +1,198 @@
+//! Sockets whose readers look again before they wait.
+//!
+//! A thread that waits for the system to tell of data costs tens of microseconds to wake. A reader that asks the socket itself, again
+//! and again, has its data at once, at the price of a busy core. Meanwhile the socket is unknown to the runtime's driver: otherwise all that
+//! arrives would wake a thread all the same, only to find it taken.
+#![expect(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "this is where the real world enters"
+)]
+
+use std::future::Future;
+use std::io::{self, IoSlice, Read, Write};
+use std::net::{Shutdown, TcpStream as Socket};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::task::{consume_budget, yield_now};
+use tokio::time::Instant;
+
+use super::{BoxRead, BoxWrite};
+
+/// What is read at once: into a buffer of the reader, as what is asked so often must not cost a cleared buffer each time.
+const READ_LEN: usize = 64 << 10;
+
+/// Two halves of a connection whose reader looks again for as long as `within` after something was read or written.
+pub(super) fn split(stream: TcpStream, within: Duration) -> io::Result<(BoxRead, BoxWrite)> {
+    let shared = Arc::new(Shared {
+        // The runtime forgets it.
+        socket: stream.into_std()?,
+        start: Instant::now(),
+        active: AtomicU64::new(0),
+    });
+    let read = ReadHalf { shared: shared.clone(), within, waits: None, buffer: vec![0; READ_LEN].into() };
+    Ok((Box::new(read), Box::new(WriteHalf { shared, waits: None })))
+}
+
+struct Shared {
+    socket: Socket,
+    start: Instant,
+    /// When something was last read or written, in nanoseconds from the start.
+    active: AtomicU64,
+}
+
+impl Shared {
+    fn now(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    fn note_active(&self) {
+        self.active.store(self.now(), Ordering::Relaxed);
+    }
+
+    fn is_active(&self, within: Duration) -> bool {
+        let since = self.now().saturating_sub(self.active.load(Ordering::Relaxed));
+        Duration::from_nanos(since) < within
+    }
+
+    /// The socket, as the runtime's driver knows it until this is dropped.
+    fn register(&self) -> io::Result<TcpStream> {
+        TcpStream::from_std(self.socket.try_clone()?)
+    }
+}
+
+struct ReadHalf {
+    shared: Arc<Shared>,
+    within: Duration,
+    /// While the reader waits for the driver.
+    waits: Option<TcpStream>,
+    buffer: Box<[u8]>,
+}
+
+impl AsyncRead for ReadHalf {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        // A socket that always has something must let others run, too.
+        ready!(pin!(consume_budget()).poll(cx));
+        loop {
+            let room = buf.remaining().min(READ_LEN);
+            match (&this.shared.socket).read(&mut this.buffer[..room]) {
+                Ok(len) => {
+                    this.waits = None;
+                    this.shared.note_active();
+                    buf.put_slice(&this.buffer[..len]);
+                    return Poll::Ready(Ok(()));
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if this.waits.is_none() && this.shared.is_active(this.within) {
+                        // The task comes to its turn again once the thread has nothing else to do.
+                        let _ = pin!(yield_now()).poll(cx);
+                        return Poll::Pending;
+                    }
+                    let waits = match this.waits.take() {
+                        Some(waits) => waits,
+                        None => this.shared.register()?,
+                    };
+                    let waits = this.waits.insert(waits);
+                    ready!(waits.poll_read_ready(cx))?;
+                    // It may be ready from before: this clears that.
+                    match waits.try_read(&mut this.buffer[..room]) {
+                        Ok(len) => {
+                            this.waits = None;
+                            this.shared.note_active();
+                            buf.put_slice(&this.buffer[..len]);
+                            return Poll::Ready(Ok(()));
+                        }
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                        Err(error) => return Poll::Ready(Err(error)),
+                    }
+                }
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+}
+
+struct WriteHalf {
+    shared: Arc<Shared>,
+    /// While the writer waits for the driver, because the socket is full.
+    waits: Option<TcpStream>,
+}
+
+impl WriteHalf {
+    fn poll_with(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut write: impl FnMut(&Socket) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            match write(&self.shared.socket) {
+                Ok(len) => {
+                    self.waits = None;
+                    self.shared.note_active();
+                    return Poll::Ready(Ok(len));
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let waits = match self.waits.take() {
+                        Some(waits) => waits,
+                        None => self.shared.register()?,
+                    };
+                    let waits = self.waits.insert(waits);
+                    ready!(waits.poll_write_ready(cx))?;
+                    // It may be ready from before: this clears that.
+                    match waits.try_io(tokio::io::Interest::WRITABLE, || write(&self.shared.socket)) {
+                        Ok(len) => {
+                            self.waits = None;
+                            self.shared.note_active();
+                            return Poll::Ready(Ok(len));
+                        }
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                        Err(error) => return Poll::Ready(Err(error)),
+                    }
+                }
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+}
+
+impl AsyncWrite for WriteHalf {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.get_mut().poll_with(cx, |mut socket| socket.write(buf))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.get_mut().poll_with(cx, |mut socket| socket.write_vectored(bufs))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(self.shared.socket.shutdown(Shutdown::Write))
+    }
+}
+
+impl Drop for WriteHalf {
+    /// As tokio's own half: the peer learns that no more comes.
+    fn drop(&mut self) {
+        let _ = self.shared.socket.shutdown(Shutdown::Write);
+    }
+}

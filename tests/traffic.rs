@@ -1,0 +1,236 @@
+//! How signals of one program's nodes share a connection: writes, turns, and readers that look again before they wait.
+
+mod common;
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
+
+use beamline::epmd::EpmdOptions;
+use beamline::gen_server::{Context, GenServer, Reply, ReplyTo};
+use beamline::node::{Builder, Node};
+use beamline::process::ExitReason;
+use beamline::term::Term;
+use beamline::world::{BoxFuture, BoxWrite, Conn, Listener, Network, World};
+use bytes::Bytes;
+use tokio::io::AsyncWrite;
+
+fn builder(name: &str, epmd: &EpmdOptions) -> Builder {
+    Node::builder(name).cookie("c").epmd(epmd.clone()).listen("127.0.0.1", 0)
+}
+
+fn epmd() -> EpmdOptions {
+    let mut options = EpmdOptions::default();
+    options.port = common::free_port();
+    options
+}
+
+/// Counts its casts, and answers a call with their number; `stop` as the call ends it after the answer.
+#[derive(Default)]
+struct Count(i64);
+
+impl GenServer for Count {
+    type Args = ();
+    type Call = Term;
+    type Reply = i64;
+    type Cast = Term;
+    type Info = Term;
+
+    async fn init((): (), _: &mut Context<Self>) -> Result<Self, ExitReason> {
+        Ok(Self::default())
+    }
+
+    async fn handle_call(
+        &mut self,
+        call: Term,
+        from: ReplyTo<i64>,
+        _: &mut Context<Self>,
+    ) -> Result<Reply, ExitReason> {
+        let reply = from.reply(self.0);
+        if call.is_atom("stop") { Err(ExitReason::Shutdown) } else { Ok(reply) }
+    }
+
+    async fn handle_cast(&mut self, _: Term, _: &mut Context<Self>) -> Result<(), ExitReason> {
+        self.0 += 1;
+        Ok(())
+    }
+}
+
+/// The real network, with a count of the writes to connections that were made with it.
+struct Counted {
+    net: Arc<dyn Network>,
+    writes: Arc<AtomicUsize>,
+}
+
+impl Network for Counted {
+    fn connect<'a>(&'a self, host: &'a str, port: u16) -> BoxFuture<'a, io::Result<Conn>> {
+        Box::pin(async move {
+            let mut conn = self.net.connect(host, port).await?;
+            conn.write = Box::new(CountedWrite { inner: conn.write, writes: self.writes.clone() });
+            Ok(conn)
+        })
+    }
+
+    fn listen<'a>(&'a self, host: &'a str, port: u16) -> BoxFuture<'a, io::Result<Box<dyn Listener>>> {
+        self.net.listen(host, port)
+    }
+}
+
+struct CountedWrite {
+    inner: BoxWrite,
+    writes: Arc<AtomicUsize>,
+}
+
+impl AsyncWrite for CountedWrite {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.writes.fetch_add(1, Ordering::Relaxed);
+        Pin::new(&mut self.inner).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut TaskContext<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.writes.fetch_add(1, Ordering::Relaxed);
+        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+#[tokio::test]
+async fn signals_that_follow_one_another_share_writes_and_a_lone_one_has_its_own() {
+    const CASTS: i64 = 10_000;
+    let epmd = epmd();
+    let writes = Arc::new(AtomicUsize::new(0));
+    let real = World::tokio();
+    let world = World { net: Arc::new(Counted { net: real.net.clone(), writes: writes.clone() }), ..real };
+    let one = builder("one@127.0.0.1", &epmd).start().await.expect("the node starts");
+    let other = builder("other@127.0.0.1", &epmd).world(world).start().await.expect("the node starts");
+    Count::start(&one, ()).name("count").await.expect("it starts");
+    let counted = || other.call::<i64, _>(("count", "one@127.0.0.1"), Term::from(0));
+    assert_eq!(counted().await, Ok(0));
+
+    let before = writes.load(Ordering::Relaxed);
+    for _ in 0..20 {
+        assert_eq!(counted().await, Ok(0));
+    }
+    let calls = writes.load(Ordering::Relaxed) - before;
+    assert!(calls <= 21, "{calls} writes for 20 calls");
+
+    let before = writes.load(Ordering::Relaxed);
+    let (done, casts) = tokio::sync::oneshot::channel();
+    let caster = other.spawn(|cx| async move {
+        for n in 0..CASTS {
+            cx.cast(("count", "one@127.0.0.1"), &n).expect("it is sent");
+            if n % 100 == 0 {
+                cx.yield_now().await;
+            }
+        }
+        let counted = cx.call::<i64, _>(("count", "one@127.0.0.1"), Term::from(0)).await;
+        let _ = done.send(counted);
+        ExitReason::Normal
+    });
+    caster.expect("there is room");
+    assert_eq!(casts.await.expect("it casts"), Ok(CASTS));
+    let casts = writes.load(Ordering::Relaxed) - before;
+    assert!(casts <= CASTS as usize / 20, "{casts} writes for {CASTS} casts");
+}
+
+#[tokio::test]
+async fn a_server_that_ends_after_its_reply_leaves_the_caller_no_down() {
+    let epmd = epmd();
+    let one = builder("one@127.0.0.1", &epmd).start().await.expect("the node starts");
+    let other = builder("other@127.0.0.1", &epmd).start().await.expect("the node starts");
+    let (tell, told) = tokio::sync::oneshot::channel();
+    Count::start(&one, ()).name("count").await.expect("it starts");
+    let caller = other.spawn(|mut cx| async move {
+        let count = ("count", "one@127.0.0.1");
+        let reply = cx.call::<i64, _>(count, Term::atom("stop")).await;
+        // Until the end of the server has arrived here, too.
+        while cx.call::<i64, _>(count, Term::from(0)).await.is_ok() {}
+        cx.send(cx.pid(), Term::atom("last")).expect("it is alive");
+        let _ = tell.send((reply, cx.receive().await));
+        ExitReason::Normal
+    });
+    caller.expect("there is room");
+    let (reply, first) = told.await.expect("it tells");
+    assert_eq!(reply, Ok(0));
+    assert_eq!(first, Term::atom("last"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn busy_polling_carries_small_and_large_messages_and_outlives_idle_times() {
+    let epmd = epmd();
+    let within = Duration::from_millis(5);
+    let start = |name| builder(name, &epmd).busy_poll(within).start();
+    let one = start("one@127.0.0.1").await.expect("the node starts");
+    let other = start("other@127.0.0.1").await.expect("the node starts");
+    Count::start(&one, ()).name("count").await.expect("it starts");
+    let count = ("count", "one@127.0.0.1");
+    let large = Term::from(Bytes::from(vec![7; 5 << 20]));
+    for round in 1..=3 {
+        for _ in 0..100 {
+            assert_eq!(other.call::<i64, _>(count, Term::from(0)).await, Ok(round - 1));
+        }
+        other.cast(count, &large).expect("it is sent");
+        // Of another sender than the cast, so it may overtake it.
+        while other.call::<i64, _>(count, Term::from(0)).await != Ok(round) {}
+        // Now the readers wait to be told.
+        other.world().sleep(within * 4).await;
+    }
+    one.stop().await;
+    // The other end of the connection was closed, and that is seen.
+    while !other.nodes().is_empty() {
+        other.world().sleep(within).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn small_calls_are_answered_while_another_process_sends_large_messages() {
+    let epmd = epmd();
+    let one = builder("one@127.0.0.1", &epmd).start().await.expect("the node starts");
+    let other = builder("other@127.0.0.1", &epmd).start().await.expect("the node starts");
+    Count::start(&one, ()).name("bulk").await.expect("it starts");
+    Count::start(&one, ()).name("count").await.expect("it starts");
+    let (done, bulk) = tokio::sync::oneshot::channel();
+    let sender = other.spawn(|cx| async move {
+        let large = Term::from(Bytes::from(vec![7; 100 << 20]));
+        for _ in 0..3 {
+            cx.cast(("bulk", "one@127.0.0.1"), &large).expect("it is sent");
+            cx.yield_now().await;
+        }
+        let counted = cx.call::<i64, _>(("bulk", "one@127.0.0.1"), Term::from(0)).infinity().await;
+        let _ = done.send(counted);
+        ExitReason::Normal
+    });
+    sender.expect("there is room");
+    let mut bulk = std::pin::pin!(bulk);
+    let mut calls = 0;
+    let counted = loop {
+        tokio::select! {
+            biased;
+            counted = bulk.as_mut() => break counted,
+            reply = other.call::<i64, _>(("count", "one@127.0.0.1"), Term::from(0)) => {
+                assert_eq!(reply, Ok(0));
+                calls += 1;
+            }
+        }
+    };
+    assert_eq!(counted.expect("it sends"), Ok(3));
+    assert!(calls >= 10, "only {calls} calls beside 300 MB");
+}
