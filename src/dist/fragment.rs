@@ -74,6 +74,13 @@ pub(crate) struct Unfinished {
     pub(crate) atoms: Atoms,
 }
 
+impl Unfinished {
+    /// Puts the payload in its place.
+    pub(crate) fn complete<E>(self, payload: Bytes) -> Result<Control, E> {
+        self.control.complete(|| Ok(Payload::with_atoms(payload, self.atoms)))
+    }
+}
+
 #[derive(Debug)]
 struct Sequence {
     head: Unfinished,

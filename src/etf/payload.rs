@@ -40,6 +40,12 @@ impl From<Vec<Atom>> for Atoms {
     }
 }
 
+impl From<&[Atom]> for Atoms {
+    fn from(atoms: &[Atom]) -> Self {
+        Self((!atoms.is_empty()).then(|| atoms.into()))
+    }
+}
+
 impl fmt::Debug for Atoms {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.iter()).finish()

@@ -74,12 +74,38 @@ struct Out {
     written_at: Mono,
     messages_then: u64,
     /// The local processes with relations over this connection.
-    interested: BTreeSet<Pid>,
+    interested: BTreeMap<(u32, u32), Pid>,
     /// Whom the peer's monitors by name found.
-    name_monitors: BTreeMap<Reference, Pid>,
+    name_monitors: BTreeMap<ByWords, Pid>,
     closed: Option<DisconnectReason>,
     /// The reader's task, to be woken when the connection is closed.
     reader: Option<Waker>,
+}
+
+impl Out {
+    /// The process is to hear of the connection's loss.
+    fn interest(&mut self, pid: &Pid) {
+        // It is of this node, so its numbers tell it from others.
+        self.interested.entry((pid.id, pid.serial)).or_insert_with(|| pid.clone());
+    }
+}
+
+/// A reference that is compared where references differ first: the order does not matter, and texts are slow.
+#[derive(PartialEq, Eq)]
+struct ByWords(Reference);
+
+impl Ord for ByWords {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        let (one, other) = (&self.0, &other.0);
+        let by_words = one.words().cmp(other.words()).then(one.creation.cmp(&other.creation));
+        by_words.then_with(|| one.node.cmp(&other.node))
+    }
+}
+
+impl PartialOrd for ByWords {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
 }
 
 enum Writer {
@@ -160,7 +186,7 @@ impl Connection {
             writer: Writer::Idle(Box::new(Half { write, chunks: VecDeque::new() })),
             written_at: Mono::default(),
             messages_then: 0,
-            interested: BTreeSet::new(),
+            interested: BTreeMap::new(),
             name_monitors: BTreeMap::new(),
             closed: None,
             reader: None,
@@ -222,10 +248,8 @@ impl Connection {
         if out.closed.is_some() {
             return Pushed::Closed;
         }
-        if let Some(pid) = interest
-            && !out.interested.contains(pid)
-        {
-            out.interested.insert(pid.clone());
+        if let Some(pid) = interest {
+            out.interest(pid);
         }
         push(&mut out.queue);
         if write == Write::Later && out.queue.queued_bytes() < LATER_BYTES_MAX {
@@ -334,26 +358,24 @@ impl Connection {
         if out.closed.is_some() {
             return false;
         }
-        if !out.interested.contains(pid) {
-            out.interested.insert(pid.clone());
-        }
+        out.interest(pid);
         true
     }
 
     /// A local process has ended, or is related to none of the peer's any more.
     pub(super) fn forget(&self, pid: &Pid) {
         let mut out = self.out();
-        if out.interested.remove(pid) {
+        if out.interested.remove(&(pid.id, pid.serial)).is_some() && !out.name_monitors.is_empty() {
             out.name_monitors.retain(|_, bound| bound != pid);
         }
     }
 
     pub(super) fn remember_name_monitor(&self, reference: &Reference, process: &Pid) {
-        self.out().name_monitors.insert(reference.clone(), process.clone());
+        self.out().name_monitors.insert(ByWords(reference.clone()), process.clone());
     }
 
     pub(super) fn forget_name_monitor(&self, reference: &Reference) -> Option<Pid> {
-        self.out().name_monitors.remove(reference)
+        self.out().name_monitors.remove(&ByWords(reference.clone()))
     }
 
     /// Closes the connection: its reader ends, and tears down what depends on it.
@@ -402,7 +424,7 @@ impl Connection {
 
     /// The processes that must hear that the connection is lost. Nobody can register any more.
     pub(super) fn take_interested(&self) -> BTreeSet<Pid> {
-        std::mem::take(&mut self.out().interested)
+        std::mem::take(&mut self.out().interested).into_values().collect()
     }
 
     /// Drains what senders could not write themselves, until the connection is closed.

@@ -8,11 +8,11 @@ use smallvec::SmallVec;
 use crate::etf::Atoms;
 use crate::term::Atom;
 
-/// How many of the last headers each end knows by heart: the signals of a few processes have few different ones.
-const KNOWN_MAX: usize = 8;
+/// How many earlier headers are known by heart: the signals of a few processes have few different ones.
+const KNOWN: usize = 256;
 
-/// The most atoms of a header that is kept.
-const KNOWN_ATOMS_MAX: usize = 16;
+/// The most bytes of a header that is kept.
+const KNOWN_LEN_MAX: usize = 32;
 
 /// The cache has 8 segments of 256 slots.
 const SLOTS: usize = 8 * 256;
@@ -45,49 +45,15 @@ pub enum HeaderError {
 #[derive(Debug)]
 pub(crate) struct ReceiveCache {
     slots: Box<[Option<Atom>]>,
-    known: Known<SmallVec<[u8; 32]>, Atoms>,
-}
-
-/// The last headers without new entries, and what they stand for. A slot that is given a new text makes them void.
-#[derive(Debug)]
-struct Known<K, V> {
-    entries: Vec<(K, V)>,
-    /// Where the one that was looked for last is.
-    last: usize,
-    oldest: usize,
-}
-
-impl<K, V> Known<K, V> {
-    fn new() -> Self {
-        Self { entries: Vec::new(), last: 0, oldest: 0 }
-    }
-
-    fn find(&mut self, is_it: impl Fn(&K) -> bool) -> Option<&V> {
-        let found = |entries: &[(K, V)], at: usize| entries.get(at).is_some_and(|(key, _)| is_it(key));
-        if !found(&self.entries, self.last) {
-            self.last = (0..self.entries.len()).find(|at| found(&self.entries, *at))?;
-        }
-        self.entries.get(self.last).map(|(_, value)| value)
-    }
-
-    fn add(&mut self, key: K, value: V) {
-        if self.entries.len() < KNOWN_MAX {
-            self.entries.push((key, value));
-        } else {
-            self.entries[self.oldest] = (key, value);
-            self.oldest = (self.oldest + 1) % KNOWN_MAX;
-        }
-    }
-
-    fn clear(&mut self) {
-        self.entries.clear();
-        self.oldest = 0;
-    }
+    /// Headers without new entries, and what they stand for, where their hash says. A slot that is given a new text makes them void.
+    known: Vec<(SmallVec<[u8; KNOWN_LEN_MAX]>, Atoms)>,
+    /// Where a header's atoms are gathered.
+    gathered: Vec<Atom>,
 }
 
 impl ReceiveCache {
     pub(crate) fn new() -> Self {
-        Self { slots: vec![None; SLOTS].into(), known: Known::new() }
+        Self { slots: vec![None; SLOTS].into(), known: Vec::new(), gathered: Vec::new() }
     }
 
     /// Reads the atoms of a header off the front of `input`, which begins with their number.
@@ -99,9 +65,10 @@ impl ReceiveCache {
         }
         // As long as this if it has nothing new.
         let len = 1 + n / 2 + 1 + n;
-        let same = whole.get(..len).filter(|_| n <= KNOWN_ATOMS_MAX);
-        if let Some(same) = same
-            && let Some(atoms) = self.known.find(|known| known[..] == *same)
+        let same = whole.get(..len).filter(|_| len <= KNOWN_LEN_MAX);
+        let place = same.map_or(0, |same| hash(same) as usize % KNOWN);
+        if let (Some(same), Some((known, atoms))) = (same, self.known.get(place))
+            && known[..] == *same
         {
             *input = &whole[len..];
             return Ok(atoms.clone());
@@ -112,7 +79,7 @@ impl ReceiveCache {
         let long_atoms = half(n) & LONG_ATOMS != 0;
         let mut changed = false;
 
-        let mut atoms = Vec::with_capacity(n);
+        self.gathered.clear();
         for i in 0..n {
             let segment = u16::from(half(i) & !NEW_ENTRY);
             let slot = segment << 8 | u16::from(take::<1>(input)?[0]);
@@ -125,13 +92,16 @@ impl ReceiveCache {
                 let atom = std::str::from_utf8(text).ok().and_then(|text| Atom::new(text).ok());
                 *entry = Some(atom.ok_or(HeaderError::NotAnAtom(slot))?);
             }
-            atoms.push(entry.clone().ok_or(HeaderError::EmptySlot(slot))?);
+            self.gathered.push(entry.clone().ok_or(HeaderError::EmptySlot(slot))?);
         }
-        let atoms = Atoms::from(atoms);
+        let atoms = Atoms::from(&self.gathered[..]);
         if changed {
             self.known.clear();
         } else if let Some(same) = same {
-            self.known.add(same.into(), atoms.clone());
+            if self.known.is_empty() {
+                self.known.resize_with(KNOWN, Default::default);
+            }
+            self.known[place] = (same.into(), atoms.clone());
         }
         Ok(atoms)
     }
@@ -153,12 +123,11 @@ fn take_slice<'a>(input: &mut &'a [u8], len: usize) -> Result<&'a [u8], HeaderEr
 #[derive(Debug)]
 pub(crate) struct SendCache {
     slots: Box<[Option<Atom>]>,
-    known: Known<SmallVec<[Atom; 4]>, SmallVec<[u8; 32]>>,
 }
 
 impl SendCache {
     pub(crate) fn new() -> Self {
-        Self { slots: vec![None; SLOTS].into(), known: Known::new() }
+        Self { slots: vec![None; SLOTS].into() }
     }
 
     /// Writes the atoms of a header, at most [`HEADER_ATOMS_MAX`] distinct ones, and gives them slots. Headers must be sent in the
@@ -169,12 +138,6 @@ impl SendCache {
         if atoms.is_empty() {
             return;
         }
-        if atoms.len() <= KNOWN_ATOMS_MAX
-            && let Some(header) = self.known.find(|known| known[..] == *atoms)
-        {
-            return out.put_slice(&header[1..]);
-        }
-        let start = out.len() - 1;
         // Their slots, and whether they are new.
         let mut refs = SmallVec::<[(u16, bool); 16]>::new();
         let mut long_atoms = false;
@@ -212,21 +175,25 @@ impl SendCache {
             }
             out.put_slice(atom.as_bytes());
         }
-        if refs.iter().any(|(_, new)| *new) {
-            self.known.clear();
-        } else if atoms.len() <= KNOWN_ATOMS_MAX {
-            self.known.add(atoms.into(), out[start..].into());
-        }
     }
 }
 
-/// Where an atom goes first: FNV-1a, folded. It is fixed, so that the same run sends the same bytes.
+/// Where an atom goes first. It is fixed, so that the same run sends the same bytes.
 fn home_slot(atom: &Atom) -> u16 {
-    let mut hash = 0x811c_9dc5_u32;
-    for byte in atom.bytes() {
-        hash = (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
-    }
-    ((hash ^ hash >> 11 ^ hash >> 22) % SLOTS as u32) as u16
+    (hash(atom.as_bytes()) % SLOTS as u32) as u16
+}
+
+/// FNV-1a by words of 8 bytes, folded. Who picks texts or headers that collide has them spelled out or looked up again, and no more.
+fn hash(bytes: &[u8]) -> u32 {
+    let (words, rest) = bytes.as_chunks::<8>();
+    let mut last = [0; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    let words = words.iter().chain([&last]).map(|word| u64::from_le_bytes(*word));
+    let hash = words.fold(0xcbf2_9ce4_8422_2325 ^ bytes.len() as u64, |hash, word| {
+        let product = u128::from(hash ^ word) * 0x9E37_79B9_7F4A_7C15;
+        (product as u64) ^ (product >> 64) as u64
+    });
+    (hash ^ hash >> 32) as u32
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use crate::dist::atom_cache::ReceiveCache;
 use crate::dist::control::Judge;
 use crate::dist::fragment::{FragmentError, FragmentLimits, Reassembly, Unfinished};
 use crate::dist::{Control, Flags, VERSION_MAGIC};
-use crate::etf::{self, Atoms, Payload, Reader};
+use crate::etf::{self, Atoms, Reader};
 use crate::term::Atom;
 
 use super::{ChannelError, DIST_FRAG_CONT, DIST_FRAG_HEADER, DIST_HEADER, PASS_THROUGH};
@@ -144,12 +144,11 @@ impl Receiver {
             if input.len() - LENGTH_LEN < len {
                 return Ok(Next::Incomplete);
             }
-            input.advance(LENGTH_LEN);
             if len == 0 {
+                input.advance(LENGTH_LEN);
                 return Ok(Next::Received(Received::Tick));
             }
-            let packet = input.split_to(len).freeze();
-            if let Some(signal) = self.packet(packet)? {
+            if let Some(signal) = self.packet(input, len)? {
                 return Ok(Next::Received(Received::Signal(signal)));
             }
         }
@@ -240,69 +239,91 @@ impl Receiver {
         wanted.saturating_sub(input.len()).min(WANTS_MAX)
     }
 
-    fn packet(&mut self, packet: Bytes) -> Result<Option<Control>, ChannelError> {
-        if !self.flags.header() {
+    /// Takes the packet of `len` bytes, which is whole, off the front of `input`.
+    fn packet(&mut self, input: &mut BytesMut, len: usize) -> Result<Option<Control>, ChannelError> {
+        let packet = input.get(LENGTH_LEN..LENGTH_LEN + len).unwrap_or_default();
+        let (head, start) = if !self.flags.header() {
             let [PASS_THROUGH, VERSION_MAGIC, ..] = *packet else {
-                return Err(framing(&packet, "one without distribution header"));
+                return Err(framing(packet, "one without distribution header"));
             };
-            return self.pass_through(&packet.slice(2..)).map(Some);
-        }
-        match *packet {
-            [VERSION_MAGIC, DIST_HEADER, ..] => {
-                let (head, payload) = self.header(&packet, 2)?;
-                self.complete(head, &payload).map(Some)
-            }
-            [VERSION_MAGIC, DIST_FRAG_HEADER, ..] => {
-                let (sequence, count, start) = fragment_ids(&packet)?;
-                self.reassembly.check_first(sequence, count)?;
-                let (head, payload) = self.header(&packet, start)?;
-                if count == 1 {
-                    return self.complete(head, &payload).map(Some);
+            self.pass_through(packet)?
+        } else {
+            match *packet {
+                [VERSION_MAGIC, DIST_HEADER, ..] => self.header(packet, 2)?,
+                [VERSION_MAGIC, DIST_FRAG_HEADER, ..] => {
+                    let (sequence, count, start) = fragment_ids(packet)?;
+                    self.reassembly.check_first(sequence, count)?;
+                    let (head, start) = self.header(packet, start)?;
+                    if count > 1 {
+                        let payload = packet.get(start..).unwrap_or_default();
+                        self.reassembly.first(sequence, count, head, len, payload)?;
+                        input.advance(LENGTH_LEN + len);
+                        return Ok(None);
+                    }
+                    (head, start)
                 }
-                self.reassembly.first(sequence, count, head, packet.len(), &payload)?;
-                Ok(None)
+                // It ends within its ids, else it would have been found before.
+                [VERSION_MAGIC, DIST_FRAG_CONT, ..] => return Err(FragmentError::Truncated.into()),
+                _ => return Err(framing(packet, "one with distribution header")),
             }
-            // It ends within its ids, else it would have been found before.
-            [VERSION_MAGIC, DIST_FRAG_CONT, ..] => Err(FragmentError::Truncated.into()),
-            _ => Err(framing(&packet, "one with distribution header")),
+        };
+        if !head.control.wants_payload() {
+            input.advance(LENGTH_LEN + len);
+            return head.control.complete(|| Err(ChannelError::NoPayload)).map(Some);
         }
+        let payload_len = self.check_payload(packet.get(start..).unwrap_or_default(), &head.atoms)?;
+        input.advance(LENGTH_LEN + start);
+        let payload = input.split_to(payload_len).freeze();
+        input.advance(len - start - payload_len);
+        head.complete(payload).map(Some)
     }
 
-    fn pass_through(&self, terms: &Bytes) -> Result<Control, ChannelError> {
+    /// Reads the control message of a packet without header; returns where its payload begins.
+    fn pass_through(&self, packet: &[u8]) -> Result<(Unfinished, usize), ChannelError> {
+        let terms = packet.get(2..).unwrap_or_default();
         let (control, len) = Control::decode(terms, &[], &self.judge())?;
-        let mut payload = terms.slice(len..);
+        let mut start = 2 + len;
         if control.wants_payload() {
-            match payload.first() {
+            match packet.get(start) {
                 None => return Err(ChannelError::NoPayload),
-                Some(&VERSION_MAGIC) => payload.advance(1),
-                Some(_) => return Err(framing(&payload, "a payload with a version byte")),
+                Some(&VERSION_MAGIC) => start += 1,
+                Some(_) => {
+                    return Err(framing(
+                        terms.get(len..).unwrap_or_default(),
+                        "a payload with a version byte",
+                    ));
+                }
             }
         }
-        self.complete(Unfinished { control, atoms: Atoms::default() }, &payload)
+        Ok((Unfinished { control, atoms: Atoms::default() }, start))
     }
 
-    /// Reads the distribution header at `start`, and the control message after it.
-    fn header(&mut self, packet: &Bytes, start: usize) -> Result<(Unfinished, Bytes), ChannelError> {
-        let mut rest = packet.get(start..).unwrap_or_default();
-        let atoms = self.cache.read_header(&mut rest)?;
-        let terms = packet.slice(packet.len() - rest.len()..);
-        let (control, len) = Control::decode(&terms, &atoms, &self.judge())?;
-        Ok((Unfinished { control, atoms }, terms.slice(len..)))
+    /// Reads the distribution header at `start`, and the control message after it; returns where its payload begins.
+    fn header(&mut self, packet: &[u8], start: usize) -> Result<(Unfinished, usize), ChannelError> {
+        let mut terms = packet.get(start..).unwrap_or_default();
+        let atoms = self.cache.read_header(&mut terms)?;
+        let (control, len) = Control::decode(terms, &atoms, &self.judge())?;
+        Ok((Unfinished { control, atoms }, packet.len() - terms.len() + len))
     }
 
-    /// Joins a control message with its payload. What follows the payload is ignored, as OTP does.
+    /// Joins a control message with the payload that came in fragments.
     fn complete(&self, head: Unfinished, payload: &Bytes) -> Result<Control, ChannelError> {
-        let Unfinished { control, atoms } = head;
-        control.complete(|| {
-            if payload.is_empty() {
-                return Err(ChannelError::NoPayload);
-            }
-            // Checked here, so that a process never meets garbage: it is the connection that fails.
-            let mut reader = Reader::new(payload, &atoms);
-            reader.skip(&self.limits.term).map_err(ChannelError::Payload)?;
-            let bytes = payload.slice(..reader.offset());
-            Ok(Payload::with_atoms(bytes, atoms))
-        })
+        if !head.control.wants_payload() {
+            return head.control.complete(|| Err(ChannelError::NoPayload));
+        }
+        let len = self.check_payload(payload, &head.atoms)?;
+        head.complete(payload.slice(..len))
+    }
+
+    /// Checks the term that `payload` begins with, so that a process never meets garbage: it is the connection that fails. Returns its
+    /// length; what follows it is ignored, as OTP does.
+    fn check_payload(&self, payload: &[u8], atoms: &Atoms) -> Result<usize, ChannelError> {
+        if payload.is_empty() {
+            return Err(ChannelError::NoPayload);
+        }
+        let mut reader = Reader::new(payload, atoms);
+        reader.skip(&self.limits.term).map_err(ChannelError::Payload)?;
+        Ok(reader.offset())
     }
 
     fn judge(&self) -> Judge<'_> {

@@ -63,7 +63,7 @@ pub(crate) struct Judge<'a> {
 impl Control<Option<Payload>> {
     /// Reads a control tuple from the front of `input`; returns its length too. A payload of `None` follows it.
     pub(crate) fn decode(
-        input: &Bytes,
+        input: &[u8],
         atoms: &[Atom],
         judge: &Judge<'_>,
     ) -> Result<(Self, usize), ControlError> {
@@ -116,7 +116,7 @@ impl Control<Option<Payload>> {
 /// The elements of a control tuple that are still to be read.
 struct Elements<'a> {
     reader: Reader<'a>,
-    input: &'a Bytes,
+    input: &'a [u8],
     atoms: &'a [Atom],
     operation: u8,
     judge: &'a Judge<'a>,
@@ -339,11 +339,12 @@ impl Elements<'_> {
         if self.operation == operation { self.skip() } else { Ok(()) }
     }
 
-    /// An element that stays encoded.
+    /// An element that stays encoded. Copied: such an element is rare, and short.
     fn payload(&mut self) -> Result<Payload, ControlError> {
         let start = self.reader.offset();
         self.skip()?;
-        let bytes = self.input.slice(start..self.reader.offset());
+        let element = self.input.get(start..self.reader.offset()).unwrap_or_default();
+        let bytes = Bytes::copy_from_slice(element);
         Ok(Payload::with_atoms(bytes, self.atoms.to_vec().into()))
     }
 }
