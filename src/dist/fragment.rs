@@ -210,7 +210,13 @@ impl Reassembly {
         self.open.get(&sequence).filter(|open| open.next == 0)?;
         let done = self.open.remove(&sequence)?;
         self.buffered -= done.len;
-        let pooled = Pooled { payload: done.payload, pool: self.pool.clone() };
+        let mut payload = done.payload;
+        if payload.capacity() > 2 * payload.len() + FRAGMENT_LEN {
+            // Its buffer was that of a larger message, and whoever keeps the message must not keep all of that.
+            let exact = payload.as_slice().to_vec();
+            self.pool.give(std::mem::replace(&mut payload, exact));
+        }
+        let pooled = Pooled { payload, pool: self.pool.clone() };
         Some((done.head, Bytes::from_owner(pooled)))
     }
 
