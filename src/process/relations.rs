@@ -108,14 +108,6 @@ pub(super) struct Lost {
 }
 
 impl Relations {
-    pub(super) fn is_empty(&self) -> bool {
-        self.links.is_empty()
-            && self.monitors.is_empty()
-            && self.watchers.is_empty()
-            && self.aliases.is_empty()
-            && self.calls.is_empty()
-    }
-
     /// `link/1`. Returns whether a LINK is to be sent.
     pub(super) fn link(&mut self, to: &Pid) -> bool {
         match self.links.get_mut(to) {

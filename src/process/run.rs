@@ -236,15 +236,17 @@ impl<M: ProcessMessage> Process<M> {
         let (rare, monitors_nodes) = {
             let mut state = shared.state();
             state.ended = true;
-            (state.rare.take().map(|rare| *rare), state.monitors_nodes)
+            (state.rare.take(), state.monitors_nodes)
         };
-        let Rare { relations, name, end_wakers, .. } = rare.unwrap_or_default();
-        if let Some(name) = name {
-            local.names.ended(&name, pid);
+        if let Some(name) = rare.as_ref().and_then(|rare| rare.name.as_ref()) {
+            local.names.ended(name, pid);
         }
         local.table.remove(pid.id, pid.serial);
         refuse(shared, &mut rest);
-        if !relations.is_empty() {
+        let mut end_wakers = Vec::new();
+        if let Some(rare) = rare {
+            let Rare { relations, end_wakers: wakers, .. } = *rare;
+            end_wakers = wakers;
             let connections: std::collections::BTreeSet<_> = relations.connections().collect();
             let (links, watchers, monitors) = relations.into_parts();
             for to in &links {
