@@ -252,3 +252,16 @@ proptest! {
         prop_assert_eq!(&x.to_be_bytes()[..], &padded[..8]);
     }
 }
+
+#[test]
+fn an_atom_has_its_text_whatever_its_length() {
+    for len in 0..=255 {
+        let text = "x".repeat(len);
+        assert_eq!(Atom::new(&text).unwrap().as_str(), text);
+        assert_eq!(Atom::read(&text).as_str(), text);
+    }
+    for text in ["ok", "nil", "true", "false", "error", "undefined", "é", "日本", "no", "trus", "errol"] {
+        assert_eq!(Atom::read(text).as_str(), text);
+        assert!(Atom::known(text.as_bytes()).is_none_or(|atom| atom == text));
+    }
+}

@@ -61,6 +61,16 @@ impl<'de> Deserializer<'de> {
         Err(self.locate(start, de::Error::invalid_type(Unexpected::Other("another term"), expected)))
     }
 
+    #[cold]
+    fn wrong_len(&self, start: usize, len: usize, expected: &dyn Expected) -> Fault {
+        self.locate(start, de::Error::invalid_length(len, expected))
+    }
+
+    #[cold]
+    fn too_deep(&self, start: usize) -> Fault {
+        self.locate(start, Fault::nesting())
+    }
+
     /// Reads what is within a container.
     #[inline(always)]
     fn nest<T>(
@@ -70,7 +80,7 @@ impl<'de> Deserializer<'de> {
         read: impl FnOnce(&mut Self) -> Result<T>,
     ) -> Result<T> {
         if self.left == 0 {
-            return Err(self.locate(start, Fault::nesting()));
+            return Err(self.too_deep(start));
         }
         self.left -= 1;
         let result = read(self);
@@ -283,8 +293,7 @@ impl<'de> Deserializer<'de> {
         visitor: V,
     ) -> Result<V::Value> {
         if left != expected {
-            let fault = de::Error::invalid_length(left, &visitor);
-            return Err(self.locate(start, fault));
+            return Err(self.wrong_len(start, left, &visitor));
         }
         self.nest(start, name, |de| {
             let mut tuple = Tuple { de, left, len: left };
