@@ -68,6 +68,7 @@ fn decode_typed_props(bytes: Bytes) -> (Bytes, Result<Vec<(Atom, Atom)>, DecodeE
 
 library_benchmark_group!(
     name = codec,
-    benchmarks = [encode, decode, decode_typed_tuple, decode_typed_ints, decode_typed_map, decode_typed_props]
+    benchmarks =
+        [encode, decode, decode_typed_tuple, decode_typed_ints, decode_typed_map, decode_typed_props]
 );
 main!(library_benchmark_groups = codec);
