@@ -41,7 +41,7 @@ impl Actors for Xtra {
     }
 
     async fn cast(server: &Self::Server, n: i64) {
-        let _ = server.send(Cast(n)).detach().await.expect("it is alive");
+        drop(server.send(Cast(n)).detach().await.expect("it is alive"));
     }
 
     async fn stop(servers: Vec<Self::Server>) {
