@@ -1,6 +1,6 @@
 //! The other operating-system process: this program again, as a node with servers, and as a bare TCP server.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -20,6 +20,8 @@ pub struct Peer {
     child: Child,
     stdin: Option<ChildStdin>,
     tcp_port: u16,
+    /// Where it listens for connections whose both ends spin.
+    pub spinning_port: u16,
     /// Where its EPMD listens.
     pub epmd_port: u16,
 }
@@ -46,9 +48,11 @@ impl Peer {
             .expect("it starts");
         let mut line = String::new();
         let stdout = child.stdout.take().expect("a pipe");
-        BufReader::new(stdout).read_line(&mut line).expect("its port");
-        let stdin = child.stdin.take();
-        Self { child, stdin, tcp_port: line.trim().parse().expect("a port"), epmd_port }
+        BufReader::new(stdout).read_line(&mut line).expect("its ports");
+        let (tcp_port, spinning_port) = line.trim().split_once(' ').expect("two ports");
+        let port = |text: &str| text.parse().expect("a port");
+        let (tcp_port, spinning_port, stdin) = (port(tcp_port), port(spinning_port), child.stdin.take());
+        Self { child, stdin, tcp_port, spinning_port, epmd_port }
     }
 
     /// The address of a server of the peer's node.
@@ -85,7 +89,7 @@ fn serve(epmd_port: u16, more: impl FnOnce(&Runtime, &Node, u16)) -> ! {
         }
     });
     more(&runtime, &node, epmd_port);
-    println!("{}", serve_tcp(&runtime));
+    println!("{} {}", serve_tcp(&runtime), serve_spinning_tcp());
     let _ = std::io::stdin().read(&mut [0]);
     std::process::exit(0)
 }
@@ -164,4 +168,60 @@ impl Tcp {
 /// How long round trips take on each of the connections at the same time.
 pub fn time_tcp(runtime: &Runtime, connections: &[Tcp], times: u32, write_max: usize) -> Duration {
     run_all(runtime, connections.iter().map(|tcp| tcp.clone().round_trips(times, write_max)))
+}
+
+/// Answers one connection after the other.
+#[expect(clippy::disallowed_types, reason = "the floor is the socket itself")]
+fn serve_spinning_tcp() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("its address").port();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            // It ends with an error when its client goes.
+            let _ = answer_spinning(&mut stream);
+        }
+    });
+    port
+}
+
+#[expect(clippy::disallowed_types, reason = "the floor is the socket itself")]
+fn answer_spinning(stream: &mut std::net::TcpStream) -> std::io::Result<()> {
+    let mut lens = [0; 2];
+    stream.read_exact(&mut lens)?;
+    let (mut request, reply) = (vec![0; lens[0].into()], vec![7; lens[1].into()]);
+    stream.set_nodelay(true)?;
+    stream.set_nonblocking(true)?;
+    loop {
+        spin_until_read(stream, &mut request)?;
+        stream.write_all(&reply)?;
+    }
+}
+
+/// How long round trips of so many bytes take over a connection to the peer both of whose ends spin.
+#[expect(clippy::disallowed_types, reason = "the floor is the socket itself")]
+pub fn time_spinning_tcp(port: u16, request_len: usize, reply_len: usize, times: u32) -> Duration {
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+    let len = |len: usize| u8::try_from(len).expect("a small message");
+    stream.write_all(&[len(request_len), len(reply_len)]).expect("it is written");
+    stream.set_nodelay(true).expect("a socket");
+    stream.set_nonblocking(true).expect("a socket");
+    let (request, mut reply) = (vec![7; request_len], vec![0; reply_len]);
+    crate::time(times, || {
+        stream.write_all(&request).expect("the socket has room");
+        spin_until_read(&mut stream, &mut reply).expect("a reply");
+    })
+}
+
+#[expect(clippy::disallowed_types, reason = "the floor is the socket itself")]
+fn spin_until_read(stream: &mut std::net::TcpStream, into: &mut [u8]) -> std::io::Result<()> {
+    let mut filled = 0;
+    while filled < into.len() {
+        match stream.read(&mut into[filled..]) {
+            Ok(0) => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+            Ok(n) => filled += n,
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => std::hint::spin_loop(),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
