@@ -98,7 +98,9 @@ struct Pool(Mutex<Vec<Vec<u8>>>);
 
 impl Pool {
     fn take(&self) -> Vec<u8> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+        let mut buffers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let largest = (0..buffers.len()).max_by_key(|at| buffers[*at].capacity());
+        largest.map(|at| buffers.swap_remove(at)).unwrap_or_default()
     }
 
     fn give(&self, mut buffer: Vec<u8>) {

@@ -328,3 +328,63 @@ impl Relations {
         (links, self.watchers, self.monitors)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pid(id: u32) -> Pid {
+        Pid { node: Atom::from_static("a@h"), id, serial: 0, creation: 1 }
+    }
+
+    fn reference(number: u32) -> Reference {
+        Reference::new(Atom::from_static("a@h"), 1, &[number, 0, 7, 0]).unwrap()
+    }
+
+    #[test]
+    fn every_watcher_is_known_once_however_many_there_are() {
+        let mut relations = Relations::default();
+        let connection = Some(ConnectionId(3));
+        for _ in 0..2 {
+            for number in 0..40 {
+                relations.watch(pid(number % 4), reference(number), None, connection);
+            }
+        }
+        for number in (0..40).step_by(3) {
+            relations.unwatch(&pid(number % 4), &reference(number));
+            relations.unwatch(&pid(99), &reference(number + 1));
+        }
+        assert_eq!(relations.connections().collect::<Vec<_>>(), [ConnectionId(3)]);
+        let (_, watchers, _) = relations.into_parts();
+        let mut left: Vec<u32> = watchers.keys().map(|(_, reference)| reference.words()[0]).collect();
+        left.sort_unstable();
+        assert_eq!(left, (0..40).filter(|number| number % 3 != 0).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn the_monitor_of_a_call_is_its_own_and_goes_with_its_connection() {
+        let mut relations = Relations::default();
+        let mut callers = Vec::new();
+        for number in 0..4 {
+            let (caller, waits) = oneshot::channel();
+            relations.open_call(reference(number), caller, Some(Monitored::Process(pid(9))));
+            relations.monitor_over(&reference(number), Some(ConnectionId(number.into())), None);
+            callers.push(waits);
+        }
+        // Another process's reference with the same number.
+        let other = Reference::new(Atom::from_static("b@h"), 1, &[0, 0, 7, 0]).unwrap();
+        assert!(relations.take_caller(&other).is_none());
+        assert!(relations.take_caller(&reference(0)).is_some());
+        assert!(relations.take_caller(&reference(0)).is_none(), "it has its answer");
+        assert!(
+            matches!(relations.call_down(&reference(0)), Some(None)),
+            "nobody waits, and it is no message"
+        );
+        assert!(relations.call_down(&reference(0)).is_none(), "it has fired");
+        assert!(relations.close_call(&reference(0)).is_none());
+        assert_eq!(relations.connection_lost(ConnectionId(2)).monitors, [reference(2)]);
+        assert!(relations.close_call(&reference(1)).is_some(), "a demonitor is to be sent");
+        let (_, _, monitors) = relations.into_parts();
+        assert_eq!(monitors.into_keys().collect::<Vec<_>>(), [reference(2), reference(3)]);
+    }
+}
