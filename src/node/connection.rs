@@ -22,8 +22,7 @@ use super::DisconnectReason;
 use crate::dist::channel::{Fresh, Outgoing, OutgoingError, Sender};
 use crate::dist::handshake::Established;
 use crate::dist::{Control, Flags, Tick, Ticker};
-use crate::etf::EncodeError;
-use crate::etf::Writer as TermWriter;
+use crate::etf::{EncodeError, Writer as TermWriter};
 use crate::process::{Busy, ConnectionId, Write};
 use crate::term::{Atom, Pid, Reference};
 use crate::world::{BoxWrite, Clock, Mono};
@@ -304,8 +303,8 @@ impl Connection {
         self.pushed(&out)
     }
 
-    /// Whether the signal is one of many, which share a write if this one waits a moment: it answers one of several
-    /// messages that one read brought, or it comes right after another without anything having arrived in between that it could be the answer to.
+    /// Whether the signal is one of many, which share a write if this one waits a moment: it answers one of several messages that one
+    /// read brought, or it comes right after another without anything having arrived in between that it could be the answer to.
     fn in_burst(&self, out: &mut Out) -> bool {
         let (now, messages) = (self.clock.mono(), self.messages.load(Ordering::Relaxed));
         let close = now.since(out.written_at) < BURST;

@@ -1,8 +1,8 @@
 //! Sockets whose readers look again before they wait.
 //!
 //! A thread that waits for the system to tell of data costs tens of microseconds to wake. A reader that asks the socket itself, again
-//! and again, has its data at once, at the price of a busy core. Meanwhile the socket is unknown to the runtime's driver: otherwise all that
-//! arrives would wake a thread all the same, only to find it taken.
+//! and again, has its data at once, at the price of a busy core. Meanwhile the socket is unknown to the runtime's driver: otherwise all
+//! that arrives would wake a thread all the same, only to find it taken.
 #![expect(
     clippy::disallowed_types,
     clippy::disallowed_methods,
