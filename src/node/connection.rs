@@ -455,17 +455,21 @@ impl Connection {
                         Err(error) => return self.close(DisconnectReason::Io(error.kind())),
                     }
                 }
-                let mut out = self.out();
-                if out.closed.is_some() {
-                    return;
+                {
+                    let mut out = self.out();
+                    if out.closed.is_some() {
+                        return;
+                    }
+                    self.clear_busy(&out);
+                    out.queue.transmit_into(TRANSMIT_BYTES, &mut half.chunks);
+                    if half.chunks.is_empty() {
+                        out.writer = Writer::Idle(half);
+                        self.idle.notify_waiters();
+                        break;
+                    }
                 }
-                self.clear_busy(&out);
-                out.queue.transmit_into(TRANSMIT_BYTES, &mut half.chunks);
-                if half.chunks.is_empty() {
-                    out.writer = Writer::Idle(half);
-                    self.idle.notify_waiters();
-                    break;
-                }
+                // Between two writes of a large message the thread looks at its sockets and runs who waits.
+                yield_now().await;
             }
         }
     }

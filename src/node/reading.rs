@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::{BufMut, BytesMut};
 use tokio::io::AsyncReadExt;
+use tokio::task::yield_now;
 use tokio::time::Sleep;
 
 use super::connection::Connection;
@@ -22,6 +23,8 @@ const NEVER: Duration = Duration::from_secs(365 * 86_400);
 /// A first fragment fits.
 const READ_CAPACITY: usize = 68 << 10;
 const READ_CAPACITY_MIN: usize = 4 << 10;
+/// After so much the thread looks at its sockets and runs who waits, also if more is there to be read.
+const TURN_BYTES: usize = 256 << 10;
 
 impl Connection {
     /// Reads and delivers signals, and keeps the connection alive, until it is closed. Returns why it was.
@@ -38,7 +41,7 @@ impl Connection {
             |next: Option<Mono>| world.sleep(next.map_or(NEVER, |next| next.since(world.clock.mono())));
         // One timer from tick to tick: a read costs none.
         let mut sleep = pin!(until(ticker.as_ref().map(Ticker::next)));
-        let mut registered = None;
+        let (mut registered, mut turn) = (None, 0);
         loop {
             let mut messages = 0;
             loop {
@@ -59,6 +62,10 @@ impl Connection {
             if let Some(reason) = self.closed() {
                 return reason;
             }
+            if turn >= TURN_BYTES {
+                turn = 0;
+                yield_now().await;
+            }
             let woken = if let Some((payload, len)) = receiver.direct() {
                 let mut place = payload.limit(len);
                 let read =
@@ -76,7 +83,10 @@ impl Connection {
             };
             match woken {
                 Some(Ok(0)) => return DisconnectReason::Closed,
-                Some(Ok(len)) => self.note_received(len),
+                Some(Ok(len)) => {
+                    self.note_received(len);
+                    turn += len;
+                }
                 Some(Err(error)) => return DisconnectReason::Io(error.kind()),
                 None if sleep.is_elapsed() => {
                     if let Some(ticker) = &mut ticker
