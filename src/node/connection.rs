@@ -225,7 +225,7 @@ impl Connection {
 
     /// Queues an encoded signal, and writes it if nobody else is writing.
     pub(super) fn push(&self, outgoing: Outgoing) -> Pushed {
-        self.queue(None, Write::Now, |queue| queue.push(outgoing))
+        self.queue(None, None, Write::Now, |queue| queue.push(outgoing))
     }
 
     /// Encodes a signal in the caller's task, and queues it as [`Connection::push`] does.
@@ -238,11 +238,17 @@ impl Connection {
         write: Write,
     ) -> Result<Pushed, OutgoingError> {
         Fresh::with(self.flags, sender, control, payload, |signal| {
-            self.queue(interest, write, |queue| queue.push_fresh(signal))
+            self.queue(sender, interest, write, |queue| queue.push_fresh(signal))
         })
     }
 
-    fn queue(&self, interest: Option<&Pid>, write: Write, push: impl FnOnce(&mut Sender)) -> Pushed {
+    fn queue(
+        &self,
+        sender: Option<&Pid>,
+        interest: Option<&Pid>,
+        write: Write,
+        push: impl FnOnce(&mut Sender),
+    ) -> Pushed {
         let mut out = self.out();
         if out.closed.is_some() {
             return Pushed::Closed;
@@ -254,27 +260,32 @@ impl Connection {
         if write == Write::Later && out.queue.queued_bytes() < LATER_BYTES_MAX {
             return Pushed::Queued;
         }
-        self.write_in_turn(out)
+        self.write_in_turn(out, sender)
     }
 
     /// Writes what is queued, or leaves it to who writes already.
-    fn write_in_turn<'a>(&'a self, mut out: MutexGuard<'a, Out>) -> Pushed {
+    fn write_in_turn<'a>(&'a self, mut out: MutexGuard<'a, Out>, sender: Option<&Pid>) -> Pushed {
         match std::mem::replace(&mut out.writer, Writer::Writing) {
             Writer::Idle(half) if self.in_burst(&mut out) => {
                 out.writer = Writer::HandedOver(half);
                 self.handed_over.notify_one();
             }
-            Writer::Idle(half) => return self.write_now(out, half),
+            Writer::Idle(half) => return self.write_now(out, half, sender),
             // The writer's task has not come to its turn. If it has a rest, the socket is full.
             Writer::HandedOver(half) if half.chunks.is_empty() && out.queue.queued_bytes() >= WRITE_BYTES => {
-                return self.write_now(out, half);
+                return self.write_now(out, half, sender);
             }
             other => out.writer = other,
         }
-        self.pushed(&out)
+        self.pushed(&out, sender)
     }
 
-    fn write_now<'a>(&'a self, mut out: MutexGuard<'a, Out>, mut half: Box<Half>) -> Pushed {
+    fn write_now<'a>(
+        &'a self,
+        mut out: MutexGuard<'a, Out>,
+        mut half: Box<Half>,
+        sender: Option<&Pid>,
+    ) -> Pushed {
         for _ in 0..TRANSMITS_MAX {
             out.queue.transmit_into(TRANSMIT_BYTES, &mut half.chunks);
             drop(out);
@@ -295,12 +306,12 @@ impl Connection {
             if out.queue.is_empty() {
                 out.writer = Writer::Idle(half);
                 self.idle.notify_waiters();
-                return self.pushed(&out);
+                return self.pushed(&out, sender);
             }
         }
         out.writer = Writer::HandedOver(half);
         self.handed_over.notify_one();
-        self.pushed(&out)
+        self.pushed(&out, sender)
     }
 
     /// Whether the signal is one of many, which share a write if this one waits a moment: it answers one of several messages that one
@@ -313,8 +324,9 @@ impl Connection {
         if answers { self.crowded.load(Ordering::Relaxed) } else { close }
     }
 
-    fn pushed(&self, out: &Out) -> Pushed {
-        if out.queue.queued_bytes() > self.busy_limit {
+    /// A sender is suspended for what its own signals wait for: small calls go on beside another process's large message.
+    fn pushed(&self, out: &Out, sender: Option<&Pid>) -> Pushed {
+        if out.queue.queued_before(sender) > self.busy_limit {
             self.busy.set();
             Pushed::Busy(self.busy.clone())
         } else {
@@ -343,7 +355,7 @@ impl Connection {
                     if out.queue.is_empty() {
                         return;
                     }
-                    self.write_in_turn(out);
+                    self.write_in_turn(out, None);
                     continue;
                 }
             }
@@ -486,7 +498,7 @@ impl Connection {
                 out.queue.push_tick();
             }
             if !out.queue.is_empty() {
-                self.write_in_turn(out);
+                self.write_in_turn(out, None);
             }
         }
         tick

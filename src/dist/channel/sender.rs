@@ -171,6 +171,8 @@ pub struct Sender {
     last_sequence: u64,
     tick: bool,
     queued: usize,
+    /// What of that is in finished chunks.
+    whole: usize,
     /// The headers of fragments.
     heads: BytesMut,
 }
@@ -216,6 +218,7 @@ impl Sender {
             last_sequence: 0,
             tick: false,
             queued: 0,
+            whole: 0,
             heads: BytesMut::new(),
         }
     }
@@ -255,6 +258,12 @@ impl Sender {
     /// The bytes of all signals that are queued, for back-pressure.
     pub fn queued_bytes(&self) -> usize {
         self.queued
+    }
+
+    /// Those of them that a signal of this process waits for: not what other processes have in fragments, which gives way to it.
+    pub(crate) fn queued_before(&self, sender: Option<&Pid>) -> usize {
+        let own = sender.is_some_and(|pid| self.behind.contains_key(&(pid.id, pid.serial)));
+        if own { self.queued } else { self.whole + self.chunk_terms }
     }
 
     /// Whether nothing is queued.
@@ -402,6 +411,7 @@ impl Sender {
                 self.chunk_terms += piece.len();
             } else {
                 self.flush(false);
+                self.whole += piece.len();
                 self.ready.push_back(Ready::Chunk { terms: piece.len(), bytes: piece, ends: left == 0 });
             }
         }
@@ -412,6 +422,7 @@ impl Sender {
     fn flush(&mut self, ends: bool) {
         if !self.chunk.is_empty() {
             let bytes = self.chunk.split().freeze();
+            self.whole += self.chunk_terms;
             self.ready.push_back(Ready::Chunk { bytes, terms: std::mem::take(&mut self.chunk_terms), ends });
         }
     }
@@ -423,6 +434,7 @@ impl Sender {
             match self.ready.pop_front() {
                 Some(Ready::Chunk { bytes, terms, ends }) => {
                     self.queued -= terms;
+                    self.whole -= terms;
                     taken += bytes.len();
                     chunks.push_back(bytes);
                     if ends && taken >= max_bytes {
