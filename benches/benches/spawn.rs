@@ -39,8 +39,17 @@ impl GenServer for Idle {
     }
 }
 
-/// How long start and stop took, by a process that does as OTP's: it monitors all, casts to each, and receives what the monitors say.
-fn servers(runtime: &Runtime, node: &Node, many: u32) -> (Duration, Duration) {
+/// How a process that has told servers to stop hears of the end of each.
+#[derive(Clone, Copy)]
+enum End {
+    /// It awaits each as this library offers it. OTP offers nothing but monitors.
+    Awaited,
+    /// It monitors all before, and receives what the monitors say.
+    Monitored,
+}
+
+/// How long start and stop took, by a process as OTP's.
+fn servers(runtime: &Runtime, node: &Node, many: u32, end: End) -> (Duration, Duration) {
     let (give, take) = oneshot::channel();
     let starter = node.clone();
     let start = run_in_process(runtime, node, move |_| async move {
@@ -52,14 +61,19 @@ fn servers(runtime: &Runtime, node: &Node, many: u32) -> (Duration, Duration) {
     });
     let servers: Vec<Server<Idle>> = runtime.block_on(take).expect("they started");
     let stop = run_in_process(runtime, node, move |mut cx| async move {
-        for server in &servers {
-            cx.monitor(server.pid());
+        if let End::Monitored = end {
+            for server in &servers {
+                cx.monitor(server.pid());
+            }
         }
-        for server in servers {
+        for server in &servers {
             server.cast(()).expect("it is alive");
         }
-        for _ in 0..many {
-            cx.receive().await;
+        for server in servers {
+            match end {
+                End::Awaited => drop(server.stop(ExitReason::Shutdown).await),
+                End::Monitored => drop(cx.receive().await),
+            }
         }
     });
     (start, stop)
@@ -101,9 +115,15 @@ fn main() {
         "ns",
         "a tokio task with an unbounded mpsc",
     );
-    let (subject, floor) = (|many| servers(&runtime, &node, many), |many| tasks(&runtime, many));
-    table.measure("start a server", 100_000, |many| subject(many).0, |many| floor(many).0);
-    table.measure("stop a server", 100_000, |many| subject(many).1, |many| floor(many).1);
+    let (subject, floor) = (|many, end| servers(&runtime, &node, many, end), |many| tasks(&runtime, many));
+    table.measure("start a server", 100_000, |many| subject(many, End::Awaited).0, |many| floor(many).0);
+    table.measure("stop a server", 100_000, |many| subject(many, End::Awaited).1, |many| floor(many).1);
+    table.measure(
+        "stop a server, monitored",
+        100_000,
+        |many| subject(many, End::Monitored).1,
+        |many| floor(many).1,
+    );
     table.print();
     runtime.block_on(node.stop());
 }

@@ -14,7 +14,7 @@ use super::{GenServer, Message, Protocol, ReplyTo};
 use crate::node::Node;
 use crate::process::{
     AnyProcess, Call, CallError, Caller, DEFAULT_TIMEOUT, Deadline, Delivery, Destination, ExitReason, Local,
-    Process, SendError, Taker, reply_cell,
+    Process, SendError, Taker, reply_cell_awaited_by,
 };
 use crate::term::Pid;
 use crate::world::BoxFuture;
@@ -307,11 +307,20 @@ impl<Q, A: Serialize, T> Future for Request<Q, A, T> {
                 State::Local { .. } | State::Remote { .. } => {
                     match std::mem::replace(&mut this.state, State::Done) {
                         State::Local { server, call, unwrap } => {
-                            let (from, reply) = reply_cell();
+                            let (from, reply) = reply_cell_awaited_by(cx);
                             if !server.push_call(call, ReplyTo::local(from)) {
                                 return Poll::Ready(Err(CallError::NoProc));
                             }
+                            let world = &server.process().shared().local().world;
+                            // The caller is woken if there is a reply by now. Nothing is due as early as this but a timeout of zero.
+                            let due = match this.timeout {
+                                Some(timeout) => this.deadline.poll(timeout, world, cx).is_ready(),
+                                None => false,
+                            };
                             this.state = State::Waiting { server, reply, unwrap };
+                            if !due {
+                                return Poll::Pending;
+                            }
                         }
                         State::Remote { call } => this.state = State::Calling(call(this.timeout)),
                         state => this.state = state,

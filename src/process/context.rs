@@ -217,7 +217,10 @@ impl<M: ProcessMessage> Context<M> {
         let monitor = Monitor { target: target.clone(), bound: None, connection: None };
         shared.relations(|relations| relations.monitor(reference.clone(), monitor));
         let (connection, bound) = shared.local.send_monitor(&shared.pid, &target, &reference, Write::Now);
-        shared.relations(|relations| relations.monitor_over(&reference, connection, bound));
+        // A pid of this node says it all.
+        if connection.is_some() || matches!(target, Monitored::Name(..)) {
+            shared.relations(|relations| relations.monitor_over(&reference, connection, bound));
+        }
         reference
     }
 

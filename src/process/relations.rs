@@ -18,8 +18,8 @@ pub(super) type CallOutcome = Result<Payload, ExitReason>;
 #[derive(Default)]
 pub(super) struct Relations {
     links: BTreeMap<Pid, Link>,
-    /// What this process monitors.
-    monitors: BTreeMap<Reference, Monitor>,
+    /// What this process monitors, by the number of the reference.
+    monitors: BTreeMap<u64, (Reference, Monitor)>,
     /// Who monitors this process.
     watchers: BTreeMap<(Pid, Reference), Watcher>,
     /// Those of them that came last, and are none of the above: a call's monitor is gone before it would be worth a place in a tree.
@@ -164,7 +164,7 @@ impl Relations {
     }
 
     pub(super) fn monitor(&mut self, reference: Reference, monitor: Monitor) {
-        self.monitors.insert(reference, monitor);
+        self.monitors.insert(number(&reference), (reference, monitor));
     }
 
     pub(super) fn monitor_over(
@@ -176,7 +176,10 @@ impl Relations {
         let of_call = self.calls.get_mut(&number(reference)).filter(|call| call.reference == *reference);
         let monitor = match of_call {
             Some(call) => call.monitor.as_mut(),
-            None => self.monitors.get_mut(reference),
+            None => {
+                let found = self.monitors.get_mut(&number(reference));
+                found.filter(|(known, _)| known == reference).map(|(_, monitor)| monitor)
+            }
         };
         if let Some(monitor) = monitor {
             monitor.connection = connection;
@@ -186,7 +189,12 @@ impl Relations {
     }
 
     pub(super) fn demonitor(&mut self, reference: &Reference) -> Option<Monitor> {
-        self.monitors.remove(reference)
+        let number = number(reference);
+        let (known, _) = self.monitors.get(&number)?;
+        if known != reference {
+            return None;
+        }
+        self.monitors.remove(&number).map(|(_, monitor)| monitor)
     }
 
     pub(super) fn watch(
@@ -289,7 +297,8 @@ impl Relations {
         });
         lost.monitors = self
             .monitors
-            .iter()
+            .values()
+            .map(|(reference, monitor)| (reference, monitor))
             .chain(self.call_monitors())
             .filter(|(_, monitor)| monitor.connection == Some(connection))
             .map(|(reference, _)| reference.clone())
@@ -316,16 +325,16 @@ impl Relations {
     #[expect(clippy::type_complexity, reason = "three lists, used at one place")]
     pub(super) fn into_parts(
         mut self,
-    ) -> (Vec<Pid>, BTreeMap<(Pid, Reference), Watcher>, BTreeMap<Reference, Monitor>) {
+    ) -> (Vec<Pid>, BTreeMap<(Pid, Reference), Watcher>, Vec<(Reference, Monitor)>) {
         for number in self.call_numbers() {
             if let Some(Call { reference, monitor: Some(monitor), .. }) = self.calls.remove(&number) {
-                self.monitors.insert(reference, monitor);
+                self.monitors.insert(number, (reference, monitor));
             }
         }
         self.watchers.extend(self.young_watchers);
         let links =
             self.links.into_iter().filter(|(_, link)| link.unlinking.is_none()).map(|(pid, _)| pid).collect();
-        (links, self.watchers, self.monitors)
+        (links, self.watchers, self.monitors.into_values().collect())
     }
 }
 
@@ -385,6 +394,7 @@ mod tests {
         assert_eq!(relations.connection_lost(ConnectionId(2)).monitors, [reference(2)]);
         assert!(relations.close_call(&reference(1)).is_some(), "a demonitor is to be sent");
         let (_, _, monitors) = relations.into_parts();
-        assert_eq!(monitors.into_keys().collect::<Vec<_>>(), [reference(2), reference(3)]);
+        let monitors: Vec<_> = monitors.into_iter().map(|(reference, _)| reference).collect();
+        assert_eq!(monitors, [reference(2), reference(3)]);
     }
 }

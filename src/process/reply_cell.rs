@@ -33,6 +33,12 @@ pub(crate) fn reply_cell<T>() -> (Giver<T>, Taker<T>) {
     (Giver(Some(cell.clone())), Taker(Some(cell)))
 }
 
+/// As [`reply_cell`], for who waits already.
+pub(crate) fn reply_cell_awaited_by<T>(cx: &Context<'_>) -> (Giver<T>, Taker<T>) {
+    let cell = Arc::new(Mutex::new(State::Waiting(cx.waker().clone())));
+    (Giver(Some(cell.clone())), Taker(Some(cell)))
+}
+
 fn lock<T>(cell: &Cell<T>) -> MutexGuard<'_, State<T>> {
     // Nothing that can panic runs under the lock.
     cell.lock().unwrap_or_else(PoisonError::into_inner)

@@ -1,5 +1,6 @@
 //! How a process runs: its body, and its signals whenever it is woken.
 
+use std::any::Any;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -130,7 +131,13 @@ impl<M: ProcessMessage, F: Future<Output = ExitReason>> Future for Inline<M, F> 
             *run.alarm = Alarm::default();
             *this.waker = Some(cx.waker().clone());
         }
-        this.run.poll(cx)
+        catch_unwind(AssertUnwindSafe(|| this.run.as_mut().poll(cx))).unwrap_or_else(|panic| {
+            let mut run = this.run.project();
+            // As everywhere, the body goes first.
+            run.body.set(None);
+            run.process.panicked(&*panic);
+            Poll::Ready(())
+        })
     }
 }
 
@@ -164,16 +171,9 @@ impl<M: ProcessMessage, F: Future<Output = ExitReason>> Future for Run<M, F> {
             }
         }
         let Some(body) = this.body.as_mut().as_pin_mut() else { return Poll::Ready(()) };
-        let poll = |cx: &mut TaskContext<'_>| catch_unwind(AssertUnwindSafe(|| body.poll(cx)));
-        let (polled, mut wanted) = poll_process(cx, poll);
-        match polled {
-            Ok(Poll::Ready(reason)) => return end(this.body, reason),
-            Ok(Poll::Pending) => {}
-            Err(panic) => {
-                let text = crate::world::panic_text(&*panic);
-                tracing::error!(pid = %shared.pid, panic = text, "process panicked");
-                return end(this.body, ExitReason::panic(text, "process", "run"));
-            }
+        let (polled, mut wanted) = poll_process(cx, |cx| body.poll(cx));
+        if let Poll::Ready(reason) = polled {
+            return end(this.body, reason);
         }
         if shared.has_any() {
             if shared.has(Attention::EXITING) {
@@ -224,6 +224,13 @@ impl<M: ProcessMessage> Process<M> {
                 None => return,
             }
         }
+    }
+
+    /// Ends the process for a panic in it, once its body is dropped.
+    pub(super) fn panicked(&self, panic: &(dyn Any + Send)) {
+        let text = crate::world::panic_text(panic);
+        tracing::error!(pid = %self.shared.pid, panic = text, "process panicked");
+        self.finish(ExitReason::panic(text, "process", "run"));
     }
 
     /// Ends the process: everybody related to it hears why.

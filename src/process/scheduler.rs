@@ -14,15 +14,19 @@ use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use tokio::task::{coop, yield_now};
 
 use super::Local;
-use crate::world::World;
+use crate::world::{Clock, World};
 
-/// So many processes run before other tasks of the runtime, its sockets and timers have their turn: about as often as the
-/// runtime itself looks after them.
-const RUNS_PER_TURN: u32 = 128;
+/// So many processes run before other tasks of the runtime, its sockets and timers have their turn,
+const RUNS_PER_TURN: u32 = 4096;
+/// or for so long, whichever is less: the runtime wakes another of its threads for each turn that ends with more to do.
+const TURN: Duration = Duration::from_micros(200);
+/// After so many runs a scheduler looks at the clock.
+const RUNS_PER_LOOK: u32 = 16;
 /// After so many looks into its queue a scheduler looks first at what was put to all of them, so that its own processes cannot keep
 /// others waiting.
 const LOOKS_PER_INJECTED: u32 = 4;
@@ -67,6 +71,7 @@ pub(crate) struct Schedulers {
     /// A bit for each scheduler that sleeps.
     asleep: AtomicU64,
     closed: AtomicBool,
+    clock: Arc<dyn Clock>,
     local: Weak<Local>,
 }
 
@@ -150,6 +155,7 @@ impl Schedulers {
             injected: RunQueue::default(),
             asleep: AtomicU64::new(0),
             closed: AtomicBool::new(false),
+            clock: world.clock.clone(),
             local: Arc::downgrade(local),
         });
         for index in 0..many {
@@ -358,10 +364,14 @@ impl Future for Scheduler {
         schedulers.asleep.fetch_and(!bit, Ordering::SeqCst);
         let turn = Turn::begin(this);
         let mut run = 0;
+        let end = schedulers.clock.mono() + TURN;
         while run < RUNS_PER_TURN && coop::has_budget_remaining() {
             if let Some(runnable) = turn.next().or_else(|| this.next()) {
                 runnable.run();
                 run += 1;
+                if run.is_multiple_of(RUNS_PER_LOOK) && schedulers.clock.mono() >= end {
+                    break;
+                }
                 continue;
             }
             schedulers.asleep.fetch_or(bit, Ordering::SeqCst);

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Wake, Waker};
 
 use super::scheduler::{Runnable, Schedulers};
-use super::{ExitReason, Process, ProcessMessage};
+use super::{Process, ProcessMessage};
 
 /// It is queued, or is to be once it no longer runs. Without this bit and the next it waits.
 const WOKEN: u8 = 1;
@@ -84,8 +84,9 @@ impl<M: ProcessMessage> Runnable for Process<M> {
             None => true,
         }));
         let ended = polled.unwrap_or_else(|panic| {
-            // Of its body all panics are caught: this one came from a destructor.
-            self.finish(ExitReason::panic(crate::world::panic_text(&*panic), "process", "run"));
+            // What the body holds must be released before others hear of the end.
+            self.task.drop_body();
+            self.panicked(&*panic);
             true
         });
         if ended {
