@@ -273,9 +273,9 @@ impl<Q, A: Serialize, T> Future for Request<Q, A, T> {
                         }
                         Poll::Pending => {}
                     }
-                    let world = &server.process().shared().local().world;
+                    let local = server.process().shared().local();
                     if let Some(timeout) = this.timeout
-                        && this.deadline.poll(timeout, world, cx).is_ready()
+                        && this.deadline.poll(timeout, local, cx).is_ready()
                     {
                         this.state = State::Done;
                         return Poll::Ready(Err(CallError::Timeout(timeout)));
@@ -294,9 +294,9 @@ impl<Q, A: Serialize, T> Future for Request<Q, A, T> {
                         this.state = State::Done;
                         return Poll::Ready(Err(ended(reason)));
                     }
-                    let world = &server.process().shared().local().world;
+                    let local = server.process().shared().local();
                     if let Some(timeout) = this.timeout
-                        && this.deadline.poll(timeout, world, cx).is_ready()
+                        && this.deadline.poll(timeout, local, cx).is_ready()
                     {
                         this.state = State::Done;
                         return Poll::Ready(Err(CallError::Timeout(timeout)));
@@ -311,10 +311,10 @@ impl<Q, A: Serialize, T> Future for Request<Q, A, T> {
                             if !server.push_call(call, ReplyTo::local(from)) {
                                 return Poll::Ready(Err(CallError::NoProc));
                             }
-                            let world = &server.process().shared().local().world;
+                            let local = server.process().shared().local();
                             // The caller is woken if there is a reply by now. Nothing is due as early as this but a timeout of zero.
                             let due = match this.timeout {
-                                Some(timeout) => this.deadline.poll(timeout, world, cx).is_ready(),
+                                Some(timeout) => this.deadline.poll(timeout, local, cx).is_ready(),
                                 None => false,
                             };
                             this.state = State::Waiting { server, reply, unwrap };

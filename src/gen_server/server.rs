@@ -50,7 +50,10 @@ pub(super) struct Init<S: GenServer> {
 }
 
 /// The body of a server's process.
-// No `async fn`, whose arguments would be kept twice: an idle server should be small.
+#[expect(
+    clippy::manual_async_fn,
+    reason = "it would keep its arguments twice: an idle server should be small"
+)]
 pub(super) fn run<S: GenServer>(
     mut cx: Context<S>,
     init: Box<Init<S>>,
@@ -131,7 +134,7 @@ async fn serve<S: GenServer>(server: &mut S, cx: &mut Context<S>, running: &Runn
                 let mut deadline = Deadline::default();
                 poll_fn(|task| match cx.poll_receive(task) {
                     Poll::Pending => {
-                        deadline.poll(timeout, cx.world(), task).map(|()| Received::Term(timeout_message()))
+                        deadline.poll(timeout, cx.local(), task).map(|()| Received::Term(timeout_message()))
                     }
                     received => received,
                 })
@@ -175,10 +178,7 @@ fn timeout_message() -> Payload {
 }
 
 /// Decodes a message into the server's own. `None` if it does not understand it, which is dealt with here.
-fn understand<S: GenServer>(
-    message: Payload,
-    cx: &mut Context<S>,
-) -> Result<Option<Message<S>>, ExitReason> {
+fn understand<S: GenServer>(message: Payload, cx: &mut Context<S>) -> Result<Option<Message<S>>, ExitReason> {
     Ok(match GenMessage::new(message) {
         GenMessage::Call { from, request } => match request.decode() {
             Ok(call) => {

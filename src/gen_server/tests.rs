@@ -212,6 +212,31 @@ async fn a_call_without_reply_times_out_and_the_server_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_from_a_task_times_out_when_it_should_however_long_that_is() {
+    let local = local();
+    let (server, _) = server(&local, 7).await;
+    let elapsed = async |millis| {
+        let (limit, start) = (Duration::from_millis(millis), local.world.clock.mono());
+        assert_eq!(server.forget().timeout(limit).await, Err(CallError::Timeout(limit)));
+        local.world.clock.mono().since(start).as_millis() as u64
+    };
+    for millis in [0, 1, 20, 999, 1000, 1001, 1049, 1051, 2500, 60_000] {
+        let took = elapsed(millis).await;
+        assert!((millis..=millis + 2).contains(&took), "{took} instead of {millis}");
+    }
+    // Several of one task, which share what wakes it.
+    let (short, long) = tokio::join!(elapsed(1500), elapsed(3000));
+    assert!((1500..=1502).contains(&short) && (3000..=3002).contains(&long), "{short} {long}");
+    // Behind calls that were answered.
+    for _ in 0..3 {
+        assert_eq!(server.get().await, Ok(7));
+        local.world.sleep(Duration::from_millis(30)).await;
+    }
+    let took = elapsed(1200).await;
+    assert!((1200..=1202).contains(&took), "{took}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_panic_ends_the_server_with_a_reason_that_every_waiting_caller_hears() {
     let local = local();
     let (server, mut ends) = server(&local, 7).await;

@@ -221,13 +221,13 @@ fn calls_itself(shared: &Shared, target: &Monitored) -> bool {
 
 impl OpenCall {
     async fn wait(mut self, timeout: Option<Duration>) -> Result<Payload, CallError> {
-        let (reply, world) = (&mut self.reply, &self.process.shared().local.world);
+        let (reply, local) = (&mut self.reply, &self.process.shared().local);
         let mut deadline = Deadline::default();
         let outcome = poll_fn(|cx| match (Pin::new(&mut *reply).poll(cx), timeout) {
             (Poll::Ready(outcome), _) => Poll::Ready(Ok(outcome)),
             (Poll::Pending, None) => Poll::Pending,
             (Poll::Pending, Some(limit)) => {
-                deadline.poll(limit, world, cx).map(|()| Err(CallError::Timeout(limit)))
+                deadline.poll(limit, local, cx).map(|()| Err(CallError::Timeout(limit)))
             }
         });
         let outcome = outcome.await?;

@@ -2,16 +2,22 @@
 //!
 //! A process has one alarm, its task's. A call that waits in it asks for the alarm to go off no later than its deadline; calls that
 //! follow one another mostly find it set to an earlier time already, and leave it. When it goes off, whoever still waits looks
-//! at the clock and asks again. A caller that is no process, or waits behind a waker of its own, has a timer.
+//! at the clock and asks again. A caller that is no process, or waits behind a waker of its own, has a timer only once it has waited for
+//! a while: until then it is on a list, and most replies come sooner.
 
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::Sleep;
 
+use super::Local;
 use crate::world::{Mono, World};
 
 thread_local! {
@@ -68,6 +74,77 @@ impl Alarm {
     }
 }
 
+/// How long a caller that is no process waits before it has a timer of its own.
+const GRACE: Duration = Duration::from_secs(1);
+/// Calls that one task makes within so short a time share an entry in the list.
+const SHARED: Duration = Duration::from_millis(50);
+
+/// Callers that are no processes, for as long as they are expected to have their reply sooner than it takes to arm a timer and
+/// disarm it. Each is woken once, when it has waited for about [`GRACE`].
+#[derive(Default)]
+pub(super) struct Graces {
+    waiting: Mutex<VecDeque<(Mono, Waker)>>,
+    any: Notify,
+    closed: AtomicBool,
+}
+
+impl Graces {
+    fn waiting(&self) -> MutexGuard<'_, VecDeque<(Mono, Waker)>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait(&self, now: Mono, waker: &Waker) {
+        let mut waiting = self.waiting();
+        if let Some((since, last)) = waiting.back()
+            && now.since(*since) < SHARED
+            && last.will_wake(waker)
+        {
+            return;
+        }
+        waiting.push_back((now, waker.clone()));
+        let first = waiting.len() == 1;
+        drop(waiting);
+        if first {
+            self.any.notify_one();
+        }
+    }
+
+    /// Wakes who has waited, until the node is gone.
+    pub(super) async fn run(self: Arc<Self>, world: World) {
+        loop {
+            let since = self.waiting().front().map(|(since, _)| *since);
+            let Some(since) = since else {
+                if self.closed.load(Ordering::Acquire) {
+                    return;
+                }
+                self.any.notified().await;
+                continue;
+            };
+            let left = (since + GRACE).since(world.clock.mono());
+            if left > Duration::ZERO {
+                world.sleep(left).await;
+            }
+            let now = world.clock.mono();
+            let mut due = Vec::new();
+            {
+                let mut waiting = self.waiting();
+                while let Some((since, _)) = waiting.front()
+                    && *since + GRACE <= now
+                {
+                    due.extend(waiting.pop_front().map(|(_, waker)| waker));
+                }
+            }
+            due.into_iter().for_each(Waker::wake);
+        }
+    }
+
+    /// The node is gone.
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.any.notify_one();
+    }
+}
+
 /// The deadline of one call.
 #[derive(Default)]
 pub(crate) struct Deadline {
@@ -77,18 +154,31 @@ pub(crate) struct Deadline {
 
 impl Deadline {
     /// Whether `timeout` has passed since the first time that this was asked. If not, the caller is woken when it has.
-    pub(crate) fn poll(&mut self, timeout: Duration, world: &World, cx: &mut Context<'_>) -> Poll<()> {
-        let (polled, wanted) = POLLED.get();
-        if polled != identity(cx) || self.sleep.is_some() {
-            let sleep = self.sleep.get_or_insert_with(|| Box::pin(world.sleep(timeout)));
+    pub(crate) fn poll(&mut self, timeout: Duration, local: &Local, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(sleep) = &mut self.sleep {
             return sleep.as_mut().poll(cx);
         }
+        let world = &local.world;
         let now = world.clock.mono();
         let at = *self.at.get_or_insert(now + timeout);
         if now >= at {
             return Poll::Ready(());
         }
-        POLLED.set((polled, wanted.min(at)));
-        Poll::Pending
+        let (polled, wanted) = POLLED.get();
+        if polled == identity(cx) {
+            POLLED.set((polled, wanted.min(at)));
+            return Poll::Pending;
+        }
+        let left = at.since(now);
+        let waited = timeout.saturating_sub(left);
+        if left > GRACE
+            && waited < GRACE.saturating_sub(SHARED)
+            && let Some(graces) = local.graces()
+        {
+            graces.wait(now, cx.waker());
+            return Poll::Pending;
+        }
+        // At least the timer's resolution, so that a clock that lags behind the timer does not end the wait too early.
+        self.sleep.insert(Box::pin(world.sleep(left.max(Duration::from_millis(1))))).as_mut().poll(cx)
     }
 }

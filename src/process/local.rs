@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::task::Waker;
 
+use super::deadline::Graces;
 use super::names::Names;
 use super::relations::Monitored;
 use super::scheduler::Schedulers;
@@ -135,6 +136,7 @@ pub(crate) struct Local {
     pub(crate) table: Table,
     pub(crate) names: Names,
     schedulers: OnceLock<Arc<Schedulers>>,
+    graces: OnceLock<Arc<Graces>>,
     // Weak: the distribution owns this.
     distribution: OnceLock<Weak<dyn Distribution>>,
     references: AtomicU64,
@@ -154,6 +156,9 @@ impl Drop for Local {
     fn drop(&mut self) {
         if let Some(schedulers) = self.schedulers.get() {
             schedulers.close();
+        }
+        if let Some(graces) = self.graces.get() {
+            graces.close();
         }
     }
 }
@@ -175,6 +180,7 @@ impl Local {
             table: Table::new(processes_max),
             names: Names::default(),
             schedulers: OnceLock::new(),
+            graces: OnceLock::new(),
             distribution: OnceLock::new(),
             references: AtomicU64::new(1),
             dropped: AtomicU64::new(0),
@@ -183,7 +189,16 @@ impl Local {
 
     /// Who runs the processes: started with the first of them, on its runtime.
     pub(super) fn schedulers(self: &Arc<Self>) -> &Arc<Schedulers> {
-        self.schedulers.get_or_init(|| Schedulers::start(&self.world, self))
+        self.schedulers.get_or_init(|| {
+            let graces = self.graces.get_or_init(Arc::default);
+            self.world.spawn(graces.clone().run(self.world.clone()));
+            Schedulers::start(&self.world, self)
+        })
+    }
+
+    /// Where callers wait that are no processes, once there are any.
+    pub(super) fn graces(&self) -> Option<&Graces> {
+        self.graces.get().map(|graces| &**graces)
     }
 
     pub(crate) fn connect_to(&self, distribution: Weak<dyn Distribution>) {

@@ -21,6 +21,7 @@ pub(crate) struct Mailbox<M> {
 }
 
 /// Signals in order. Most processes hold none most of the time: an idle one should be small.
+#[expect(clippy::box_collection, reason = "a pointer in each process, instead of the collection")]
 pub(super) struct Signals<M>(Option<Box<VecDeque<Signal<M>>>>);
 
 impl<M> Default for Signals<M> {
@@ -85,13 +86,7 @@ pub(super) struct Batch<M> {
 
 impl<M> Default for Mailbox<M> {
     fn default() -> Self {
-        let queue = Queue {
-            first: None,
-            rest: Signals::default(),
-            messages: 0,
-            waker: None,
-            closed: false,
-        };
+        let queue = Queue { first: None, rest: Signals::default(), messages: 0, waker: None, closed: false };
         Self { queue: Mutex::new(queue), relations: AtomicBool::new(false), empty: AtomicBool::new(true) }
     }
 }

@@ -9,7 +9,7 @@
 
 use std::cell::Cell;
 use std::collections::VecDeque;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -70,6 +70,8 @@ pub(crate) struct Schedulers {
     injected: RunQueue,
     /// A bit for each scheduler that sleeps.
     asleep: AtomicU64,
+    /// Wakes a task that does nothing, see [`Schedulers::push_own`].
+    nudge: Mutex<Option<Waker>>,
     closed: AtomicBool,
     clock: Arc<dyn Clock>,
     local: Weak<Local>,
@@ -154,6 +156,7 @@ impl Schedulers {
             each: (0..many).map(|_| RunQueue::default()).collect(),
             injected: RunQueue::default(),
             asleep: AtomicU64::new(0),
+            nudge: Mutex::new(None),
             closed: AtomicBool::new(false),
             clock: world.clock.clone(),
             local: Arc::downgrade(local),
@@ -161,6 +164,13 @@ impl Schedulers {
         for index in 0..many {
             // What can panic in a process is caught there.
             world.spawn_as_is(Scheduler { schedulers: schedulers.clone(), index, looks: 0 });
+        }
+        if many > 1 {
+            let schedulers = schedulers.clone();
+            world.spawn_as_is(poll_fn(move |cx| {
+                *schedulers.nudge() = Some(cx.waker().clone());
+                if schedulers.closed.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
+            }));
         }
         schedulers
     }
@@ -199,7 +209,8 @@ impl Schedulers {
     /// Has a process run again that was woken while it ran: after the others.
     pub(super) fn enqueue_last(runnable: Arc<dyn Runnable>) {
         let schedulers = runnable.schedulers().clone();
-        let index = CURRENT.with(|current| (current.node.get() == schedulers.id()).then(|| current.index.get()));
+        let index =
+            CURRENT.with(|current| (current.node.get() == schedulers.id()).then(|| current.index.get()));
         match index {
             Some(index) => schedulers.push_own(index, runnable),
             None => Self::enqueue(runnable),
@@ -208,9 +219,22 @@ impl Schedulers {
 
     /// Queues a process at the scheduler that this thread runs. If there is enough for another one, it is woken.
     fn push_own(&self, index: usize, runnable: Arc<dyn Runnable>) {
-        if self.each[index].push(runnable) >= WORTH_TAKING {
-            self.wake_one();
+        if self.each[index].push(runnable) < WORTH_TAKING {
+            return;
         }
+        // As where something is injected.
+        std::sync::atomic::fence(Ordering::SeqCst);
+        if self.wake_one() {
+            // The runtime keeps the task that was woken last for this thread, which has enough to do. This one takes its place.
+            let nudge = self.nudge().clone();
+            if let Some(nudge) = nudge {
+                nudge.wake();
+            }
+        }
+    }
+
+    fn nudge(&self) -> MutexGuard<'_, Option<Waker>> {
+        self.nudge.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn id(self: &Arc<Self>) -> usize {
@@ -221,11 +245,12 @@ impl Schedulers {
         self.asleep.load(Ordering::Relaxed).count_ones() as usize == self.each.len()
     }
 
-    fn wake_one(&self) {
+    /// Wakes a scheduler that sleeps. Returns whether there was one.
+    fn wake_one(&self) -> bool {
         loop {
             let asleep = self.asleep.load(Ordering::Relaxed);
             if asleep == 0 {
-                return;
+                return false;
             }
             let index = asleep.trailing_zeros() as usize;
             if self.asleep.fetch_and(!(1 << index), Ordering::SeqCst) & (1 << index) != 0 {
@@ -233,7 +258,7 @@ impl Schedulers {
                 if let Some(waker) = waker {
                     waker.wake();
                 }
-                return;
+                return true;
             }
         }
     }
@@ -246,11 +271,9 @@ impl Schedulers {
     /// The node is gone: its schedulers end.
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::Release);
-        for queue in &self.each {
-            let waker = queue.waker().take();
-            if let Some(waker) = waker {
-                waker.wake();
-            }
+        let wakers = self.each.iter().map(|queue| queue.waker().take());
+        for waker in wakers.chain([self.nudge().take()]).flatten() {
+            waker.wake();
         }
     }
 
@@ -283,7 +306,8 @@ impl Turn {
     fn begin(scheduler: &Scheduler) -> Self {
         let Scheduler { schedulers, index, .. } = scheduler;
         let outer = CURRENT.with(|current| {
-            let outer = (current.node.get(), current.index.get(), current.next.take(), current.in_a_row.get());
+            let outer =
+                (current.node.get(), current.index.get(), current.next.take(), current.in_a_row.get());
             current.node.set(schedulers.id());
             current.index.set(*index);
             current.in_a_row.set(0);

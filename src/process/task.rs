@@ -52,7 +52,10 @@ impl Task {
         // A destructor of the program's may panic, which is no reason to take the scheduler along.
         let dropped = catch_unwind(AssertUnwindSafe(|| drop(body)));
         if let Err(panic) = dropped {
-            tracing::error!(panic = crate::world::panic_text(&*panic), "what a process owned panicked when dropped");
+            tracing::error!(
+                panic = crate::world::panic_text(&*panic),
+                "what a process owned panicked when dropped"
+            );
         }
     }
 }
