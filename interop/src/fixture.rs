@@ -103,10 +103,32 @@ impl Fixture {
     /// # Panics
     /// If it does not run any more.
     pub fn resident_bytes(&self) -> u64 {
+        self.memory("VmRSS:")
+    }
+
+    /// The most bytes of memory that it has had in use, since its start or [`Fixture::forget_peak`].
+    ///
+    /// # Panics
+    /// If it does not run any more.
+    pub fn peak_bytes(&self) -> u64 {
+        self.memory("VmHWM:")
+    }
+
+    /// Has [`Fixture::peak_bytes`] count from now on.
+    ///
+    /// # Panics
+    /// If the system does not let it.
+    pub fn forget_peak(&self) {
+        const PEAK: &str = "5";
+        std::fs::write(format!("/proc/{}/clear_refs", self.child.id()), PEAK)
+            .expect("it is a child of this process");
+    }
+
+    fn memory(&self, field: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
         let status = status.expect("it runs");
-        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = resident.and_then(|it| it.trim().strip_suffix(" kB")).and_then(|it| it.parse::<u64>().ok());
+        let value = status.lines().find_map(|line| line.strip_prefix(field));
+        let kib = value.and_then(|it| it.trim().strip_suffix(" kB")).and_then(|it| it.parse::<u64>().ok());
         kib.expect("a living process has memory") * 1024
     }
 }

@@ -23,6 +23,8 @@ const MEMORY: u64 = 256 << 20;
 /// What may stay in use afterwards: the allocator's own.
 const LEFT_OVER: u64 = 128 << 20;
 
+const CLOSED_WITHIN: Duration = Duration::from_secs(30);
+
 struct Hostile {
     fixture: Fixture,
     witness: ErlNode,
@@ -64,9 +66,9 @@ impl Hostile {
         assert!(grown <= by, "{} MiB more than before", grown >> 20);
     }
 
-    /// Sends `bytes`, and waits until the node closes the connection. Watches its memory meanwhile.
+    /// Sends `bytes`, and waits until the node closes the connection. The system tells how much memory it took at most meanwhile.
     async fn is_closed_after(&self, mut stream: TcpStream, bytes: &[u8]) {
-        let end = Instant::now() + Duration::from_secs(30);
+        self.fixture.forget_peak();
         let (mut read, mut write) = stream.split();
         let sent = async {
             // The node may close before it has read all.
@@ -77,19 +79,17 @@ impl Hostile {
             let mut buffer = [0; 4096];
             while let Ok(1..) = read.read(&mut buffer).await {}
         };
-        let watched = async {
-            loop {
-                self.bounded(MEMORY);
-                assert!(Instant::now() < end, "not closed within 30 s");
-                tokio::time::sleep(Duration::from_millis(5)).await;
+        let closed = async {
+            tokio::select! {
+                biased;
+                () = closed => {}
+                () = sent => {}
             }
         };
-        tokio::select! {
-            biased;
-            () = closed => {}
-            () = watched => {}
-            () = sent => {}
-        }
+        let closed = tokio::time::timeout(CLOSED_WITHIN, closed).await;
+        let grown = self.fixture.peak_bytes().saturating_sub(self.start);
+        assert!(grown <= MEMORY, "{} MiB more than before", grown >> 20);
+        assert!(closed.is_ok(), "not closed within {CLOSED_WITHIN:?}");
     }
 }
 

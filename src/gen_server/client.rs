@@ -257,75 +257,54 @@ impl<Q, A: Serialize, T> Future for Request<Q, A, T> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
+        let polled = this.poll_state(cx);
+        if polled.is_ready() {
+            this.state = State::Done;
+        }
+        polled
+    }
+}
+
+impl<Q, A: Serialize, T> Request<Q, A, T> {
+    fn poll_state(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<T, CallError>> {
+        let Self { state, timeout, deadline } = self;
+        let mut expired = |server: &Arc<dyn Serves<Q, A>>, cx: &mut TaskContext<'_>| match *timeout {
+            Some(timeout) => deadline
+                .poll(timeout, server.process().shared().local(), cx)
+                .map(|()| Err(CallError::Timeout(timeout))),
+            None => Poll::Pending,
+        };
         loop {
-            match &mut this.state {
-                State::Waiting { server, reply, unwrap } => {
-                    match Pin::new(reply).poll(cx) {
-                        Poll::Ready(Ok(reply)) => {
-                            let value = unwrap(reply);
-                            debug_assert!(value.is_some(), "the handler replied to another kind of call");
-                            this.state = State::Done;
-                            return Poll::Ready(value.ok_or_else(wrong_reply));
-                        }
-                        Poll::Ready(Err(_)) => {
-                            this.state = State::Dropped { server: server.clone() };
-                            continue;
-                        }
-                        Poll::Pending => {}
+            match state {
+                State::Waiting { server, reply, unwrap } => match Pin::new(reply).poll(cx) {
+                    Poll::Ready(Ok(reply)) => {
+                        let value = unwrap(reply);
+                        debug_assert!(value.is_some(), "the handler replied to another kind of call");
+                        return Poll::Ready(value.ok_or_else(wrong_reply));
                     }
-                    let local = server.process().shared().local();
-                    if let Some(timeout) = this.timeout
-                        && this.deadline.poll(timeout, local, cx).is_ready()
-                    {
-                        this.state = State::Done;
-                        return Poll::Ready(Err(CallError::Timeout(timeout)));
-                    }
-                    return Poll::Pending;
-                }
-                State::Calling(call) => {
-                    let polled = call.as_mut().poll(cx);
-                    if polled.is_ready() {
-                        this.state = State::Done;
-                    }
-                    return polled;
-                }
-                State::Dropped { server } => {
-                    if let Poll::Ready(reason) = server.process().shared().poll_end(cx) {
-                        this.state = State::Done;
-                        return Poll::Ready(Err(ended(reason)));
-                    }
-                    let local = server.process().shared().local();
-                    if let Some(timeout) = this.timeout
-                        && this.deadline.poll(timeout, local, cx).is_ready()
-                    {
-                        this.state = State::Done;
-                        return Poll::Ready(Err(CallError::Timeout(timeout)));
-                    }
-                    return Poll::Pending;
-                }
+                    Poll::Ready(Err(_)) => *state = State::Dropped { server: server.clone() },
+                    Poll::Pending => return expired(server, cx),
+                },
+                State::Calling(call) => return call.as_mut().poll(cx),
+                State::Dropped { server } => match server.process().shared().poll_end(cx) {
+                    Poll::Ready(reason) => return Poll::Ready(Err(ended(reason))),
+                    Poll::Pending => return expired(server, cx),
+                },
                 State::Done => return Poll::Pending,
-                State::Local { .. } | State::Remote { .. } => {
-                    match std::mem::replace(&mut this.state, State::Done) {
-                        State::Local { server, call, unwrap } => {
-                            let (from, reply) = reply_cell_awaited_by(cx);
-                            if !server.push_call(call, ReplyTo::local(from)) {
-                                return Poll::Ready(Err(CallError::NoProc));
-                            }
-                            let local = server.process().shared().local();
-                            // The caller is woken if there is a reply by now. Nothing is due as early as this but a timeout of zero.
-                            let due = match this.timeout {
-                                Some(timeout) => this.deadline.poll(timeout, local, cx).is_ready(),
-                                None => false,
-                            };
-                            this.state = State::Waiting { server, reply, unwrap };
-                            if !due {
-                                return Poll::Pending;
-                            }
+                State::Local { .. } | State::Remote { .. } => match std::mem::replace(state, State::Done) {
+                    State::Local { server, call, unwrap } => {
+                        // Who waits is told at once where: it is woken if there is a reply by now.
+                        let (from, reply) = reply_cell_awaited_by(cx);
+                        if !server.push_call(call, ReplyTo::local(from)) {
+                            return Poll::Ready(Err(CallError::NoProc));
                         }
-                        State::Remote { call } => this.state = State::Calling(call(this.timeout)),
-                        state => this.state = state,
+                        let polled = expired(&server, cx);
+                        *state = State::Waiting { server, reply, unwrap };
+                        return polled;
                     }
-                }
+                    State::Remote { call } => *state = State::Calling(call(*timeout)),
+                    other => *state = other,
+                },
             }
         }
     }

@@ -116,7 +116,7 @@ fn down(shared: &Shared, reference: &Reference, reason: ExitReason, deliver: &mu
     if let Some(Some(caller)) = shared.with_relations(|relations| relations.call_down(reference)) {
         if let Some(caller) = caller {
             // A caller that has gone has its answer already: a timeout.
-            let _ = caller.send(Err(reason));
+            caller.give(Err(reason));
         }
         return;
     }

@@ -12,12 +12,11 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::sync::oneshot;
 
 use super::deadline::Deadline;
 use super::gen_call::{ALIAS, GEN_CALL, reply_reference};
 use super::relations::{CallOutcome, Monitor, Monitored};
-use super::{AnyProcess, Destination, ExitReason, Local, Shared, Write, run_inline};
+use super::{AnyProcess, Destination, ExitReason, Local, Shared, Taker, Write, reply_cell, run_inline};
 use crate::etf::{DecodeError, EncodeError, Payload, Writer};
 use crate::term::{Atom, Reference, Term};
 use crate::world::BoxFuture;
@@ -156,7 +155,7 @@ impl Caller {
 struct OpenCall {
     process: Arc<dyn AnyProcess>,
     reference: Reference,
-    reply: oneshot::Receiver<CallOutcome>,
+    reply: Taker<CallOutcome>,
     node: Atom,
 }
 
@@ -182,7 +181,7 @@ fn open<Q: Serialize + ?Sized>(
         return Err(CallError::CallsItself);
     }
     let reference = shared.make_reference();
-    let (caller, reply) = oneshot::channel();
+    let (caller, reply) = reply_cell();
     // Before anything is sent: a reply may come at once.
     shared.open_calls.fetch_add(1, Ordering::AcqRel);
     shared.relations(|relations| {
@@ -276,6 +275,6 @@ pub(super) fn is_reply(shared: &Shared, message: &Payload) -> bool {
         return false;
     };
     // A caller that has just given up does not want it.
-    let _ = caller.send(Ok(message.slice(start..message.len())));
+    caller.give(Ok(message.slice(start..message.len())));
     true
 }

@@ -6,9 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 
-use tokio::sync::oneshot;
-
-use super::{ConnectionId, ExitReason};
+use super::{ConnectionId, ExitReason, Giver};
 use crate::etf::Payload;
 use crate::term::{Atom, Pid, Reference};
 
@@ -36,7 +34,7 @@ pub(super) struct Relations {
 struct Call {
     reference: Reference,
     /// Until there is an outcome.
-    caller: Option<oneshot::Sender<CallOutcome>>,
+    caller: Option<Giver<CallOutcome>>,
     /// Until it has fired.
     monitor: Option<Monitor>,
 }
@@ -238,7 +236,7 @@ impl Relations {
     pub(super) fn open_call(
         &mut self,
         reference: Reference,
-        caller: oneshot::Sender<CallOutcome>,
+        caller: Giver<CallOutcome>,
         target: Option<Monitored>,
     ) {
         let monitor = target.map(|target| Monitor { target, bound: None, connection: None });
@@ -250,15 +248,12 @@ impl Relations {
     }
 
     /// Who waits for the outcome of a call: nobody if there is one already.
-    pub(super) fn take_caller(&mut self, reference: &Reference) -> Option<oneshot::Sender<CallOutcome>> {
+    pub(super) fn take_caller(&mut self, reference: &Reference) -> Option<Giver<CallOutcome>> {
         self.call(reference)?.caller.take()
     }
 
     /// The monitor of a call has fired. `None` if it is no call's, else who waits, if anybody still does.
-    pub(super) fn call_down(
-        &mut self,
-        reference: &Reference,
-    ) -> Option<Option<oneshot::Sender<CallOutcome>>> {
+    pub(super) fn call_down(&mut self, reference: &Reference) -> Option<Option<Giver<CallOutcome>>> {
         let call = self.call(reference)?;
         call.monitor.take()?;
         Some(call.caller.take())
@@ -341,6 +336,7 @@ impl Relations {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::reply_cell;
 
     fn pid(id: u32) -> Pid {
         Pid { node: Atom::from_static("a@h"), id, serial: 0, creation: 1 }
@@ -375,7 +371,7 @@ mod tests {
         let mut relations = Relations::default();
         let mut callers = Vec::new();
         for number in 0..4 {
-            let (caller, waits) = oneshot::channel();
+            let (caller, waits) = reply_cell();
             relations.open_call(reference(number), caller, Some(Monitored::Process(pid(9))));
             relations.monitor_over(&reference(number), Some(ConnectionId(number.into())), None);
             callers.push(waits);

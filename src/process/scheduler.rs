@@ -32,8 +32,6 @@ const RUNS_PER_LOOK: u32 = 16;
 const LOOKS_PER_INJECTED: u32 = 4;
 /// So many processes run out of turn before the queue has its turn: what two that talk to each other may take of others' time.
 const RUNS_OUT_OF_TURN: u32 = 16;
-/// How often something is put to sleeping schedulers until a second one is woken, in case the first cannot run.
-const INJECTED_PER_WAKE: usize = 16;
 /// From so many queued processes on, half of them are worth another scheduler's while, which costs a wake of its thread.
 const WORTH_TAKING: usize = 2;
 /// The bits of a mask.
@@ -68,6 +66,8 @@ pub(crate) struct Schedulers {
     each: Box<[RunQueue]>,
     /// What was put to no scheduler in particular: from other tasks, threads, timers and sockets.
     injected: RunQueue,
+    /// Tells the thread that did so last from others.
+    injector: AtomicUsize,
     /// A bit for each scheduler that sleeps.
     asleep: AtomicU64,
     /// Wakes a task that does nothing, see [`Schedulers::push_own`].
@@ -155,6 +155,7 @@ impl Schedulers {
         let schedulers = Arc::new(Self {
             each: (0..many).map(|_| RunQueue::default()).collect(),
             injected: RunQueue::default(),
+            injector: AtomicUsize::new(0),
             asleep: AtomicU64::new(0),
             nudge: Mutex::new(None),
             closed: AtomicBool::new(false),
@@ -201,7 +202,11 @@ impl Schedulers {
         let queued = schedulers.injected.push(runnable);
         // Either a scheduler that falls asleep sees what was put here, or this sees that it sleeps.
         std::sync::atomic::fence(Ordering::SeqCst);
-        if queued % INJECTED_PER_WAKE == 1 || schedulers.all_asleep() {
+        // A scheduler that is woken for the first of several comes for the rest, too. But the runtime runs it on the thread that woke
+        // it, which may have more to do, so another thread wakes another one.
+        let thread = CURRENT.with(|current| std::ptr::from_ref(current).addr());
+        let another = schedulers.injector.swap(thread, Ordering::Relaxed) != thread;
+        if queued == 1 || another || schedulers.all_asleep() {
             schedulers.wake_one();
         }
     }
@@ -241,7 +246,7 @@ impl Schedulers {
         Arc::as_ptr(self).addr()
     }
 
-    fn all_asleep(&self) -> bool {
+    pub(super) fn all_asleep(&self) -> bool {
         self.asleep.load(Ordering::Relaxed).count_ones() as usize == self.each.len()
     }
 
@@ -375,14 +380,15 @@ impl Future for Scheduler {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
         let schedulers = this.schedulers.clone();
-        if schedulers.closed.load(Ordering::Acquire) {
-            return Poll::Ready(());
-        }
         {
             let mut waker = schedulers.each[this.index].waker();
             if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
                 *waker = Some(cx.waker().clone());
             }
+        }
+        // After the waker is there, so that either who closes finds it or this sees that it is closed.
+        if schedulers.closed.load(Ordering::Acquire) {
+            return Poll::Ready(());
         }
         let bit = 1 << this.index;
         schedulers.asleep.fetch_and(!bit, Ordering::SeqCst);

@@ -1,7 +1,7 @@
 //! Whose turn it is.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -30,21 +30,19 @@ fn talkers(local: &Arc<super::Local>, talk: &Arc<AtomicBool>) {
 async fn two_that_talk_to_each_other_leave_others_their_turn() {
     let (local, talk) = (local(), Arc::new(AtomicBool::new(true)));
     talkers(&local, &talk);
-    let turns = Arc::new(AtomicU32::new(0));
-    let counter = start(&local, {
-        let turns = turns.clone();
-        |mut cx| async move {
-            loop {
-                cx.receive().await;
-                turns.fetch_add(1, Ordering::Relaxed);
-            }
+    let (turn, mut turns) = tokio::sync::mpsc::unbounded_channel();
+    let third = start(&local, |mut cx| async move {
+        loop {
+            let _ = turn.send(cx.receive().await);
         }
     });
-    // The runtime's timers and this task have their turn too: there is one thread for all.
-    for turn in 1..=20 {
-        send(&local, &counter, term("turn"));
-        World::tokio().sleep(Duration::from_millis(1)).await;
-        assert_eq!(turns.load(Ordering::Relaxed), turn);
+    // There is one thread for all: this task and the runtime's timers have their turn too.
+    let world = World::tokio();
+    for n in 0..20 {
+        send(&local, &third, Term::from(n));
+        let received = world.timeout(Duration::from_secs(10), turns.recv()).await;
+        assert_eq!(received, Ok(Some(Term::from(n))));
+        world.sleep(Duration::from_millis(1)).await;
     }
     talk.store(false, Ordering::Relaxed);
 }
@@ -101,6 +99,40 @@ fn a_process_that_blocks_its_thread_does_not_keep_those_it_sent_to_from_running_
         ExitReason::Normal
     });
     assert_eq!(reported.recv_timeout(Duration::from_secs(60)), Ok(RECEIVERS / 2));
+}
+
+#[test]
+fn a_task_that_blocks_its_thread_does_not_keep_what_others_send_to_from_running() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let _here = runtime.enter();
+    let local = local();
+    let (ran, runs) = mpsc::channel();
+    let receiver = || {
+        let ran = ran.clone();
+        start(&local, |mut cx| async move {
+            cx.receive().await;
+            let _ = ran.send(());
+            ExitReason::Normal
+        })
+    };
+    let (of_task, of_other) = (receiver(), receiver());
+    // Until all schedulers sleep: the processes have run, and wait.
+    while !local.schedulers().all_asleep() {
+        std::thread::yield_now();
+    }
+    let (sent, sends) = mpsc::channel();
+    let task = World::tokio().spawn({
+        let local = local.clone();
+        async move {
+            send(&local, &of_task, term("run"));
+            let _ = sent.send(());
+            // Holds its thread, and what the runtime would run next on it, until the other's receiver has run.
+            runs.recv_timeout(Duration::from_secs(10)).is_ok()
+        }
+    });
+    sends.recv().unwrap();
+    send(&local, &of_other, term("run"));
+    assert!(runtime.block_on(task).unwrap());
 }
 
 #[tokio::test]
