@@ -103,12 +103,6 @@ impl RunQueue {
         len
     }
 
-    fn push_front(&self, runnable: Arc<dyn Runnable>) {
-        let mut queue = self.lock();
-        queue.push_front(runnable);
-        self.len.store(queue.len(), Ordering::Relaxed);
-    }
-
     fn pop(&self) -> Option<Arc<dyn Runnable>> {
         if self.len() == 0 {
             return None;
@@ -341,7 +335,8 @@ impl Drop for Turn {
             current.next.replace(next)
         });
         if let Some(left) = left {
-            self.schedulers.each[self.index].push_front(left);
+            // Behind the others, or two that talk to each other would have every turn.
+            self.schedulers.each[self.index].push(left);
         }
     }
 }

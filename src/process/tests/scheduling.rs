@@ -1,7 +1,7 @@
 //! Whose turn it is.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -10,41 +10,89 @@ use crate::process::{AnyProcess, ExitReason, SpawnOptions, spawn};
 use crate::term::Term;
 use crate::world::World;
 
-/// Two processes that send each other a message for ever.
-fn talkers(local: &Arc<super::Local>, talk: &Arc<AtomicBool>) {
-    let rally = |talk: Arc<AtomicBool>| {
+/// Two processes that send each other a message until `talk` is false, take a while for each, and count them.
+fn talkers(local: &Arc<super::Local>, talk: &Arc<AtomicBool>, said: &Arc<AtomicU32>, each: Duration) {
+    let rally = |talk: Arc<AtomicBool>, said: Arc<AtomicU32>| {
         move |mut cx: super::Context<Term>| async move {
             while talk.load(Ordering::Relaxed) {
                 let Term::Pid(other) = cx.receive().await else { continue };
+                said.fetch_add(1, Ordering::Relaxed);
+                let clock = cx.world().clock.clone();
+                let start = clock.mono();
+                while clock.mono().since(start) < each {
+                    std::hint::spin_loop();
+                }
                 let _ = cx.send(&other, Term::Pid(cx.pid().clone()));
             }
             ExitReason::Normal
         }
     };
-    let one = start(local, rally(talk.clone()));
-    let other = start(local, rally(talk.clone()));
+    let one = start(local, rally(talk.clone(), said.clone()));
+    let other = start(local, rally(talk.clone(), said.clone()));
     send(local, &one, Term::Pid(other));
+}
+
+/// That a third process, this task and the runtime's timers have their turn beside two talkers, with one thread for all.
+async fn others_have_their_turn(each: Duration, turns: i64) {
+    const PATIENCE: Duration = Duration::from_secs(5);
+    let (local, talk) = (local(), Arc::new(AtomicBool::new(true)));
+    let (said, said_then) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicU32::new(0)));
+    talkers(&local, &talk, &said, each);
+    let (turn, mut taken) = tokio::sync::mpsc::unbounded_channel();
+    let third = start(&local, {
+        let (said, said_then) = (said.clone(), said_then.clone());
+        |mut cx| async move {
+            loop {
+                let message = cx.receive().await;
+                let meanwhile = said.load(Ordering::Relaxed) - said_then.load(Ordering::Relaxed);
+                let _ = turn.send((message, meanwhile));
+            }
+        }
+    });
+    let idle = start(&local, |mut cx| async move {
+        loop {
+            cx.receive().await;
+        }
+    });
+    // The third is not woken last, so that it stands in the queue.
+    let relay = start(&local, |mut cx| async move {
+        loop {
+            let message = cx.receive().await;
+            said_then.store(said.load(Ordering::Relaxed), Ordering::Relaxed);
+            let _ = cx.send(&third, message);
+            let _ = cx.send(&idle, term("wake"));
+        }
+    });
+    let world = World::tokio();
+    for n in 0..turns {
+        let start = world.clock.mono();
+        send(&local, &relay, Term::from(n));
+        let received = world.timeout(PATIENCE, taken.recv()).await.expect("it has its turn");
+        let (message, meanwhile) = received.expect("it is alive");
+        assert_eq!(message, Term::from(n));
+        assert!(meanwhile <= 20, "{meanwhile} of others came first");
+        world.sleep(Duration::from_millis(1)).await;
+        let took = world.clock.mono().since(start);
+        assert!(took < PATIENCE, "{took:?} for a turn of this task");
+    }
+    talk.store(false, Ordering::Relaxed);
 }
 
 #[tokio::test]
 async fn two_that_talk_to_each_other_leave_others_their_turn() {
-    let (local, talk) = (local(), Arc::new(AtomicBool::new(true)));
-    talkers(&local, &talk);
-    let (turn, mut turns) = tokio::sync::mpsc::unbounded_channel();
-    let third = start(&local, |mut cx| async move {
-        loop {
-            let _ = turn.send(cx.receive().await);
-        }
-    });
-    // There is one thread for all: this task and the runtime's timers have their turn too.
-    let world = World::tokio();
-    for n in 0..20 {
-        send(&local, &third, Term::from(n));
-        let received = world.timeout(Duration::from_secs(10), turns.recv()).await;
-        assert_eq!(received, Ok(Some(Term::from(n))));
-        world.sleep(Duration::from_millis(1)).await;
+    others_have_their_turn(Duration::ZERO, 20).await;
+}
+
+#[tokio::test]
+async fn two_that_take_long_leave_others_their_turn() {
+    others_have_their_turn(Duration::from_millis(2), 3).await;
+}
+
+/// Waits until all schedulers sleep: all processes have run, and wait.
+fn all_asleep(local: &Arc<super::Local>) {
+    while !local.schedulers().all_asleep() {
+        std::thread::yield_now();
     }
-    talk.store(false, Ordering::Relaxed);
 }
 
 #[test]
@@ -88,6 +136,7 @@ fn a_process_that_blocks_its_thread_does_not_keep_those_it_sent_to_from_running_
             })
         })
         .collect();
+    all_asleep(&local);
     let (report, reported) = mpsc::channel();
     start(&local, |cx| async move {
         for receiver in &receivers {
@@ -116,10 +165,7 @@ fn a_task_that_blocks_its_thread_does_not_keep_what_others_send_to_from_running(
         })
     };
     let (of_task, of_other) = (receiver(), receiver());
-    // Until all schedulers sleep: the processes have run, and wait.
-    while !local.schedulers().all_asleep() {
-        std::thread::yield_now();
-    }
+    all_asleep(&local);
     let (sent, sends) = mpsc::channel();
     let task = World::tokio().spawn({
         let local = local.clone();
