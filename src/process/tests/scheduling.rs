@@ -150,6 +150,30 @@ fn a_process_that_blocks_its_thread_does_not_keep_those_it_sent_to_from_running_
     assert_eq!(reported.recv_timeout(Duration::from_secs(60)), Ok(RECEIVERS / 2));
 }
 
+#[tokio::test]
+async fn a_process_that_lets_others_run_comes_after_those_that_it_has_sent_to() {
+    let local = local();
+    let (ran, mut runs) = tokio::sync::mpsc::unbounded_channel();
+    let receiver = |name| {
+        let ran = ran.clone();
+        start(&local, move |mut cx| async move {
+            cx.receive().await;
+            let _ = ran.send(name);
+            ExitReason::Normal
+        })
+    };
+    let (one, other) = (receiver("receiver"), receiver("receiver"));
+    start(&local, |cx| async move {
+        let _ = cx.send(&one, term("run"));
+        let _ = cx.send(&other, term("run"));
+        cx.yield_now().await;
+        let _ = ran.send("sender");
+        ExitReason::Normal
+    });
+    let order = [runs.recv().await, runs.recv().await, runs.recv().await];
+    assert_eq!(order, ["receiver", "receiver", "sender"].map(Some));
+}
+
 #[test]
 fn a_task_that_blocks_its_thread_does_not_keep_what_others_send_to_from_running() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();

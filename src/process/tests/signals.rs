@@ -381,3 +381,20 @@ async fn a_call_tells_why_there_is_no_reply() {
     assert_eq!(call(&dying).await, Err(CallError::NoProc));
     assert_eq!(local.table.len(), 1, "the callers are gone");
 }
+
+#[tokio::test]
+async fn who_waits_for_the_end_of_a_process_waits_until_its_name_is_free_and_all_are_told() {
+    let local = local();
+    let process = spawn(&local, SpawnOptions::default(), mortal).expect("there is room");
+    let waker = std::task::Waker::noop();
+    let cx = std::task::Context::from_waker(waker);
+    let shared = process.shared();
+    assert!(shared.poll_end(&cx).is_pending());
+    // As it is while the process's end is being told.
+    shared.state().ended = true;
+    assert!(shared.poll_end(&cx).is_pending());
+    shared.state().ended = false;
+    send(&local, process.pid(), term("done"));
+    assert_eq!(shared.end().await, ExitReason::atom("done"));
+    assert_eq!(local.table.len(), 0);
+}
