@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use beamline::node::Node;
 use beamline::term::Term;
 use beamline_benches::echo::{node, run_in_process, runtime};
-use beamline_benches::peer::Peer;
-use beamline_benches::{Table, quick};
+use beamline_benches::peer::{Peer, Tcp};
+use beamline_benches::{Table, quick, wire};
 use bytes::Bytes;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
@@ -44,7 +44,13 @@ fn main() {
         "ns",
         "the same while nothing else is sent",
     );
-    table.sample("99th percentile beside 100 MB", loaded, || percentile_99(&runtime, &node, calls));
+    let bare = || Some(bare_percentile_99(&runtime, peer.tcp_port(), calls));
+    table.sample_beside(
+        "99th percentile beside 100 MB",
+        loaded,
+        || percentile_99(&runtime, &node, calls),
+        bare,
+    );
     table.print();
     runtime.block_on(node.stop());
 }
@@ -86,7 +92,39 @@ fn percentile_99(runtime: &Runtime, node: &Node, calls: usize) -> f64 {
         }
         let _ = give.send(took);
     });
-    let mut took = runtime.block_on(take).expect("it ends");
+    of_99(runtime.block_on(take).expect("it ends"))
+}
+
+fn of_99(mut took: Vec<Duration>) -> f64 {
     took.sort();
     took[took.len() * 99 / 100].as_nanos() as f64
+}
+
+/// Round trips of as many bytes on a bare socket of their own, while another one carries 100 MB at a time to the same peer: what the
+/// system alone makes them wait.
+fn bare_percentile_99(runtime: &Runtime, port: u16, calls: usize) -> f64 {
+    let (request_len, reply_len) = wire::call_len(&42.into());
+    let large = runtime.block_on(Tcp::connect(port, BINARY_LEN, 1));
+    let small = runtime.block_on(Tcp::connect(port, request_len, reply_len));
+    let stop = Arc::new(AtomicBool::new(false));
+    let sender = runtime.spawn({
+        let stop = stop.clone();
+        async move {
+            while !stop.load(Ordering::Relaxed) {
+                large.clone().round_trips(1, 1 << 20).await;
+            }
+        }
+    });
+    let took = runtime.block_on(runtime.spawn(async move {
+        let mut took = Vec::with_capacity(calls);
+        for _ in 0..calls {
+            let start = Instant::now();
+            small.clone().round_trips(1, usize::MAX).await;
+            took.push(start.elapsed());
+        }
+        took
+    }));
+    stop.store(true, Ordering::Relaxed);
+    runtime.block_on(sender).expect("all of it arrives");
+    of_99(took.expect("it ends"))
 }

@@ -2,7 +2,7 @@
 //! what is printed is the ratio of their medians.
 //!
 //! Every benchmark takes `--quick` (fewer rounds of less work), `--rounds N`, and `--tsv`, which prints each sample as
-//! `row TAB beamline|floor TAB value` for a program to read.
+//! `row TAB beamline|floor|machine TAB value` for a program to read.
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the real clock")]
 
 pub mod echo;
@@ -20,6 +20,8 @@ pub struct Row {
     name: String,
     subject: Spread,
     floor: Spread,
+    /// What a bare program takes that does the subject's work, where that is not what the floor is.
+    machine: Option<Spread>,
 }
 
 /// Minimum, median and maximum over the rounds.
@@ -99,23 +101,37 @@ impl Table {
     pub fn sample(
         &mut self,
         name: impl Into<String>,
+        subject: impl FnMut() -> f64,
+        floor: impl FnMut() -> f64,
+    ) {
+        self.sample_beside(name, subject, floor, || None);
+    }
+
+    /// As [`Table::sample`], with what a bare program takes that does the subject's work: no program takes less on this machine.
+    pub fn sample_beside(
+        &mut self,
+        name: impl Into<String>,
         mut subject: impl FnMut() -> f64,
         mut floor: impl FnMut() -> f64,
+        mut machine: impl FnMut() -> Option<f64>,
     ) {
         let name = name.into();
         eprint!("{name} ");
-        let (mut subjects, mut floors) = (Vec::new(), Vec::new());
+        let (mut subjects, mut floors, mut machines) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..self.rounds.max(1) {
             subjects.push(subject());
             floors.push(floor());
+            machines.extend(machine());
             eprint!(".");
         }
         eprintln!();
         if has("--tsv") {
             subjects.iter().for_each(|value| println!("{name}\tbeamline\t{value}"));
             floors.iter().for_each(|value| println!("{name}\tfloor\t{value}"));
+            machines.iter().for_each(|value| println!("{name}\tmachine\t{value}"));
         }
-        self.rows.push(Row { name, subject: Spread::of(subjects), floor: Spread::of(floors) });
+        let machine = (!machines.is_empty()).then(|| Spread::of(machines));
+        self.rows.push(Row { name, subject: Spread::of(subjects), floor: Spread::of(floors), machine });
     }
 
     /// Prints the table.
@@ -132,7 +148,7 @@ impl Table {
             "ratio".to_owned(),
         ];
         let mut rows = vec![header.to_vec()];
-        rows.extend(self.rows.iter().map(|Row { name, subject, floor }| {
+        rows.extend(self.rows.iter().map(|Row { name, subject, floor, .. }| {
             vec![
                 name.clone(),
                 number(subject.median),
@@ -143,6 +159,15 @@ impl Table {
             ]
         }));
         println!("\n{}; floor: {}\n\n{}", self.question, self.floor, markdown::table(&rows));
+        for Row { name, floor, machine, .. } in &self.rows {
+            if let Some(machine) = machine {
+                let (took, ratio) = (number(machine.median), number(machine.median / floor.median));
+                println!(
+                    "A bare program that does the work of `{name}` takes {took} {}, {ratio} x the floor.",
+                    self.unit
+                );
+            }
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 //! Source: *Distribution Protocol*, "Distribution Header for Fragmented Messages".
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
@@ -14,10 +14,6 @@ use super::Control;
 /// The most bytes of payload that a fragment carries when we send, as in OTP: small enough that a tick or another process's message
 /// does not wait long.
 pub(crate) const FRAGMENT_LEN: usize = 64 << 10;
-
-/// What a connection keeps of buffers whose messages are done with, until its next tick: the memory of a large message is expensive to
-/// get, as the system clears it page by page.
-const POOL_BYTES_MAX: usize = 4 << 20;
 
 /// Smaller ones are not worth keeping.
 const POOLED_LEN_MIN: usize = 128 << 10;
@@ -92,15 +88,26 @@ struct Sequence {
     len: usize,
 }
 
-/// Buffers that are to be used again.
-#[derive(Debug, Default)]
-struct Pool(Mutex<Vec<Vec<u8>>>);
+/// Buffers that are to be used again: the memory of a large message is expensive to get, as the system clears it page by page.
+#[derive(Debug)]
+struct Pool {
+    buffers: Mutex<Vec<Vec<u8>>>,
+    /// The most bytes that are kept.
+    bytes_max: usize,
+}
 
 impl Pool {
-    fn take(&self) -> Vec<u8> {
-        let mut buffers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let largest = (0..buffers.len()).max_by_key(|at| buffers[*at].capacity());
-        largest.map(|at| buffers.swap_remove(at)).unwrap_or_default()
+    fn lock(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
+        self.buffers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The smallest buffer that has room for a message of this length, or the largest that there is.
+    fn take(&self, len: usize) -> Vec<u8> {
+        let mut buffers = self.lock();
+        let room = |at: &usize| buffers[*at].capacity();
+        let fits = (0..buffers.len()).filter(|at| room(at) >= len).min_by_key(room);
+        let found = fits.or_else(|| (0..buffers.len()).max_by_key(room));
+        found.map(|at| buffers.swap_remove(at)).unwrap_or_default()
     }
 
     fn give(&self, mut buffer: Vec<u8>) {
@@ -108,15 +115,15 @@ impl Pool {
             return;
         }
         buffer.clear();
-        let mut buffers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut buffers = self.lock();
         let kept: usize = buffers.iter().map(Vec::capacity).sum();
-        if kept + buffer.capacity() <= POOL_BYTES_MAX {
+        if kept + buffer.capacity() <= self.bytes_max {
             buffers.push(buffer);
         }
     }
 
     fn clear(&self) {
-        let buffers = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let buffers = std::mem::take(&mut *self.lock());
         drop(buffers);
     }
 }
@@ -151,7 +158,9 @@ pub(crate) struct Reassembly {
 
 impl Reassembly {
     pub(crate) fn new(limits: FragmentLimits) -> Self {
-        Self { limits, pool: Arc::default(), open: BTreeMap::new(), buffered: 0 }
+        // As much as may be under way may be kept for what comes next.
+        let pool = Arc::new(Pool { buffers: Mutex::default(), bytes_max: limits.buffered_len });
+        Self { limits, pool, open: BTreeMap::new(), buffered: 0 }
     }
 
     /// Whether a first fragment with these ids is legal. Asked before its header changes the atom cache.
@@ -178,7 +187,9 @@ impl Reassembly {
             return Err(FragmentError::TooMany(self.limits.open_messages));
         }
         self.grow(0, packet_len)?;
-        let mut buffer = self.pool.take();
+        // What the peer announces chooses among buffers that are there.
+        let announced = usize::try_from(count).unwrap_or(usize::MAX).saturating_mul(FRAGMENT_LEN);
+        let mut buffer = self.pool.take(announced);
         buffer.extend_from_slice(payload);
         let payload = buffer;
         self.open.insert(sequence, Sequence { head, payload, next: count - 1, len: packet_len });

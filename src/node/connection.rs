@@ -27,8 +27,8 @@ use crate::process::{Busy, ConnectionId, Write};
 use crate::term::{Atom, Pid, Reference};
 use crate::world::{BoxWrite, Clock, Mono};
 
-/// How much one vectored write takes: enough to fill a socket's buffer, little enough that a tick waits for no more.
-const TRANSMIT_BYTES: usize = 256 << 10;
+/// How much one vectored write takes at most: enough to fill a socket's buffer, little enough that a tick waits for no more.
+const TRANSMIT_BYTES: usize = 1 << 20;
 /// How many such writes a sender does before it leaves the rest to the writer's task.
 const TRANSMITS_MAX: usize = 8;
 /// Slices in one vectored write; systems take at most 1024.
@@ -472,8 +472,8 @@ impl Connection {
                     if out.closed.is_some() {
                         return;
                     }
-                    self.clear_busy(&out);
                     out.queue.transmit_into(TRANSMIT_BYTES, &mut half.chunks);
+                    self.clear_busy(&out);
                     if half.chunks.is_empty() {
                         out.writer = Writer::Idle(half);
                         self.idle.notify_waiters();

@@ -17,14 +17,14 @@ use crate::dist::channel::{Received, Receiver};
 use crate::dist::{Control, Tick, Ticker};
 use crate::world::{BoxRead, Mono};
 
-/// How long a connection without ticks sleeps between them.
-const NEVER: Duration = Duration::from_secs(365 * 86_400);
+/// A connection without ticks gives up what memory it keeps for more to come as often as one with the usual ticks.
+const RELAX: Duration = Duration::from_secs(15);
 /// Room for what comes. All messages of one buffer keep it, so it is not made anew while there is some left.
 /// A first fragment fits.
 const READ_CAPACITY: usize = 68 << 10;
 const READ_CAPACITY_MIN: usize = 4 << 10;
 /// After so much the thread looks at its sockets and runs who waits, also if more is there to be read.
-const TURN_BYTES: usize = 256 << 10;
+const TURN_BYTES: usize = 1 << 20;
 
 impl Connection {
     /// Reads and delivers signals, and keeps the connection alive, until it is closed. Returns why it was.
@@ -38,7 +38,7 @@ impl Connection {
         let mut receiver = Receiver::new(self.peer.clone(), self.flags, inner.options.channel);
         let world = &inner.local.world;
         let until =
-            |next: Option<Mono>| world.sleep(next.map_or(NEVER, |next| next.since(world.clock.mono())));
+            |next: Option<Mono>| world.sleep(next.map_or(RELAX, |next| next.since(world.clock.mono())));
         // One timer from tick to tick: a read costs none.
         let mut sleep = pin!(until(ticker.as_ref().map(Ticker::next)));
         let (mut registered, mut turn) = (None, 0);

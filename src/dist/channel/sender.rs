@@ -27,6 +27,13 @@ const HEADER_LEN_GUESS: usize = 64;
 /// How much small packets share a buffer: large enough that its allocation costs them nothing, and what an idle connection keeps.
 const CHUNK_LEN: usize = 16 << 10;
 
+/// Once a small message came beside a large one, so many bytes go out in short turns: more such are to be expected, and what is handed
+/// to the system at once stands before them.
+const SHORT_TURNS_BYTES: usize = 16 << 20;
+
+/// What a short turn sends.
+const SHORT_TURN_BYTES: usize = 128 << 10;
+
 const TICK: Bytes = Bytes::from_static(&[0; 4]);
 
 /// The most bytes of a packet's terms. The length in front of a packet has 32 bits, and the header needs some of what they count.
@@ -164,6 +171,8 @@ pub struct Sender {
     open_messages: usize,
     /// Whose turn it is, if both have something: a fragment's, or whole packets'.
     fragment_next: bool,
+    /// How much is still to be sent in short turns.
+    short_turns: usize,
     /// Large messages that wait until fewer are open.
     waiting: VecDeque<Outgoing>,
     /// What waits behind a large message of the same process. A process has an entry as long as its large message is open or waits.
@@ -213,6 +222,7 @@ impl Sender {
             open: VecDeque::new(),
             open_messages: 0,
             fragment_next: false,
+            short_turns: 0,
             waiting: VecDeque::new(),
             behind: BTreeMap::new(),
             last_sequence: 0,
@@ -272,8 +282,8 @@ impl Sender {
         self.ready.is_empty() && self.chunk.is_empty() && self.open.is_empty() && !self.tick
     }
 
-    /// Takes whole packets off the queue until they have `max_bytes` or more: the chunks of one vectored write, in order. Empty if
-    /// nothing is queued. All of them must be written before those of the next call.
+    /// Takes whole packets off the queue until they have `max_bytes` or more, or fewer while small messages come beside large ones: the
+    /// chunks of one vectored write, in order. Empty if nothing is queued. All of them must be written before those of the next call.
     pub fn transmit(&mut self, max_bytes: usize) -> Vec<Bytes> {
         let mut chunks = VecDeque::new();
         self.transmit_into(max_bytes, &mut chunks);
@@ -285,6 +295,7 @@ impl Sender {
         if std::mem::take(&mut self.tick) {
             chunks.push_back(TICK);
         }
+        let max_bytes = if self.short_turns > 0 { max_bytes.min(SHORT_TURN_BYTES) } else { max_bytes };
         let mut taken = 0;
         while taken < max_bytes {
             let len = match self.open.pop_front() {
@@ -301,6 +312,7 @@ impl Sender {
             self.fragment_next = !self.fragment_next;
             taken += len;
         }
+        self.short_turns = self.short_turns.saturating_sub(taken);
     }
 
     /// Gives a message its packet, or the first of its fragments, or lets it wait.
@@ -382,6 +394,9 @@ impl Sender {
 
     /// Begins a packet that is no fragment.
     fn begin_whole(&mut self, atoms: &[Atom]) -> usize {
+        if self.open_messages > 0 {
+            self.short_turns = SHORT_TURNS_BYTES;
+        }
         let start = self.begin_packet();
         if self.flags.header() {
             self.chunk.put_slice(&[VERSION_MAGIC, DIST_HEADER]);

@@ -221,6 +221,45 @@ fn a_small_message_waits_for_one_fragment_of_each_open_message() {
 }
 
 #[test]
+fn a_large_message_that_is_not_alone_goes_out_in_short_turns_for_a_while() {
+    let flags = Flags::VISIBLE;
+    let mut sender = Sender::new(flags);
+    let turn = |sender: &mut Sender| sender.transmit(1 << 20).iter().map(Bytes::len).sum::<usize>();
+    sender.push(message(flags, 1, "large", 0, &Bytes::from(vec![0; 64 << 20])));
+    assert!(turn(&mut sender) >= 1 << 20, "nobody else is there");
+    sender.push(message(flags, 2, "small", 0, &Bytes::new()));
+    let (mut short, mut sent) = (0, turn(&mut sender));
+    while sent < 1 << 20 {
+        assert!(sent <= 3 * FRAGMENT_LEN, "{sent}");
+        short += sent;
+        sent = turn(&mut sender);
+    }
+    assert!((8 << 20..32 << 20).contains(&short), "{short}");
+}
+
+#[test]
+fn a_message_takes_the_smallest_buffer_with_room_for_it() {
+    let flags = Flags::VISIBLE;
+    let (mut sender, mut receiver) = (Sender::new(flags), receiver(flags));
+    let mut receive = |fragments: usize| {
+        sender.push(message(flags, 1, "large", 0, &Bytes::from(vec![7; fragments * FRAGMENT_LEN])));
+        let mut received = receive_all(&mut receiver, &mut drain(&mut sender, 1)).unwrap();
+        let Some(Received::Signal(Control::Send { message, .. })) = received.pop() else { panic!() };
+        let mut reader = message.reader();
+        let last = std::iter::from_fn(|| reader.next_token().ok()).last();
+        let Some(Token::Binary(binary)) = last else { panic!() };
+        let place = binary.as_ptr();
+        (message, place)
+    };
+    // Both are kept until both are there, so they have a buffer each.
+    let ((large, large_place), (small, small_place)) = (receive(40), receive(5));
+    drop((large, small));
+    let ((small, again), (large, large_again)) = (receive(5), receive(40));
+    assert_eq!((again, large_again), (small_place, large_place));
+    drop((small, large));
+}
+
+#[test]
 fn a_tick_goes_between_two_fragments() {
     let flags = Flags::VISIBLE;
     let mut sender = Sender::new(flags);
