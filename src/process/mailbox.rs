@@ -7,7 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
+use super::scheduler::Schedulers;
 use super::signal::{Relation, Signal};
+
+/// With each so many more that are queued, the receiver is behind a sender that lets nobody else run.
+const LONG: usize = 1024;
 
 /// What a burst may leave allocated in an idle queue.
 const IDLE_CAPACITY_MAX: usize = 64;
@@ -20,37 +24,36 @@ pub(crate) struct Mailbox<M> {
     empty: AtomicBool,
 }
 
-/// Signals in order. Most processes hold none most of the time: an idle one should be small.
-#[expect(clippy::box_collection, reason = "a pointer in each process, instead of the collection")]
-pub(super) struct Signals<M>(Option<Box<VecDeque<Signal<M>>>>);
+/// Signals in order.
+pub(super) struct Signals<M>(VecDeque<Signal<M>>);
 
 impl<M> Default for Signals<M> {
     fn default() -> Self {
-        Self(None)
+        Self(VecDeque::new())
     }
 }
 
 impl<M> Signals<M> {
     pub(super) fn pop_front(&mut self) -> Option<Signal<M>> {
-        self.0.as_mut()?.pop_front()
+        self.0.pop_front()
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0.as_ref().is_none_or(|signals| signals.is_empty())
+        self.0.is_empty()
     }
 
     pub(super) fn get(&mut self) -> &mut VecDeque<Signal<M>> {
-        self.0.get_or_insert_default()
+        &mut self.0
     }
 
     pub(super) fn take(&mut self) -> VecDeque<Signal<M>> {
-        self.0.as_mut().map(|signals| std::mem::take(&mut **signals)).unwrap_or_default()
+        std::mem::take(&mut self.0)
     }
 
     /// Gives back what a burst left allocated.
     fn shrink(&mut self) {
-        if self.0.as_ref().is_some_and(|signals| signals.capacity() > IDLE_CAPACITY_MAX) {
-            self.0 = None;
+        if self.0.capacity() > IDLE_CAPACITY_MAX {
+            self.0 = VecDeque::new();
         }
     }
 }
@@ -110,6 +113,7 @@ impl<M> Mailbox<M> {
 
     /// Queues a signal; gives it back if the process has ended.
     pub(crate) fn push(&self, signal: Signal<M>) -> Result<(), Signal<M>> {
+        let mut long = false;
         let waker = {
             let mut queue = self.lock();
             if queue.closed {
@@ -125,12 +129,17 @@ impl<M> Mailbox<M> {
                 queue.first = Some(signal);
                 self.empty.store(false, Ordering::Release);
             } else {
-                queue.rest.get().push_back(signal);
+                let rest = queue.rest.get();
+                rest.push_back(signal);
+                long = rest.len().is_multiple_of(LONG);
             }
             if first || relation { queue.waker.clone() } else { None }
         };
         if let Some(waker) = waker {
             waker.wake();
+        }
+        if long {
+            Schedulers::share_next();
         }
         Ok(())
     }

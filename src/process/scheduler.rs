@@ -216,6 +216,22 @@ impl Schedulers {
         }
     }
 
+    /// The process that runs sends a lot to one that waits for its turn on this thread: a scheduler that sleeps takes that one.
+    pub(super) fn share_next() {
+        CURRENT.with(|current| {
+            let Some(next) = current.next.take() else { return };
+            let schedulers = next.schedulers().clone();
+            if schedulers.asleep.load(Ordering::Relaxed) == 0 {
+                current.next.set(Some(next));
+                return;
+            }
+            schedulers.injected.push(next);
+            // As where something is injected.
+            std::sync::atomic::fence(Ordering::SeqCst);
+            schedulers.wake_another();
+        });
+    }
+
     /// Queues a process at the scheduler that this thread runs. If there is enough for another one, it is woken.
     fn push_own(&self, index: usize, runnable: Arc<dyn Runnable>) {
         if self.each[index].push(runnable) < WORTH_TAKING {
@@ -223,6 +239,11 @@ impl Schedulers {
         }
         // As where something is injected.
         std::sync::atomic::fence(Ordering::SeqCst);
+        self.wake_another();
+    }
+
+    /// Wakes a scheduler that sleeps, from the turn of another one.
+    fn wake_another(&self) {
         if self.wake_one() {
             // The runtime keeps the task that was woken last for this thread, which has enough to do. This one takes its place.
             let nudge = self.nudge().clone();
