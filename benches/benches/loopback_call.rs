@@ -40,8 +40,9 @@ fn main() {
         let subject = |times| {
             let term = term.clone();
             run_in_process(&runtime, &node, move |cx| async move {
+                let server = Peer::server(0);
                 for _ in 0..times {
-                    let reply = cx.call::<Term, _>(Peer::server(0), term.clone()).await;
+                    let reply = cx.call::<Term, _>(server.clone(), term.clone()).await;
                     assert!(reply.is_ok(), "{reply:?}");
                 }
             })

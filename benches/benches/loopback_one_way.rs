@@ -26,13 +26,14 @@ fn main() {
         let subject = |times| {
             let term = term.clone();
             run_in_process(&runtime, &node, move |cx| async move {
+                let server = Peer::server(0);
                 for n in 0..times {
-                    cx.cast(Peer::server(0), &term).expect("it has an external form");
+                    cx.cast(server.clone(), &term).expect("it has an external form");
                     if n % budget == 0 {
                         cx.yield_now().await;
                     }
                 }
-                let reply = cx.call::<Term, _>(Peer::server(0), 42).infinity().await;
+                let reply = cx.call::<Term, _>(server, 42).infinity().await;
                 assert!(reply.is_ok(), "{reply:?}");
             })
         };

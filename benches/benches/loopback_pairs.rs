@@ -18,8 +18,9 @@ fn main() {
     let subject = |calls: u32| {
         let caller = |n| {
             move |cx: Context<Term>| async move {
+                let server = Peer::server(n);
                 for _ in 0..calls / SERVERS {
-                    let reply = cx.call::<Term, _>(Peer::server(n), 42).await;
+                    let reply = cx.call::<Term, _>(server.clone(), 42).await;
                     assert!(reply.is_ok(), "{reply:?}");
                 }
             }

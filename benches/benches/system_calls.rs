@@ -48,8 +48,9 @@ fn send(epmd_port: u16, casts: u32) {
     let large = Term::from(Bytes::from(vec![7; 32 << 20]));
     run_in_process(&runtime, &node, move |cx| async move {
         cx.cast(Peer::server(0), &large).expect("it has an external form");
+        let server = Peer::server(0);
         for _ in 0..casts {
-            cx.cast(Peer::server(0), &42).expect("it has an external form");
+            cx.cast(server.clone(), &42).expect("it has an external form");
         }
         let reply = cx.call::<Term, _>(Peer::server(0), 42).infinity().await;
         assert!(reply.is_ok(), "{reply:?}");

@@ -6,7 +6,7 @@ use bytes::{BufMut, Bytes};
 
 use super::tags::*;
 use super::{DecodeError, DecodeErrorKind, EncodeError, Limits, Reader, f64Bits};
-use crate::term::{Atom, AtomError, Binary, FunHead, INLINE_MAX, Pid, Port, Reference};
+use crate::term::{Atom, AtomError, Binary, FunHead, INLINE_MAX, Pid, Port, REFERENCE_WORDS_MAX, Reference};
 
 /// From this length on a shared binary becomes a part of its own: below it a copy costs less than another part to write.
 const OWN_PART_LEN: usize = 4096;
@@ -16,6 +16,9 @@ const FIRST_LEN: usize = 128;
 
 /// The most bytes that are written with their tag at once.
 const TAGGED_MAX: usize = 9;
+
+/// A reference whose node has a number.
+const REFERENCE_LEN: usize = 3 + 2 + 4 + 4 * REFERENCE_WORDS_MAX;
 
 /// A distribution header has at most 255 atoms.
 const ATOM_REFS_MAX: usize = 255;
@@ -326,6 +329,12 @@ impl Writer {
         Ok(())
     }
 
+    /// The number of an atom, if it gets one.
+    #[inline]
+    fn number(&mut self, atom: &Atom) -> Option<u8> {
+        self.atoms.as_mut()?.number(atom.as_str(), || atom.clone())
+    }
+
     /// An atom by its number, if it gets one.
     fn numbered_atom(&mut self, text: &str, atom: impl FnOnce() -> Atom) {
         match self.atoms.as_mut().and_then(|refs| refs.number(text, atom)) {
@@ -555,8 +564,18 @@ impl Writer {
 
     /// A pid.
     pub fn pid(&mut self, pid: &Pid) {
+        if let Some(number) = self.number(&pid.node) {
+            // In one piece: the buffer looks for room at each.
+            let mut whole = [NEW_PID_EXT, ATOM_CACHE_REF, number, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+            let (numbers, _) = whole[3..].as_chunks_mut::<4>();
+            for (place, number) in numbers.iter_mut().zip([pid.id, pid.serial, pid.creation]) {
+                *place = number.to_be_bytes();
+            }
+            self.out.extend_from_slice(&whole);
+            return;
+        }
         self.out.put_u8(NEW_PID_EXT);
-        self.atom(&pid.node);
+        self.spelled_atom(pid.node.as_str());
         self.out.put_u32(pid.id);
         self.out.put_u32(pid.serial);
         self.out.put_u32(pid.creation);
@@ -578,8 +597,13 @@ impl Writer {
     /// A reference.
     pub fn reference(&mut self, reference: &Reference) {
         let words = reference.words();
+        let number = self.number(&reference.node);
+        self.out.reserve(REFERENCE_LEN);
         self.tagged(NEWER_REFERENCE_EXT, (words.len() as u16).to_be_bytes());
-        self.atom(&reference.node);
+        match number {
+            Some(number) => self.tagged(ATOM_CACHE_REF, [number]),
+            None => self.spelled_atom(reference.node.as_str()),
+        }
         self.out.put_u32(reference.creation);
         for word in words {
             self.out.put_u32(*word);

@@ -79,16 +79,14 @@ enum Parts {
 impl Parts {
     fn parse(message: &Payload) -> Option<Self> {
         let mut reader = message.reader();
-        let Token::Tuple(len @ (2 | 3)) = reader.next_token().ok()? else { return None };
-        let Token::Atom(kind) = reader.next_token().ok()? else { return None };
-        if len == 2 && kind == GEN_CAST {
-            return Some(Self::Cast { request: reader.offset()..message.len() });
+        let len @ (2 | 3) = tuple(&mut reader)? else { return None };
+        match (len, atom_of(&mut reader, [GEN_CAST, GEN_CALL])?) {
+            (2, 0) => return Some(Self::Cast { request: reader.offset()..message.len() }),
+            (3, 1) => {}
+            _ => return None,
         }
-        if len != 3 || kind != GEN_CALL {
-            return None;
-        }
-        let Token::Tuple(2) = reader.next_token().ok()? else { return None };
-        let Token::Pid(pid) = reader.next_token().ok()? else { return None };
+        let 2 = tuple(&mut reader)? else { return None };
+        let pid = pid(&mut reader)?;
         let start = reader.offset();
         let mut inner = reader.clone();
         if let Some((alias, true)) = tag_alias(&mut inner) {
@@ -108,32 +106,58 @@ impl Parts {
 
 /// The alias in a tag: `[alias | Alias]`, or `[[alias | Alias] | Monitor]` of `multi_call`; and whether it is the whole tag.
 fn tag_alias(reader: &mut Reader<'_>) -> Option<(Reference, bool)> {
-    let Token::List(1) = reader.next_token().ok()? else { return None };
-    let whole = match reader.next_token().ok()? {
-        Token::Atom(atom) if atom == ALIAS => true,
-        Token::List(1) if reader.next_token().ok()? == Token::Atom(ALIAS) => false,
-        _ => return None,
-    };
-    match reader.next_token().ok()? {
-        Token::Reference(alias) => Some((alias, whole)),
+    let 1 = list(reader)? else { return None };
+    let whole = !matches!(reader.short_list(), Some(1));
+    atom_of(reader, [ALIAS])?;
+    Some((reference(reader)?, whole))
+}
+
+// The forms that messages have on a connection are read at once, all others as tokens.
+
+fn tuple(reader: &mut Reader<'_>) -> Option<usize> {
+    reader.short_tuple().or_else(|| match reader.next_token() {
+        Ok(Token::Tuple(len)) => Some(len),
         _ => None,
-    }
+    })
+}
+
+fn list(reader: &mut Reader<'_>) -> Option<usize> {
+    reader.short_list().or_else(|| match reader.next_token() {
+        Ok(Token::List(len)) => Some(len),
+        _ => None,
+    })
+}
+
+/// Which of some atoms is there.
+fn atom_of<const N: usize>(reader: &mut Reader<'_>, atoms: [Atom; N]) -> Option<usize> {
+    reader.short_atom_of(atoms.each_ref().map(Atom::as_str)).or_else(|| match reader.next_token() {
+        Ok(Token::Atom(found)) => atoms.iter().position(|atom| *atom == found),
+        _ => None,
+    })
+}
+
+fn pid(reader: &mut Reader<'_>) -> Option<Pid> {
+    reader.short_pid().or_else(|| match reader.next_token() {
+        Ok(Token::Pid(pid)) => Some(pid),
+        _ => None,
+    })
+}
+
+fn reference(reader: &mut Reader<'_>) -> Option<Reference> {
+    reader.short_reference().or_else(|| match reader.next_token() {
+        Ok(Token::Reference(reference)) => Some(reference),
+        _ => None,
+    })
 }
 
 /// The reference in a reply's tag, as our own calls make it: `Ref` or `[alias | Ref]`; and where the reply begins.
 pub(super) fn reply_reference(message: &Payload) -> Option<(Reference, usize)> {
     let mut reader = message.reader();
-    let Token::Tuple(2) = reader.next_token().ok()? else { return None };
-    let reference = match reader.next_token().ok()? {
-        Token::Reference(reference) => reference,
-        Token::List(1) if reader.next_token().ok()? == Token::Atom(ALIAS) => {
-            match reader.next_token().ok()? {
-                Token::Reference(reference) => reference,
-                _ => return None,
-            }
-        }
-        _ => return None,
-    };
+    let 2 = tuple(&mut reader)? else { return None };
+    if let Some(len) = reader.short_list() {
+        let (1, Some(0)) = (len, atom_of(&mut reader, [ALIAS])) else { return None };
+    }
+    let reference = reference(&mut reader)?;
     Some((reference, reader.offset()))
 }
 

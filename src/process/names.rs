@@ -1,10 +1,11 @@
 //! Registered names: `register/2` and `whereis/1`.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::AnyProcess;
-use crate::term::{Atom, Pid};
+use crate::term::{Atom, Pid, text_hash};
 
 /// Why a name was not registered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -29,9 +30,28 @@ pub enum RegisterError {
     Undefined,
 }
 
+/// Hashes names, which the program itself gives: peers only look them up.
+#[derive(Default)]
+struct TextHasher(u64);
+
+impl Hasher for TextHasher {
+    fn write(&mut self, text: &[u8]) {
+        // A table looks at the highest bits, too.
+        self.0 = u64::from(text_hash(text)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    }
+
+    fn write_u8(&mut self, _: u8) {
+        // What ends a text, so that two texts in a row are told apart: there is one.
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
 #[derive(Default)]
 pub(crate) struct Names {
-    names: RwLock<BTreeMap<Atom, Arc<dyn AnyProcess>>>,
+    names: RwLock<HashMap<Atom, Arc<dyn AnyProcess>, BuildHasherDefault<TextHasher>>>,
 }
 
 impl Names {
@@ -68,7 +88,11 @@ impl Names {
         self.names.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
+    #[expect(clippy::disallowed_methods, reason = "the names are put in order")]
     pub(crate) fn all(&self) -> Vec<Atom> {
-        self.names.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+        let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
+        let mut all: Vec<Atom> = names.keys().cloned().collect();
+        all.sort();
+        all
     }
 }

@@ -178,3 +178,16 @@ impl Hash for Atom {
         self.as_str().hash(state);
     }
 }
+
+/// FNV-1a by words of 8 bytes, folded: for short texts, and where it costs little if somebody picks some that collide.
+pub(crate) fn text_hash(bytes: &[u8]) -> u32 {
+    let (words, rest) = bytes.as_chunks::<8>();
+    let mut last = [0; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    let words = words.iter().chain([&last]).map(|word| u64::from_le_bytes(*word));
+    let hash = words.fold(0xcbf2_9ce4_8422_2325 ^ bytes.len() as u64, |hash, word| {
+        let product = u128::from(hash ^ word) * 0x9E37_79B9_7F4A_7C15;
+        (product as u64) ^ (product >> 64) as u64
+    });
+    (hash ^ hash >> 32) as u32
+}

@@ -19,6 +19,7 @@ pub(crate) mod strategy;
 mod tests;
 mod text;
 
+pub(crate) use self::atom::text_hash;
 pub use self::atom::{ATOM_CHARS_MAX, Atom, AtomError};
 pub use self::bigint::BigInt;
 pub use self::binary::Binary;

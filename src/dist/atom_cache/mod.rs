@@ -6,10 +6,13 @@ use bytes::{BufMut, BytesMut};
 use smallvec::SmallVec;
 
 use crate::etf::Atoms;
-use crate::term::Atom;
+use crate::term::{Atom, text_hash};
 
 /// How many earlier headers are known by heart: the signals of a few processes have few different ones.
 const KNOWN: usize = 256;
+
+/// Headers of so many atoms are written at once.
+const FEW: usize = 8;
 
 /// The most bytes of a header that is kept.
 const KNOWN_LEN_MAX: usize = 32;
@@ -66,7 +69,7 @@ impl ReceiveCache {
         // As long as this if it has nothing new.
         let len = 1 + n / 2 + 1 + n;
         let same = whole.get(..len).filter(|_| len <= KNOWN_LEN_MAX);
-        let place = same.map_or(0, |same| hash(same) as usize % KNOWN);
+        let place = same.map_or(0, |same| text_hash(same) as usize % KNOWN);
         if let (Some(same), Some((known, atoms))) = (same, self.known.get(place))
             && known[..] == *same
         {
@@ -134,6 +137,9 @@ impl SendCache {
     /// order in which they are written.
     pub(crate) fn write_header(&mut self, atoms: &[Atom], out: &mut BytesMut) {
         debug_assert!(atoms.len() <= HEADER_ATOMS_MAX);
+        if atoms.len() <= FEW && self.write_known(atoms, out) {
+            return;
+        }
         out.put_u8(atoms.len() as u8);
         if atoms.is_empty() {
             return;
@@ -178,22 +184,30 @@ impl SendCache {
     }
 }
 
-/// Where an atom goes first. It is fixed, so that the same run sends the same bytes.
-fn home_slot(atom: &Atom) -> u16 {
-    (hash(atom.as_bytes()) % SLOTS as u32) as u16
+impl SendCache {
+    /// Writes the header of a few atoms that are all in their first places already, as those of most signals are.
+    fn write_known(&self, atoms: &[Atom], out: &mut BytesMut) -> bool {
+        let mut header = [0; 1 + FEW / 2 + 1 + FEW];
+        header[0] = atoms.len() as u8;
+        let refs = 1 + atoms.len() / 2 + 1;
+        for (i, atom) in atoms.iter().enumerate() {
+            // Two different atoms are not in one place.
+            let slot = home_slot(atom);
+            if self.slots[usize::from(slot)].as_ref() != Some(atom) {
+                return false;
+            }
+            header[1 + i / 2] |= ((slot >> 8) as u8) << (4 * (i % 2));
+            header[refs + i] = slot as u8;
+        }
+        let len = if atoms.is_empty() { 1 } else { refs + atoms.len() };
+        out.put_slice(&header[..len]);
+        true
+    }
 }
 
-/// FNV-1a by words of 8 bytes, folded. Who picks texts or headers that collide has them spelled out or looked up again, and no more.
-fn hash(bytes: &[u8]) -> u32 {
-    let (words, rest) = bytes.as_chunks::<8>();
-    let mut last = [0; 8];
-    last[..rest.len()].copy_from_slice(rest);
-    let words = words.iter().chain([&last]).map(|word| u64::from_le_bytes(*word));
-    let hash = words.fold(0xcbf2_9ce4_8422_2325 ^ bytes.len() as u64, |hash, word| {
-        let product = u128::from(hash ^ word) * 0x9E37_79B9_7F4A_7C15;
-        (product as u64) ^ (product >> 64) as u64
-    });
-    (hash ^ hash >> 32) as u32
+/// Where an atom goes first. It is fixed, so that the same run sends the same bytes.
+fn home_slot(atom: &Atom) -> u16 {
+    (text_hash(atom.as_bytes()) % SLOTS as u32) as u16
 }
 
 #[cfg(test)]

@@ -68,12 +68,10 @@ impl Control<Option<Payload>> {
         judge: &Judge<'_>,
     ) -> Result<(Self, usize), ControlError> {
         let mut reader = Reader::new(input, atoms);
-        let Token::Tuple(len) = reader.next_token()? else { return Err(ControlError::NoOperation) };
-        if len == 0 {
-            return Err(ControlError::NoOperation);
-        }
-        let Token::Integer(operation) = reader.next_token()? else { return Err(ControlError::NoOperation) };
-        let operation = u8::try_from(operation).map_err(|_| ControlError::NoOperation)?;
+        let (len, operation) = match reader.short_operation() {
+            Some(begun) => begun,
+            None => begin(&mut reader)?,
+        };
 
         let lens = match operation {
             op::LINK | op::SEND | op::UNLINK | op::GROUP_LEADER | op::SEND_SENDER | op::PAYLOAD_EXIT => 3..=3,
@@ -111,6 +109,16 @@ impl Control<Option<Payload>> {
     pub(crate) fn complete<E>(self, following: impl FnOnce() -> Result<Payload, E>) -> Result<Control, E> {
         self.try_map(|payload| payload.map_or_else(following, Ok))
     }
+}
+
+/// The number of elements, and the operation, in whatever form they are.
+fn begin(reader: &mut Reader<'_>) -> Result<(usize, u8), ControlError> {
+    let Token::Tuple(len) = reader.next_token()? else { return Err(ControlError::NoOperation) };
+    if len == 0 {
+        return Err(ControlError::NoOperation);
+    }
+    let Token::Integer(operation) = reader.next_token()? else { return Err(ControlError::NoOperation) };
+    Ok((len, u8::try_from(operation).map_err(|_| ControlError::NoOperation)?))
 }
 
 /// The elements of a control tuple that are still to be read.
@@ -269,6 +277,9 @@ impl Elements<'_> {
     }
 
     fn pid(&mut self) -> Result<Pid, ControlError> {
+        if let Some(pid) = self.reader.short_pid() {
+            return Ok(pid);
+        }
         match self.reader.next_token()? {
             Token::Pid(pid) => Ok(pid),
             _ => Err(self.element("a pid")),
@@ -290,6 +301,9 @@ impl Elements<'_> {
     }
 
     fn atom(&mut self) -> Result<Atom, ControlError> {
+        if let Some(atom) = self.reader.short_atom_ref() {
+            return Ok(atom.clone());
+        }
         match self.reader.next_token()? {
             Token::Atom(atom) => Ok(atom),
             _ => Err(self.element("an atom")),
@@ -297,6 +311,9 @@ impl Elements<'_> {
     }
 
     fn reference(&mut self) -> Result<Reference, ControlError> {
+        if let Some(reference) = self.reader.short_reference() {
+            return Ok(reference);
+        }
         match self.reader.next_token()? {
             Token::Reference(reference) => Ok(reference),
             _ => Err(self.element("a reference")),
@@ -304,6 +321,9 @@ impl Elements<'_> {
     }
 
     fn item(&mut self) -> Result<Item, ControlError> {
+        if let Some(name) = self.reader.short_atom_ref() {
+            return Ok(Item::Name(name.clone()));
+        }
         match self.reader.next_token()? {
             Token::Pid(pid) => Ok(Item::Pid(pid)),
             Token::Atom(name) => Ok(Item::Name(name)),
@@ -331,6 +351,9 @@ impl Elements<'_> {
     }
 
     fn skip(&mut self) -> Result<(), ControlError> {
+        if self.reader.short_atom_ref().is_some() {
+            return Ok(());
+        }
         Ok(self.reader.skip(self.judge.limits)?)
     }
 

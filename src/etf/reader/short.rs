@@ -4,7 +4,10 @@
 
 use super::Reader;
 use crate::etf::tags::*;
-use crate::term::Atom;
+use crate::term::{Atom, Pid, REFERENCE_WORDS_MAX, Reference};
+
+/// Tag, node by its number, id, serial, creation.
+const SHORT_PID_LEN: usize = 3 + 3 * 4;
 
 impl<'a> Reader<'a> {
     #[inline]
@@ -72,6 +75,63 @@ impl<'a> Reader<'a> {
         let found = texts.iter().position(|wanted| wanted.as_bytes() == text)?;
         self.advance(len);
         Some(found)
+    }
+
+    /// An atom by its number, as a connection's signals have them.
+    #[inline]
+    pub(crate) fn short_atom_ref(&mut self) -> Option<&'a Atom> {
+        let [ATOM_CACHE_REF, index, after @ ..] = self.rest else { return None };
+        let atom = self.atoms.get(usize::from(*index))?;
+        self.rest = after;
+        Some(atom)
+    }
+
+    /// A pid whose node is given by its number.
+    #[inline]
+    pub(crate) fn short_pid(&mut self) -> Option<Pid> {
+        let ([NEW_PID_EXT, ATOM_CACHE_REF, index, numbers @ ..], after) =
+            self.rest.split_first_chunk::<SHORT_PID_LEN>()?
+        else {
+            return None;
+        };
+        let node = self.atoms.get(usize::from(*index))?.clone();
+        let ([id, serial, creation], []) = numbers.as_chunks::<4>() else { return None };
+        self.rest = after;
+        let number = |bytes: &[u8; 4]| u32::from_be_bytes(*bytes);
+        Some(Pid { node, id: number(id), serial: number(serial), creation: number(creation) })
+    }
+
+    /// A reference of at most five words whose node is given by its number.
+    #[inline]
+    pub(crate) fn short_reference(&mut self) -> Option<Reference> {
+        let [NEWER_REFERENCE_EXT, 0, len, ATOM_CACHE_REF, index, after @ ..] = self.rest else { return None };
+        let len = usize::from(*len);
+        if !(1..=REFERENCE_WORDS_MAX).contains(&len) {
+            return None;
+        }
+        let node = self.atoms.get(usize::from(*index))?.clone();
+        let (numbers, after) = after.split_at_checked(4 + 4 * len)?;
+        let (numbers, _) = numbers.as_chunks::<4>();
+        let mut words = [0; REFERENCE_WORDS_MAX];
+        for (word, bytes) in words.iter_mut().zip(&numbers[1..]) {
+            *word = u32::from_be_bytes(*bytes);
+        }
+        let reference = Reference::new(node, u32::from_be_bytes(numbers[0]), &words[..len])?;
+        self.rest = after;
+        Some(reference)
+    }
+
+    /// The number of elements of a control tuple, and its operation.
+    #[inline]
+    pub(crate) fn short_operation(&mut self) -> Option<(usize, u8)> {
+        let [SMALL_TUPLE_EXT, len, SMALL_INTEGER_EXT, operation, after @ ..] = self.rest else { return None };
+        let len = usize::from(*len);
+        // As many elements as there is room for, that of the operation included.
+        if len == 0 || len > after.len() + 2 {
+            return None;
+        }
+        self.rest = after;
+        Some((len, *operation))
     }
 
     /// Whether the next term is an atom in another form than the common one.

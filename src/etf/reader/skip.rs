@@ -9,6 +9,7 @@ use super::{AtomText, Reader, Token};
 use crate::etf::decode;
 use crate::etf::tags::*;
 use crate::etf::{DecodeError, DecodeErrorKind, Limits};
+use crate::term::REFERENCE_WORDS_MAX;
 
 /// A container whose values are being read.
 #[derive(Clone, Copy)]
@@ -74,6 +75,9 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// If the bytes there are not a term, or go past a limit.
     pub fn skip(&mut self, limits: &Limits) -> Result<(), DecodeError> {
+        if self.skip_flat_tuple(limits) {
+            return Ok(());
+        }
         let start = self.clone();
         let mut stack: SmallVec<[Frame; 16]> = SmallVec::new();
         let mut keys: SmallVec<[&'a [u8]; 16]> = SmallVec::new();
@@ -157,6 +161,7 @@ impl<'a> Reader<'a> {
                     self.skip_big(len, limits, at)?;
                     None
                 }
+                NEW_PID_EXT | NEWER_REFERENCE_EXT if self.skip_short_identifier(tag) => None,
                 _ => {
                     atoms += 2;
                     match self.rarer_token(tag, at)? {
@@ -219,6 +224,21 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Steps over a tuple without containers in it, which is what most messages are, if one is there.
+    #[inline]
+    fn skip_flat_tuple(&mut self, limits: &Limits) -> bool {
+        let [SMALL_TUPLE_EXT, count, rest @ ..] = self.rest else { return false };
+        let count = usize::from(*count);
+        let mut reader = Self { rest, ..*self };
+        let mut top = Frame { left: count, kind: Kind::Plain, keys: 0 };
+        let atoms = reader.skip_flat(&mut top, count, &mut SmallVec::new());
+        if top.left > 0 || atoms > limits.atoms || count >= limits.values || limits.depth == 0 {
+            return false;
+        }
+        self.rest = reader.rest;
+        true
+    }
+
     /// Steps over at most so many of the next values of a container, as long as they are what most values are. Returns how many
     /// of them are atoms that are spelled out. What is not read yet is kept in a register meanwhile.
     #[inline]
@@ -242,6 +262,10 @@ impl<'a> Reader<'a> {
                     after
                 }
                 [ATOM_CACHE_REF, index, after @ ..] if usize::from(*index) < self.atoms.len() => after,
+                [tag @ (NEW_PID_EXT | NEWER_REFERENCE_EXT), after @ ..] => {
+                    let Some(after) = self.after_short_identifier(*tag, after) else { break };
+                    after
+                }
                 _ => break,
             };
             // The last value of the container is not among those left.
@@ -254,6 +278,33 @@ impl<'a> Reader<'a> {
         self.rest = rest;
         top.left -= run - left;
         atoms
+    }
+
+    /// What follows a pid or a reference, after its tag, whose node is given by its number.
+    #[inline]
+    fn after_short_identifier(&self, tag: u8, input: &'a [u8]) -> Option<&'a [u8]> {
+        let (index, numbers, after) = match input {
+            [ATOM_CACHE_REF, index, after @ ..] if tag == NEW_PID_EXT => (index, 3, after),
+            [0, len, ATOM_CACHE_REF, index, after @ ..]
+                if tag == NEWER_REFERENCE_EXT && (1..=REFERENCE_WORDS_MAX).contains(&(*len).into()) =>
+            {
+                (index, 1 + usize::from(*len), after)
+            }
+            _ => return None,
+        };
+        if usize::from(*index) < self.atoms.len() { after.get(4 * numbers..) } else { None }
+    }
+
+    /// Steps over the rest of such a pid or reference, if it is one.
+    #[inline]
+    fn skip_short_identifier(&mut self, tag: u8) -> bool {
+        match self.after_short_identifier(tag, self.rest) {
+            Some(after) => {
+                self.rest = after;
+                true
+            }
+            None => false,
+        }
     }
 
     fn skip_big(&mut self, len: usize, limits: &Limits, at: usize) -> Result<(), DecodeError> {

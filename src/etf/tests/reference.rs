@@ -69,6 +69,9 @@ fn near_terms() -> impl Strategy<Value = Vec<u8>> {
         4 => (0..5_u8).prop_map(|count| vec![104, count]),
         3 => (0..12_u8).prop_map(|count| vec![108, 0, 0, 0, count]),
         3 => (0..4_u8).prop_map(|count| vec![116, 0, 0, 0, count]),
+        2 => (0..3_u8, 0..14_usize).prop_map(|(index, len)| [&[88, 82, index][..], &vec![5; len]].concat()),
+        2 => (0..8_u8, 0..3_u8, 0..26_usize)
+            .prop_map(|(words, index, len)| [&[90, 0, words, 82, index][..], &vec![5; len]].concat()),
         1 => vec(any::<u8>(), 1..3),
     ];
     vec(piece, 0..40).prop_map(|pieces| [vec![131], pieces.concat(), vec![106; 20]].concat())
@@ -91,6 +94,15 @@ proptest! {
             let shared = Bytes::from(bytes.clone());
             prop_assert_eq!(decode(&shared, &limits), expected(&bytes, &[], &limits));
         }
+    }
+
+    #[test]
+    fn terms_with_numbered_atoms_are_skipped_as_they_are_read(bytes in near_terms()) {
+        let atoms = [Atom::from("a"), Atom::from("b")];
+        let (mut slow, mut skipped) = (Reader::new(&bytes[1..], &atoms), Reader::new(&bytes[1..], &atoms));
+        let read = reference(&mut slow).map(|_| slow.offset());
+        let skipped = skipped.skip(&Limits::default()).map(|()| skipped.offset());
+        prop_assert_eq!(read.ok(), skipped.ok());
     }
 
     #[test]
