@@ -472,8 +472,8 @@ impl Connection {
                     if out.closed.is_some() {
                         return;
                     }
-                    out.queue.transmit_into(TRANSMIT_BYTES, &mut half.chunks);
                     self.clear_busy(&out);
+                    out.queue.transmit_into(TRANSMIT_BYTES, &mut half.chunks);
                     if half.chunks.is_empty() {
                         out.writer = Writer::Idle(half);
                         self.idle.notify_waiters();

@@ -11,7 +11,7 @@ use super::scheduler::Schedulers;
 use super::signal::{Relation, Signal};
 
 /// With each so many more that are queued, the receiver is behind a sender that lets nobody else run.
-const LONG: usize = 1024;
+const LONG: usize = 8192;
 
 /// What a burst may leave allocated in an idle queue.
 const IDLE_CAPACITY_MAX: usize = 64;

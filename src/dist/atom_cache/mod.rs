@@ -44,10 +44,41 @@ pub enum HeaderError {
     NotAnAtom(u16),
 }
 
+/// What is in the slots. A connection uses few of them, and their atoms are kept together: with many connections none of them stays in
+/// the processor's cache for long.
+#[derive(Debug)]
+struct Slots {
+    /// For each slot, where its atom is, counted from 1; 0 for an empty one.
+    places: Box<[u16]>,
+    atoms: Vec<Atom>,
+}
+
+impl Slots {
+    fn new() -> Self {
+        Self { places: vec![0; SLOTS].into(), atoms: Vec::new() }
+    }
+
+    fn get(&self, slot: u16) -> Option<&Atom> {
+        let place = usize::from(*self.places.get(usize::from(slot))?);
+        self.atoms.get(place.checked_sub(1)?)
+    }
+
+    /// `slot` is below [`SLOTS`].
+    fn set(&mut self, slot: u16, atom: Atom) {
+        let place = &mut self.places[usize::from(slot)];
+        if let Some(place) = usize::from(*place).checked_sub(1) {
+            self.atoms[place] = atom;
+        } else {
+            self.atoms.push(atom);
+            *place = self.atoms.len() as u16;
+        }
+    }
+}
+
 /// What the peer's headers have put into the cache.
 #[derive(Debug)]
 pub(crate) struct ReceiveCache {
-    slots: Box<[Option<Atom>]>,
+    slots: Slots,
     /// Headers without new entries, and what they stand for, where their hash says. A slot that is given a new text makes them void.
     known: Vec<(SmallVec<[u8; KNOWN_LEN_MAX]>, Atoms)>,
     /// Where a header's atoms are gathered.
@@ -56,7 +87,7 @@ pub(crate) struct ReceiveCache {
 
 impl ReceiveCache {
     pub(crate) fn new() -> Self {
-        Self { slots: vec![None; SLOTS].into(), known: Vec::new(), gathered: Vec::new() }
+        Self { slots: Slots::new(), known: Vec::new(), gathered: Vec::new() }
     }
 
     /// Reads the atoms of a header off the front of `input`, which begins with their number.
@@ -86,16 +117,16 @@ impl ReceiveCache {
         for i in 0..n {
             let segment = u16::from(half(i) & !NEW_ENTRY);
             let slot = segment << 8 | u16::from(take::<1>(input)?[0]);
-            let entry = self.slots.get_mut(usize::from(slot)).ok_or(HeaderError::EmptySlot(slot))?;
             if half(i) & NEW_ENTRY != 0 {
                 let len =
                     if long_atoms { u16::from_be_bytes(take(input)?) } else { take::<1>(input)?[0].into() };
                 let text = take_slice(input, len.into())?;
                 changed = true;
                 let atom = std::str::from_utf8(text).ok().and_then(|text| Atom::new(text).ok());
-                *entry = Some(atom.ok_or(HeaderError::NotAnAtom(slot))?);
+                // Three bits of segment and eight: there is such a slot.
+                self.slots.set(slot, atom.ok_or(HeaderError::NotAnAtom(slot))?);
             }
-            self.gathered.push(entry.clone().ok_or(HeaderError::EmptySlot(slot))?);
+            self.gathered.push(self.slots.get(slot).cloned().ok_or(HeaderError::EmptySlot(slot))?);
         }
         let atoms = Atoms::from(&self.gathered[..]);
         if changed {
@@ -125,12 +156,12 @@ fn take_slice<'a>(input: &mut &'a [u8], len: usize) -> Result<&'a [u8], HeaderEr
 /// What our headers have put into the peer's cache.
 #[derive(Debug)]
 pub(crate) struct SendCache {
-    slots: Box<[Option<Atom>]>,
+    slots: Slots,
 }
 
 impl SendCache {
     pub(crate) fn new() -> Self {
-        Self { slots: vec![None; SLOTS].into() }
+        Self { slots: Slots::new() }
     }
 
     /// Writes the atoms of a header, at most [`HEADER_ATOMS_MAX`] distinct ones, and gives them slots. Headers must be sent in the
@@ -154,10 +185,9 @@ impl SendCache {
             while refs.iter().any(|&(used, _)| used == slot) {
                 slot = (slot + 1) % SLOTS as u16;
             }
-            let entry = &mut self.slots[usize::from(slot)];
-            let new = entry.as_ref() != Some(atom);
+            let new = self.slots.get(slot) != Some(atom);
             if new {
-                *entry = Some(atom.clone());
+                self.slots.set(slot, atom.clone());
                 long_atoms |= atom.len() > usize::from(u8::MAX);
             }
             refs.push((slot, new));
@@ -193,7 +223,7 @@ impl SendCache {
         for (i, atom) in atoms.iter().enumerate() {
             // Two different atoms are not in one place.
             let slot = home_slot(atom);
-            if self.slots[usize::from(slot)].as_ref() != Some(atom) {
+            if self.slots.get(slot) != Some(atom) {
                 return false;
             }
             header[1 + i / 2] |= ((slot >> 8) as u8) << (4 * (i % 2));

@@ -139,7 +139,9 @@ pub fn hold(samples: &Samples, run: &Run) -> bool {
         let machine = samples.other(row, "machine");
         if ours <= factor * theirs {
             reached += 1;
-        } else if let Some(machine) = machine.filter(|machine| *machine > factor * theirs && ours <= MACHINE_MARGIN * machine) {
+        } else if let Some(machine) =
+            machine.filter(|machine| *machine > factor * theirs && ours <= MACHINE_MARGIN * machine)
+        {
             below += 1;
             println!(
                 "below the machine's floor: {row} is {:.3} x {whom}, must be at most {factor:.3}; a bare program takes {:.3} x {whom}",
@@ -148,7 +150,13 @@ pub fn hold(samples: &Samples, run: &Run) -> bool {
             );
         } else {
             short += 1;
-            println!("falls short: {row} is {:.3} x {whom}, must be at most {factor:.3}", ours / theirs);
+            let bare =
+                machine.map(|machine| format!("; a bare program takes {:.3} x {whom}", machine / theirs));
+            println!(
+                "falls short: {row} is {:.3} x {whom}, must be at most {factor:.3}{}",
+                ours / theirs,
+                bare.unwrap_or_default()
+            );
         }
     }
     println!(
