@@ -14,7 +14,7 @@ use super::{GenServer, Message, Protocol, ReplyTo};
 use crate::node::Node;
 use crate::process::{
     AnyProcess, Call, CallError, Caller, DEFAULT_TIMEOUT, Deadline, Delivery, Destination, ExitReason, Local,
-    Process, SendError, Taker, reply_cell_awaited_by,
+    Process, SendError, Taker, reply_cell,
 };
 use crate::term::Pid;
 use crate::world::BoxFuture;
@@ -293,14 +293,11 @@ impl<Q, A: Serialize, T> Request<Q, A, T> {
                 State::Done => return Poll::Pending,
                 State::Local { .. } | State::Remote { .. } => match std::mem::replace(state, State::Done) {
                     State::Local { server, call, unwrap } => {
-                        // Who waits is told at once where: it is woken if there is a reply by now.
-                        let (from, reply) = reply_cell_awaited_by(cx);
+                        let (from, reply) = reply_cell();
                         if !server.push_call(call, ReplyTo::local(from)) {
                             return Poll::Ready(Err(CallError::NoProc));
                         }
-                        let polled = expired(&server, cx);
                         *state = State::Waiting { server, reply, unwrap };
-                        return polled;
                     }
                     State::Remote { call } => *state = State::Calling(call(*timeout)),
                     other => *state = other,

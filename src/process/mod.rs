@@ -52,7 +52,7 @@ pub(crate) use self::call::{Caller, DEFAULT_TIMEOUT};
 pub(crate) use self::context::Received;
 pub(crate) use self::deadline::Deadline;
 pub(crate) use self::local::{Busy, ConnectionId, Delivery, Distribution, Encode, Local, Sent, Write};
-pub(crate) use self::reply_cell::{Giver, Taker, reply_cell, reply_cell_awaited_by};
+pub(crate) use self::reply_cell::{Giver, Taker, reply_cell};
 pub(crate) use self::run::{SpawnOptions, run_inline, spawn};
 pub(crate) use self::signal::{Relation, Signal};
 

@@ -22,7 +22,11 @@ pub(super) struct Task {
     body: Mutex<Option<Body>>,
 }
 
-type Body = Pin<Box<dyn Future<Output = ()> + Send>>;
+/// With the waker that it is polled with, which would otherwise be made and dropped each time.
+struct Body {
+    future: Pin<Box<dyn Future<Output = ()> + Send>>,
+    waker: Waker,
+}
 
 impl Task {
     fn body(&self) -> MutexGuard<'_, Option<Body>> {
@@ -32,10 +36,11 @@ impl Task {
 
 impl<M: ProcessMessage> Process<M> {
     /// Has the process run, for the first time and whenever it is woken.
-    pub(super) fn begin(self: &Arc<Self>, body: Pin<Box<dyn Future<Output = ()> + Send>>) {
+    pub(super) fn begin(self: &Arc<Self>, future: Pin<Box<dyn Future<Output = ()> + Send>>) {
+        let waker = Waker::from(self.clone());
         // First: who finds the waker may wake the process at once.
-        *self.task.body() = Some(body);
-        self.mailbox.wake_with(Waker::from(self.clone()));
+        *self.task.body() = Some(Body { future, waker: waker.clone() });
+        self.mailbox.wake_with(waker);
         self.clone().wake();
     }
 }
@@ -81,9 +86,8 @@ impl<M: ProcessMessage> Runnable for Process<M> {
             self.task.state.store(ENDED, Ordering::Release);
             return;
         }
-        let waker = Waker::from(self.clone());
         let polled = catch_unwind(AssertUnwindSafe(|| match &mut *self.task.body() {
-            Some(body) => body.as_mut().poll(&mut Context::from_waker(&waker)).is_ready(),
+            Some(Body { future, waker }) => future.as_mut().poll(&mut Context::from_waker(waker)).is_ready(),
             None => true,
         }));
         let ended = polled.unwrap_or_else(|panic| {
