@@ -22,27 +22,29 @@ pub struct Payload {
 }
 
 /// The atoms of a distribution header. Shared: all parts of a message refer to them, and one message mostly to the same as the last.
+///
+/// One pointer: every queued signal is as large as the largest.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub(crate) struct Atoms(Option<Arc<[Atom]>>);
+pub(crate) struct Atoms(Option<Arc<Box<[Atom]>>>);
 
 impl Deref for Atoms {
     type Target = [Atom];
 
     #[inline]
     fn deref(&self) -> &[Atom] {
-        self.0.as_deref().unwrap_or_default()
+        self.0.as_ref().map_or(&[], |atoms| atoms)
     }
 }
 
 impl From<Vec<Atom>> for Atoms {
     fn from(atoms: Vec<Atom>) -> Self {
-        Self((!atoms.is_empty()).then(|| atoms.into()))
+        Self((!atoms.is_empty()).then(|| Arc::new(atoms.into())))
     }
 }
 
 impl From<&[Atom]> for Atoms {
     fn from(atoms: &[Atom]) -> Self {
-        Self((!atoms.is_empty()).then(|| atoms.into()))
+        Self((!atoms.is_empty()).then(|| Arc::new(atoms.into())))
     }
 }
 
