@@ -221,7 +221,9 @@ impl Schedulers {
         CURRENT.with(|current| {
             let Some(next) = current.next.take() else { return };
             let schedulers = next.schedulers().clone();
-            if schedulers.asleep.load(Ordering::Relaxed) == 0 {
+            // Not where others wait to run, who would have more of it.
+            let alone = schedulers.each[current.index.get()].len() == 0 && schedulers.injected.len() == 0;
+            if !alone || schedulers.asleep.load(Ordering::Relaxed) == 0 {
                 current.next.set(Some(next));
                 return;
             }
