@@ -107,7 +107,11 @@ impl Parts {
 /// The alias in a tag: `[alias | Alias]`, or `[[alias | Alias] | Monitor]` of `multi_call`; and whether it is the whole tag.
 fn tag_alias(reader: &mut Reader<'_>) -> Option<(Reference, bool)> {
     let 1 = list(reader)? else { return None };
-    let whole = !matches!(reader.short_list(), Some(1));
+    let whole = match reader.short_list() {
+        None => true,
+        Some(1) => false,
+        Some(_) => return None,
+    };
     atom_of(reader, [ALIAS])?;
     Some((reference(reader)?, whole))
 }
@@ -219,5 +223,33 @@ impl ReplyAddress {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::term::Term;
+
+    #[test]
+    fn a_tag_that_only_begins_as_an_alias_does_is_kept_as_it_is() {
+        let alias = Reference::new(Atom::from_static("a@h"), 1, &[1, 2, 3]).unwrap();
+        let pid = Pid { node: Atom::from_static("a@h"), id: 1, serial: 0, creation: 1 };
+        let of = |elements: Vec<Term>| Term::list(elements);
+        let whole = Term::list_with_tail(vec![Term::atom("alias")], alias.clone().into());
+        let within = of(vec![Term::list_with_tail(vec![Term::atom("alias")], alias.clone().into())]);
+        let longer = of(vec![of(vec![Term::atom("alias"), alias.clone().into()])]);
+        for (tag, found) in [(whole, Some(&alias)), (within, Some(&alias)), (longer, None)] {
+            let from = Term::tuple([pid.clone().into(), tag.clone()]);
+            let call = Term::tuple([Term::atom("$gen_call"), from, Term::from(42)]);
+            let GenMessage::Call { from, request } = GenMessage::new(Payload::encode(&call).unwrap()) else {
+                panic!("{call} is a call")
+            };
+            assert_eq!(request.term(), Term::from(42), "{tag}");
+            match &from.tag {
+                Tag::Alias(alias) => assert_eq!(Some(alias), found, "{tag}"),
+                Tag::Other(kept, alias) => assert_eq!((kept.term(), alias.as_ref()), (tag, found)),
+            }
+        }
     }
 }
