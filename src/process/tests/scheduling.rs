@@ -150,6 +150,30 @@ fn a_process_that_blocks_its_thread_does_not_keep_those_it_sent_to_from_running_
     assert_eq!(reported.recv_timeout(Duration::from_secs(60)), Ok(RECEIVERS / 2));
 }
 
+#[test]
+fn the_receiver_of_a_process_that_sends_without_end_runs_elsewhere() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let _here = runtime.enter();
+    let local = local();
+    let (ran, runs) = mpsc::channel();
+    let receiver = start(&local, |mut cx| async move {
+        cx.receive().await;
+        let _ = ran.send(());
+        ExitReason::Normal
+    });
+    all_asleep(&local);
+    let (report, reported) = mpsc::channel();
+    start(&local, |cx| async move {
+        for _ in 0..100_000 {
+            let _ = cx.send(&receiver, term("run"));
+        }
+        // It would be the next on this thread, which it does not get.
+        let _ = report.send(runs.recv_timeout(Duration::from_secs(10)).is_ok());
+        ExitReason::Normal
+    });
+    assert_eq!(reported.recv_timeout(Duration::from_secs(60)), Ok(true));
+}
+
 #[tokio::test]
 async fn a_process_that_lets_others_run_comes_after_those_that_it_has_sent_to() {
     let local = local();
