@@ -14,6 +14,7 @@ const LAYERS: [&[&str]; 8] = [
     &["process"],
     &["node"],
     &[
+        "sys",
         "gen_server",
         "supervisor",
         "application",

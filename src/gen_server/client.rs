@@ -80,15 +80,31 @@ impl<S: GenServer> Server<S> {
         pushed.map_err(|_| SendError::NoProc(self.pid().clone().into()))
     }
 
-    /// `gen_server:stop/1`, with an exit signal: ends the server with `reason`, and waits until it has. A server that
-    /// traps exits gets a message instead, and this waits until it ends for whatever reason.
+    /// `gen_server:stop/3`: the server ends with `reason` after what it was sent before, and calls its
+    /// [`terminate`](GenServer::terminate); waits until it has ended, and returns why it did.
     pub async fn stop(&self, reason: ExitReason) -> ExitReason {
-        let shared = self.process.shared();
-        if self.is_alive() {
-            let local = shared.local();
-            local.send_exit(&local.pid(0, 0), self.pid(), &reason);
+        // It may have ended already, which is what was wanted.
+        let _ = self.process.push(Message::System(Box::new(|_, cx| cx.stop(reason))));
+        self.process.shared().end().await
+    }
+
+    /// `sys:replace_state/2`: changes the state in place, also while the server is suspended, and returns what `change` does.
+    ///
+    /// # Errors
+    /// If the server has ended, or does so before.
+    pub async fn replace_state<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&mut S) -> T + Send + 'static,
+    ) -> Result<T, CallError> {
+        let (from, outcome) = reply_cell();
+        let pushed = self.process.push(Message::System(Box::new(|server, _| from.give(change(server)))));
+        if pushed.is_err() {
+            return Err(CallError::NoProc);
         }
-        shared.end().await
+        match outcome.await {
+            Ok(outcome) => Ok(outcome),
+            Err(_) => Err(ended(self.process.shared().end().await)),
+        }
     }
 }
 

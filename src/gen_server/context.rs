@@ -1,5 +1,6 @@
 //! What a server can do besides answering.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -8,7 +9,8 @@ use std::time::Duration;
 use tokio::task::AbortHandle;
 
 use super::{GenServer, Message, Server, Start};
-use crate::process::{self, AnyProcess, ExitReason, TimerReference};
+use crate::process::{self, AnyProcess, ExitReason, Received, TimerReference};
+use crate::sys::Debug;
 use crate::term::Pid;
 
 /// A server's view of itself; it has all that [a process](process::Context) has.
@@ -24,11 +26,32 @@ struct Rare<S: GenServer> {
     next: Next<S>,
     tasks: Tasks,
     unknown: Vec<&'static str>,
+    system: Suspension<S>,
+}
+
+/// What system messages have made of the server.
+pub(super) struct Suspension<S: GenServer> {
+    pub(super) suspended: bool,
+    /// What arrived while it was suspended.
+    pub(super) waiting: VecDeque<Received<Message<S>>>,
+    pub(super) debug: Option<Debug>,
+}
+
+impl<S: GenServer> Default for Suspension<S> {
+    fn default() -> Self {
+        Self { suspended: false, waiting: VecDeque::new(), debug: None }
+    }
 }
 
 impl<S: GenServer> Default for Rare<S> {
     fn default() -> Self {
-        Self { parent: None, next: Next::default(), tasks: Tasks::default(), unknown: Vec::new() }
+        Self {
+            parent: None,
+            next: Next::default(),
+            tasks: Tasks::default(),
+            unknown: Vec::new(),
+            system: Suspension::default(),
+        }
     }
 }
 
@@ -78,6 +101,16 @@ impl<S: GenServer> Context<S> {
     #[inline]
     pub(super) fn next(&mut self) -> Option<&mut Next<S>> {
         self.rare.as_mut().map(|rare| &mut rare.next)
+    }
+
+    /// What system messages have made of the server, if there were any.
+    #[inline]
+    pub(super) fn suspension(&mut self) -> Option<&mut Suspension<S>> {
+        self.rare.as_mut().map(|rare| &mut rare.system)
+    }
+
+    pub(super) fn make_suspension(&mut self) -> &mut Suspension<S> {
+        &mut self.rare().system
     }
 
     /// Whether a message of this kind is the first that the server does not understand.

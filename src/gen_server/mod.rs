@@ -22,14 +22,16 @@ mod context;
 mod reply;
 mod server;
 mod start;
+mod system;
 
-use std::any::Any;
+use std::any::{Any, type_name};
 use std::future::Future;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::process::{ExitReason, ProcessMessage};
+use crate::term::Term;
 
 pub use self::client::{Client, Request, Server, ServerRef};
 pub use self::context::Context;
@@ -92,7 +94,7 @@ pub trait GenServer: Sized + Send + 'static {
     type Reply: Serialize + Send + 'static;
     /// The casts that it takes.
     type Cast: DeserializeOwned + Send + 'static;
-    /// The other messages that it takes; [`Term`](crate::term::Term) takes all. Exits, `DOWN`s and node events are messages like any other, in
+    /// The other messages that it takes; [`Term`] takes all. Exits, `DOWN`s and node events are messages like any other, in
     /// their Erlang form.
     type Info: DeserializeOwned + Send + 'static;
 
@@ -145,6 +147,17 @@ pub trait GenServer: Sized + Send + 'static {
         async {}
     }
 
+    /// What `sys:get_state/1` and `get_status/1` show: the state as a term. By default the name of its type.
+    fn state(&self) -> Term {
+        Term::from(type_name::<Self>().to_owned())
+    }
+
+    /// The module that `sys:get_status/1` names, and how its header begins.
+    #[doc(hidden)]
+    fn behaviour() -> (&'static str, &'static str) {
+        ("gen_server", "Status for generic server")
+    }
+
     /// Starts a server of `node`, linked to nothing.
     fn start(node: &crate::node::Node, args: Self::Args) -> Start<Self> {
         Start::new(node.local().clone(), None, args)
@@ -159,11 +172,20 @@ pub enum Message<S: GenServer> {
     Cast(S::Cast),
     /// Any other message.
     Info(S::Info),
+    /// A system message of this node: it is handled also while the server is suspended.
+    System(System<S>),
 }
+
+/// What a system message of this node does to its server.
+pub type System<S> = Box<dyn FnOnce(&mut S, &mut Context<S>) + Send>;
 
 impl<S: GenServer> ProcessMessage for Message<S> {
     fn take(value: &mut dyn Any) -> Option<Self> {
         value.downcast_mut::<Option<S::Info>>()?.take().map(Self::Info)
+    }
+
+    fn module() -> Option<&'static str> {
+        Some(type_name::<S>())
     }
 }
 

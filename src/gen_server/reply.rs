@@ -1,12 +1,13 @@
 //! Replies, now or later.
 
 use std::marker::PhantomData;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use serde::Serialize;
 
+use crate::etf::Payload;
 use crate::process::{Giver, Local, ReplyAddress};
-use crate::term::Pid;
+use crate::term::{Pid, Term};
 
 /// What a call's handler says of its reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +33,8 @@ struct Caller {
     address: ReplyAddress,
     local: Arc<Local>,
     server: Pid,
+    /// Where the reply is noted, if somebody looks at the server through `sys`.
+    seen: Option<Arc<OnceLock<Term>>>,
 }
 
 impl<R: Serialize> ReplyTo<R> {
@@ -39,8 +42,13 @@ impl<R: Serialize> ReplyTo<R> {
         Self(To::Local(caller))
     }
 
-    pub(super) fn term(address: ReplyAddress, local: Arc<Local>, server: Pid) -> Self {
-        Self(To::Term(Box::new(Caller { address, local, server }), PhantomData))
+    pub(super) fn term(
+        address: ReplyAddress,
+        local: Arc<Local>,
+        server: Pid,
+        seen: Option<Arc<OnceLock<Term>>>,
+    ) -> Self {
+        Self(To::Term(Box::new(Caller { address, local, server, seen }), PhantomData))
     }
 
     /// `gen_server:reply/2`. A caller that has given up does not get it.
@@ -48,7 +56,10 @@ impl<R: Serialize> ReplyTo<R> {
         match self.0 {
             To::Local(caller) => caller.give(reply),
             To::Term(caller, _) => {
-                let Caller { address, local, server } = *caller;
+                let Caller { address, local, server, seen } = *caller;
+                if let (Some(seen), Ok(reply)) = (seen, Payload::encode(&reply)) {
+                    let _ = seen.set(reply.term());
+                }
                 if let Err(error) = address.reply(&local, &server, &reply) {
                     tracing::error!(%server, %error, "a reply has no external form");
                 }

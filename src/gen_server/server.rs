@@ -10,7 +10,8 @@ use std::task::{Context as TaskContext, Poll};
 use pin_project_lite::pin_project;
 use serde::de::DeserializeOwned;
 
-use super::{Context, GenServer, Message, ReplyTo, StartError};
+use super::context::Suspension;
+use super::{Context, GenServer, Message, ReplyTo, StartError, system};
 use crate::etf::{DecodeError, Payload};
 use crate::process::{Deadline, ExitReason, GenMessage, Giver, Received, RegisterError};
 use crate::term::{Atom, Pid};
@@ -23,14 +24,15 @@ const EXIT: Atom = Atom::from_static("EXIT");
 struct Running(AtomicU8);
 
 impl Running {
-    const NAMES: [&'static str; 6] =
-        ["init", "handle_call", "handle_cast", "handle_info", "handle_continue", "terminate"];
+    const NAMES: [&'static str; 7] =
+        ["init", "handle_call", "handle_cast", "handle_info", "handle_continue", "terminate", "system"];
     const INIT: u8 = 0;
     const CALL: u8 = 1;
     const CAST: u8 = 2;
     const INFO: u8 = 3;
     const CONTINUE: u8 = 4;
     const TERMINATE: u8 = 5;
+    const SYSTEM: u8 = 6;
 
     // Atomic only so that a server can move between threads: one at a time looks at it.
     fn set(&self, callback: u8) {
@@ -113,8 +115,8 @@ async fn start<S: GenServer>(
 
 /// Handles messages until something ends the server.
 async fn serve<S: GenServer>(server: &mut S, cx: &mut Context<S>, running: &Running) -> ExitReason {
+    let mut timeout = None;
     loop {
-        let mut timeout = None;
         if let Some(next) = cx.next() {
             if let Some(reason) = next.stop.take() {
                 return reason;
@@ -126,11 +128,17 @@ async fn serve<S: GenServer>(server: &mut S, cx: &mut Context<S>, running: &Runn
                 }
                 continue;
             }
-            timeout = next.timeout.take();
+            timeout = next.timeout.take().or(timeout);
         }
-        let received = match timeout {
-            None => cx.receive_signal().await,
-            Some(timeout) => {
+        let (received, suspended) = match cx.suspension() {
+            Some(Suspension { suspended: false, waiting, .. }) => (waiting.pop_front(), false),
+            Some(Suspension { suspended: true, .. }) => (None, true),
+            None => (None, false),
+        };
+        let received = match (received, timeout.filter(|_| !suspended)) {
+            (Some(received), _) => received,
+            (None, None) => cx.receive_signal().await,
+            (None, Some(timeout)) => {
                 let mut deadline = Deadline::default();
                 poll_fn(|task| match cx.poll_receive(task) {
                     Poll::Pending => {
@@ -141,14 +149,40 @@ async fn serve<S: GenServer>(server: &mut S, cx: &mut Context<S>, running: &Runn
                 .await
             }
         };
+        if suspended && !system::is_for(&received, cx) {
+            cx.make_suspension().waiting.push_back(received);
+            continue;
+        }
+        let seen;
         let message = match received {
-            Received::Own(message) => message,
-            Received::Term(message) => match understand(message, cx) {
-                Ok(Some(message)) => message,
-                Ok(None) => continue,
-                Err(reason) => return reason,
+            Received::Own(message) => {
+                seen = system::Seen::own(&message, cx);
+                message
+            }
+            Received::Term(message) => match GenMessage::new(message) {
+                GenMessage::System { from, request } => {
+                    running.set(Running::SYSTEM);
+                    if let Err(reason) = system::handle(server, cx, &from, &request) {
+                        return reason;
+                    }
+                    continue;
+                }
+                message => {
+                    seen = system::Seen::new(&message, cx);
+                    match understand(message, cx, seen.as_deref()) {
+                        Ok(Some(message)) => message,
+                        Ok(None) => continue,
+                        Err(reason) => return reason,
+                    }
+                }
             },
         };
+        if let Message::System(system) = message {
+            running.set(Running::SYSTEM);
+            system(server, cx);
+            continue;
+        }
+        timeout = None;
         let handled = match message {
             Message::Call(call, from) => {
                 running.set(Running::CALL);
@@ -162,9 +196,14 @@ async fn serve<S: GenServer>(server: &mut S, cx: &mut Context<S>, running: &Runn
                 running.set(Running::INFO);
                 server.handle_info(info, cx).await
             }
+            // Dealt with above.
+            Message::System(_) => Ok(()),
         };
         if let Err(reason) = handled {
             return reason;
+        }
+        if let Some(seen) = seen {
+            seen.done(server, cx);
         }
     }
 }
@@ -178,12 +217,17 @@ fn timeout_message() -> Payload {
 }
 
 /// Decodes a message into the server's own. `None` if it does not understand it, which is dealt with here.
-fn understand<S: GenServer>(message: Payload, cx: &mut Context<S>) -> Result<Option<Message<S>>, ExitReason> {
-    Ok(match GenMessage::new(message) {
+fn understand<S: GenServer>(
+    message: GenMessage,
+    cx: &mut Context<S>,
+    seen: Option<&system::Seen>,
+) -> Result<Option<Message<S>>, ExitReason> {
+    Ok(match message {
         GenMessage::Call { from, request } => match request.decode() {
             Ok(call) => {
                 let local = cx.shared().local().clone();
-                Some(Message::Call(call, ReplyTo::term(from, local, cx.pid().clone())))
+                let reply = seen.map(system::Seen::reply);
+                Some(Message::Call(call, ReplyTo::term(from, local, cx.pid().clone(), reply)))
             }
             Err(error) => {
                 unknown::<S>(cx, "call", &error);
@@ -196,6 +240,8 @@ fn understand<S: GenServer>(message: Payload, cx: &mut Context<S>) -> Result<Opt
             }
         },
         GenMessage::Cast(request) => decode::<S, _>(cx, "cast", &request).map(Message::Cast),
+        // It is answered before it gets here.
+        GenMessage::System { .. } => None,
         GenMessage::Info(info) => {
             if let Some(reason) = parent_exit(cx, &info) {
                 return Err(reason);
@@ -206,7 +252,7 @@ fn understand<S: GenServer>(message: Payload, cx: &mut Context<S>) -> Result<Opt
 }
 
 /// The reason, if the message is the trapped exit of the server's parent: the server ends with it.
-fn parent_exit<S: GenServer>(cx: &Context<S>, info: &Payload) -> Option<ExitReason> {
+pub(super) fn parent_exit<S: GenServer>(cx: &Context<S>, info: &Payload) -> Option<ExitReason> {
     let parent = cx.parent()?;
     let (tag, pid, reason) = info.decode::<(Atom, Pid, ExitReason)>().ok()?;
     (tag == EXIT && pid == *parent).then_some(reason)

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::Protocol;
-use crate::process::{CallError, Destination, Down, Local, SendError, SpawnOptions, spawn};
+use crate::process::{Call, CallError, Caller, Destination, Down, Local, SendError, SpawnOptions, spawn};
 use crate::term::{Atom, Pid, Reference, Term};
 use crate::world::World;
 use std::sync::Arc;
@@ -149,12 +149,8 @@ async fn server(local: &Arc<Local>, n: i64) -> (super::Server<Server>, mpsc::Unb
     (server, ends)
 }
 
-fn untyped(
-    local: &Arc<Local>,
-    to: impl Into<Destination>,
-    request: Term,
-) -> crate::process::Call<Term, Term> {
-    crate::process::Call::new(crate::process::Caller::Node(local.clone()), to.into(), request)
+fn untyped(local: &Arc<Local>, to: impl Into<Destination>, request: Term) -> Call<Term, Term> {
+    Call::new(Caller::Node(local.clone()), to.into(), request)
 }
 
 fn term(text: &str) -> Term {
@@ -438,4 +434,69 @@ async fn whoever_waits_for_the_end_of_a_server_hears_of_it_however_signals_cross
         }
     };
     local.world.timeout(Duration::from_secs(60), all).await.expect("every wait ends");
+}
+
+fn sys(local: &Arc<Local>, server: &super::Server<Server>, request: &str) -> Call<Term, Term> {
+    let request = Term::parse(request, &crate::etf::Limits::default()).unwrap();
+    let caller = Caller::Node(local.clone());
+    Call::labelled(caller, server.pid().clone().into(), Atom::from_static("system"), request)
+}
+
+/// Polls once: a request is sent when it is first polled.
+async fn poll_once<F: Future>(mut future: std::pin::Pin<&mut F>) -> Option<F::Output> {
+    std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
+        std::task::Poll::Ready(output) => std::task::Poll::Ready(Some(output)),
+        std::task::Poll::Pending => std::task::Poll::Ready(None),
+    })
+    .await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_suspended_server_handles_system_messages_only() {
+    let local = local();
+    let (server, _ends) = server(&local, 5).await;
+    assert_eq!(sys(&local, &server, "suspend").await, Ok(Term::atom("ok")));
+    let mut waiting = std::pin::pin!(server.add(1));
+    assert!(poll_once(waiting.as_mut()).await.is_none());
+    server.cast(Tell::Add(10)).unwrap();
+    server.send(Info::Note("waited".to_owned())).unwrap();
+    let late = server.get().timeout(Duration::from_secs(1)).await;
+    assert_eq!(late, Err(CallError::Timeout(Duration::from_secs(1))));
+    // It is looked into, and changed, meanwhile.
+    let status = sys(&local, &server, "get_status").await.unwrap();
+    let parts = status.as_tuple().unwrap();
+    assert!(parts[3].as_list().unwrap()[1].is_atom("suspended"), "{status}");
+    assert_eq!(server.replace_state(|state| std::mem::replace(&mut state.n, 100)).await, Ok(5));
+    assert_eq!(sys(&local, &server, "resume").await, Ok(Term::atom("ok")));
+    // All that arrived is handled, in order.
+    assert_eq!(waiting.await, Ok(101));
+    assert_eq!(server.get().await, Ok(111));
+    assert_eq!(server.log().await, Ok(vec!["waited".to_owned()]));
+}
+
+#[tokio::test]
+async fn sys_terminate_ends_in_order() {
+    let local = local();
+    let (server, mut ends) = server(&local, 1).await;
+    assert_eq!(sys(&local, &server, "{terminate, {shutdown, told}}").await, Ok(Term::atom("ok")));
+    let told = ExitReason::ShutdownWith(Term::atom("told"));
+    assert_eq!(ends.recv().await, Some(told.clone()));
+    assert_eq!(server.stop(ExitReason::Normal).await, told);
+}
+
+#[tokio::test]
+async fn events_are_logged_with_their_replies() {
+    let local = local();
+    let (server, _ends) = server(&local, 1).await;
+    assert_eq!(sys(&local, &server, "{debug, {log, true}}").await, Ok(Term::atom("ok")));
+    let add: Call<_, i64> = Call::new(Caller::Node(local.clone()), server.pid().clone().into(), Ask::Add(2));
+    assert_eq!(add.await, Ok(3));
+    let logged = sys(&local, &server, "{debug, {log, get}}").await.unwrap();
+    let events = logged.as_tuple().unwrap()[1].as_list().unwrap().to_vec();
+    let [received, sent] = &events[..] else { panic!("{logged}") };
+    let (received, sent) = (received.as_tuple().unwrap(), sent.as_tuple().unwrap());
+    assert!(received[0].is_atom("in") && sent[0].is_atom("out"), "{logged}");
+    assert_eq!(received[1].as_tuple().unwrap()[2].to_string(), "{add,2}");
+    assert_eq!(sent[1], Term::from(3));
+    assert_eq!(sent[2], received[1].as_tuple().unwrap()[1], "the reply went to the caller");
 }

@@ -80,12 +80,14 @@ impl CallError {
 pub struct Call<Q, R> {
     caller: Caller,
     to: Destination,
+    label: Atom,
     request: Q,
     timeout: Option<Duration>,
     reply: PhantomData<fn() -> R>,
 }
 
 /// Who calls.
+#[derive(Clone)]
 pub(crate) enum Caller {
     Process(Arc<dyn AnyProcess>),
     /// Nobody in particular: the call is a process of its own.
@@ -94,7 +96,12 @@ pub(crate) enum Caller {
 
 impl<Q, R> Call<Q, R> {
     pub(crate) fn new(caller: Caller, to: Destination, request: Q) -> Self {
-        Self { caller, to, request, timeout: Some(DEFAULT_TIMEOUT), reply: PhantomData }
+        Self::labelled(caller, to, GEN_CALL, request)
+    }
+
+    /// A request of `gen`'s form under another label, `{Label, From, Request}`.
+    pub(crate) fn labelled(caller: Caller, to: Destination, label: Atom, request: Q) -> Self {
+        Self { caller, to, label, request, timeout: Some(DEFAULT_TIMEOUT), reply: PhantomData }
     }
 
     /// Waits for at most `timeout` instead of 5 seconds.
@@ -120,7 +127,7 @@ where
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let reply = self.caller.call(self.to, &self.request, self.timeout).await?;
+            let reply = self.caller.call(self.to, &self.label, &self.request, self.timeout).await?;
             Ok(reply.decode()?)
         })
     }
@@ -131,15 +138,16 @@ impl Caller {
     pub(crate) async fn call<Q: Serialize + Send + Sync>(
         self,
         to: Destination,
+        label: &Atom,
         request: &Q,
         timeout: Option<Duration>,
     ) -> Result<Payload, CallError> {
         match self {
-            Self::Process(process) => open(process, &to, request)?.wait(timeout).await,
+            Self::Process(process) => open(process, &to, label, request)?.wait(timeout).await,
             Self::Node(local) => {
                 let run = run_inline(&local, |cx| async move {
                     let process: Arc<dyn AnyProcess> = cx.process().clone();
-                    open(process, &to, request)?.wait(timeout).await
+                    open(process, &to, label, request)?.wait(timeout).await
                 });
                 match run.await {
                     Ok(outcome) => outcome,
@@ -162,6 +170,7 @@ struct OpenCall {
 fn open<Q: Serialize + ?Sized>(
     process: Arc<dyn AnyProcess>,
     to: &Destination,
+    label: &Atom,
     request: &Q,
 ) -> Result<OpenCall, CallError> {
     let shared = process.shared();
@@ -194,7 +203,7 @@ fn open<Q: Serialize + ?Sized>(
     }
     let message = |writer: &mut Writer| {
         writer.tuple(3)?;
-        writer.atom(&GEN_CALL);
+        writer.atom(label);
         writer.tuple(2)?;
         writer.pid(&shared.pid);
         writer.list(1)?;

@@ -5,11 +5,12 @@
 use super::{Encode, Local, Write};
 use crate::dist::{Control, Target};
 use crate::etf::{EncodeError, Payload, Reader, Token, Writer};
-use crate::term::{Atom, Pid, Reference};
+use crate::term::{Atom, Pid, Reference, Term};
 use serde::Serialize;
 
 pub(super) const GEN_CALL: Atom = Atom::from_static("$gen_call");
 pub(super) const GEN_CAST: Atom = Atom::from_static("$gen_cast");
+pub(super) const SYSTEM: Atom = Atom::from_static("system");
 pub(super) const ALIAS: Atom = Atom::from_static("alias");
 
 /// A message, told apart by what `gen_server` puts around it.
@@ -25,6 +26,13 @@ pub enum GenMessage {
     },
     /// `{'$gen_cast', Request}`.
     Cast(Payload),
+    /// `{system, {Pid, Tag}, Request}`: see [`sys`](crate::sys).
+    System {
+        /// Who waits for the answer.
+        from: ReplyAddress,
+        /// The request.
+        request: Payload,
+    },
     /// Any other message.
     Info(Payload),
 }
@@ -49,14 +57,14 @@ impl GenMessage {
     /// Looks at the message's outer form.
     pub fn new(message: Payload) -> Self {
         match Parts::parse(&message) {
-            Some(Parts::Call { pid, alias: Some(alias), tag: None, request }) => Self::Call {
-                from: ReplyAddress { pid, tag: Tag::Alias(alias) },
-                request: message.slice(request),
-            },
-            Some(Parts::Call { pid, alias, tag, request }) => Self::Call {
-                from: ReplyAddress { pid, tag: Tag::Other(message.slice(tag.unwrap_or(0..0)), alias) },
-                request: message.slice(request),
-            },
+            Some(Parts::Call { system, pid, alias, tag, request }) => {
+                let tag = match (alias, tag) {
+                    (Some(alias), None) => Tag::Alias(alias),
+                    (alias, tag) => Tag::Other(message.slice(tag.unwrap_or(0..0)), alias),
+                };
+                let (from, request) = (ReplyAddress { pid, tag }, message.slice(request));
+                if system { Self::System { from, request } } else { Self::Call { from, request } }
+            }
             Some(Parts::Cast { request }) => Self::Cast(message.slice(request)),
             None => Self::Info(message),
         }
@@ -66,6 +74,7 @@ impl GenMessage {
 enum Parts {
     /// Without a tag if it is the alias alone.
     Call {
+        system: bool,
         pid: Pid,
         alias: Option<Reference>,
         tag: Option<std::ops::Range<usize>>,
@@ -80,17 +89,19 @@ impl Parts {
     fn parse(message: &Payload) -> Option<Self> {
         let mut reader = message.reader();
         let len @ (2 | 3) = tuple(&mut reader)? else { return None };
-        match (len, atom_of(&mut reader, [GEN_CAST, GEN_CALL])?) {
+        let system = match (len, atom_of(&mut reader, [GEN_CAST, GEN_CALL, SYSTEM])?) {
             (2, 0) => return Some(Self::Cast { request: reader.offset()..message.len() }),
-            (3, 1) => {}
+            (3, 1) => false,
+            (3, 2) => true,
             _ => return None,
-        }
+        };
         let 2 = tuple(&mut reader)? else { return None };
         let pid = pid(&mut reader)?;
         let start = reader.offset();
         let mut inner = reader.clone();
         if let Some((alias, true)) = tag_alias(&mut inner) {
             return Some(Self::Call {
+                system,
                 pid,
                 alias: Some(alias),
                 tag: None,
@@ -100,7 +111,7 @@ impl Parts {
         let alias = tag_alias(&mut reader.clone()).map(|(alias, _)| alias);
         reader.skip(&crate::etf::Limits::default()).ok()?;
         let tag = Some(start..reader.offset());
-        Some(Self::Call { pid, alias, tag, request: reader.offset()..message.len() })
+        Some(Self::Call { system, pid, alias, tag, request: reader.offset()..message.len() })
     }
 }
 
@@ -179,6 +190,15 @@ impl ReplyAddress {
         &self.pid
     }
 
+    /// `{Pid, Tag}`.
+    pub(crate) fn to_term(&self) -> Term {
+        let tag = match &self.tag {
+            Tag::Alias(alias) => Term::list_with_tail(vec![ALIAS.into()], alias.clone().into()),
+            Tag::Other(tag, _) => tag.term(),
+        };
+        Term::tuple([self.pid.clone().into(), tag])
+    }
+
     /// Sends the reply, `{Tag, Reply}`.
     pub(crate) fn reply<T: Serialize + ?Sized>(
         &self,
@@ -229,7 +249,6 @@ impl ReplyAddress {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::term::Term;
 
     #[test]
     fn a_tag_that_only_begins_as_an_alias_does_is_kept_as_it_is() {

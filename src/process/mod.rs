@@ -65,6 +65,12 @@ use self::timer::Timers;
 pub trait ProcessMessage: Send + Sized + 'static {
     /// Takes the message out of `value`, an `Option<T>`, if `T` is a type that this process is sent.
     fn take(value: &mut dyn Any) -> Option<Self>;
+
+    /// The module whose `init` the process began in, if it is a server's.
+    #[doc(hidden)]
+    fn module() -> Option<&'static str> {
+        None
+    }
 }
 
 impl ProcessMessage for crate::term::Term {

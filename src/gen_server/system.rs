@@ -1,0 +1,159 @@
+//! System messages to a server: see [`sys`](crate::sys).
+
+use std::any::type_name;
+use std::sync::{Arc, OnceLock};
+
+use super::server::parent_exit;
+use super::{Context, GenServer, Message};
+use crate::etf::Payload;
+use crate::process::{ExitReason, GenMessage, Received, ReplyAddress};
+use crate::sys::{Event, Request};
+use crate::term::{Atom, Term};
+
+/// Whether a suspended server takes a message: a system message, or what ends it.
+pub(super) fn is_for<S: GenServer>(received: &Received<Message<S>>, cx: &Context<S>) -> bool {
+    match received {
+        Received::Own(message) => matches!(message, Message::System(_)),
+        Received::Term(message) => {
+            matches!(GenMessage::new(message.clone()), GenMessage::System { .. })
+                || parent_exit(cx, message).is_some()
+        }
+    }
+}
+
+/// Answers a system message.
+///
+/// # Errors
+/// The reason if it ends the server.
+pub(super) fn handle<S: GenServer>(
+    server: &S,
+    cx: &mut Context<S>,
+    from: &ReplyAddress,
+    request: &Payload,
+) -> Result<(), ExitReason> {
+    let now = cx.world().clock.wall();
+    let system = cx.make_suspension();
+    let mut end = None;
+    let answer = match Request::read(request.term(), &mut system.debug, now) {
+        Request::GetState => server.state(),
+        Request::GetStatus => status(server, cx),
+        Request::Suspend => {
+            system.suspended = true;
+            Atom::from_static("ok").into()
+        }
+        Request::Resume => {
+            system.suspended = false;
+            Atom::from_static("ok").into()
+        }
+        Request::Terminate(reason) => {
+            end = Some(reason);
+            Atom::from_static("ok").into()
+        }
+        Request::Answer(answer) => answer,
+    };
+    if let Err(error) = from.reply(cx.local(), cx.pid(), &answer) {
+        tracing::error!(%error, "an answer to a system message has no external form");
+    }
+    end.map_or(Ok(()), Err)
+}
+
+/// As it is known to others: its name if it has one, else its pid.
+fn name<S: GenServer>(cx: &Context<S>) -> Term {
+    cx.shared().name().map_or_else(|| cx.pid().clone().into(), Term::from)
+}
+
+/// `{status, Pid, {module, Module}, [Dictionary, SysState, Parent, Debug, Misc]}`.
+fn status<S: GenServer>(server: &S, cx: &mut Context<S>) -> Term {
+    let atom = |text| Term::from(Atom::from_static(text));
+    let titled = |title: &str, value: Term| Term::tuple([Term::charlist(title), value]);
+    let data = |entries: Vec<Term>| Term::tuple([atom("data"), Term::list(entries)]);
+    let parent = Term::from(cx.parent().unwrap_or(cx.pid()).clone());
+    let name = name(cx);
+    let pid = Term::from(cx.pid().clone());
+    let system = cx.make_suspension();
+    let sys_state = atom(if system.suspended { "suspended" } else { "running" });
+    let logged = system.debug.as_ref().map(crate::sys::Debug::logged).unwrap_or_default();
+    let (module, header) = S::behaviour();
+    let misc = Term::list([
+        Term::tuple([atom("header"), Term::charlist(&format!("{header} {name}"))]),
+        data(vec![
+            titled("Status", sys_state.clone()),
+            titled("Parent", parent.clone()),
+            titled("Logged events", Term::list(logged)),
+        ]),
+        data(vec![titled("State", server.state())]),
+    ]);
+    let init = Atom::new(type_name::<S>()).unwrap_or(Atom::from_static("rust"));
+    let initial_call =
+        Term::tuple([atom("$initial_call"), Term::tuple([init.into(), atom("init"), Term::from(1)])]);
+    Term::tuple([
+        atom("status"),
+        pid,
+        Term::tuple([atom("module"), atom(module)]),
+        Term::list([Term::list([initial_call]), sys_state, parent, Term::list([]), misc]),
+    ])
+}
+
+/// A message that is handled while somebody looks. Boxed: a server that nobody looks at is small.
+pub(super) struct Seen {
+    /// Who waits, if it is a call.
+    from: Option<Term>,
+    reply: Arc<OnceLock<Term>>,
+}
+
+impl Seen {
+    /// Notes a message, if somebody looks.
+    pub(super) fn new<S: GenServer>(message: &GenMessage, cx: &mut Context<S>) -> Option<Box<Self>> {
+        cx.suspension()?.debug.as_ref()?;
+        let tagged = |tag, rest: &[Term]| {
+            let elements = [Term::from(Atom::from_static(tag))].into_iter().chain(rest.iter().cloned());
+            Term::tuple(elements.collect::<Vec<_>>())
+        };
+        let (message, from) = match message {
+            GenMessage::Call { from, request } => {
+                let from = from.to_term();
+                (tagged("$gen_call", &[from.clone(), request.term()]), Some(from))
+            }
+            GenMessage::Cast(request) => (tagged("$gen_cast", &[request.term()]), None),
+            GenMessage::Info(info) => (info.term(), None),
+            GenMessage::System { .. } => return None,
+        };
+        note(cx, &Event::In(message));
+        Some(Box::new(Self { from, reply: Arc::default() }))
+    }
+
+    /// As [`Seen::new`], for a message that was moved here: what is in it is not a term.
+    pub(super) fn own<S: GenServer>(message: &Message<S>, cx: &mut Context<S>) -> Option<Box<Self>> {
+        cx.suspension()?.debug.as_ref()?;
+        let tag = match message {
+            Message::Call(..) => "$gen_call",
+            Message::Cast(_) => "$gen_cast",
+            Message::Info(_) => "$info",
+            Message::System(_) => return None,
+        };
+        note(cx, &Event::In(Term::tuple([Atom::from_static(tag).into(), Term::from("typed".to_owned())])));
+        Some(Box::new(Self { from: None, reply: Arc::default() }))
+    }
+
+    /// Where the reply to it is to be noted.
+    pub(super) fn reply(&self) -> Arc<OnceLock<Term>> {
+        self.reply.clone()
+    }
+
+    /// Notes what its callback has led to.
+    pub(super) fn done<S: GenServer>(self, server: &S, cx: &mut Context<S>) {
+        let state = server.state();
+        let event = match (self.from, self.reply.get()) {
+            (Some(to), Some(reply)) => Event::Out { reply: reply.clone(), to, state },
+            _ => Event::NoReply(state),
+        };
+        note(cx, &event);
+    }
+}
+
+fn note<S: GenServer>(cx: &mut Context<S>, event: &Event) {
+    let name = name(cx);
+    if let Some(debug) = cx.suspension().and_then(|system| system.debug.as_mut()) {
+        debug.event(&name, event);
+    }
+}
