@@ -18,6 +18,7 @@
 //! |---|---|
 //! | [`node`] | [`Node`](node::Node): starting, connecting, and requests from outside any process |
 //! | [`gen_server`] | servers: a state and what it does with calls, casts and messages |
+//! | [`supervisor`] | processes that start others, and start them again when they end |
 //! | [`sys`] | looking into a running server, and suspending it |
 //! | [`process`] | bare processes, exit reasons, where messages go, what can go wrong with them |
 //! | [`term`] | Erlang's terms: values, order, syntax |
@@ -38,6 +39,7 @@ pub mod fuzzing;
 pub mod gen_server;
 pub mod node;
 pub mod process;
+pub mod supervisor;
 pub mod sys;
 pub mod term;
 pub mod world;

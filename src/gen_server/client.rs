@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{GenServer, Message, Protocol, ReplyTo};
+use super::{GenServer, Message, Protocol, ReplyTo, System};
 use crate::node::Node;
 use crate::process::{
     AnyProcess, Call, CallError, Caller, DEFAULT_TIMEOUT, Deadline, Delivery, Destination, ExitReason, Local,
@@ -37,7 +37,7 @@ impl<S: GenServer> std::fmt::Debug for Server<S> {
 }
 
 impl<S: GenServer> Server<S> {
-    pub(super) fn new(process: Arc<Process<Message<S>>>) -> Self {
+    pub(crate) fn new(process: Arc<Process<Message<S>>>) -> Self {
         Self { process }
     }
 
@@ -49,6 +49,12 @@ impl<S: GenServer> Server<S> {
     /// The server of a pid of this node, if it is alive and of this type.
     pub fn of(node: &Node, pid: &Pid) -> Option<Self> {
         let process = node.local().process(pid)?.into_any().downcast::<Process<Message<S>>>().ok()?;
+        Some(Self { process })
+    }
+
+    /// The server that is registered under a name of this node, if it is of this type.
+    pub fn named(node: &Node, name: &str) -> Option<Self> {
+        let process = node.local().names.get(name)?.into_any().downcast().ok()?;
         Some(Self { process })
     }
 
@@ -80,11 +86,16 @@ impl<S: GenServer> Server<S> {
         pushed.map_err(|_| SendError::NoProc(self.pid().clone().into()))
     }
 
+    /// Waits until the server has ended, and returns why it did.
+    pub async fn ended(&self) -> ExitReason {
+        self.process.shared().end().await
+    }
+
     /// `gen_server:stop/3`: the server ends with `reason` after what it was sent before, and calls its
     /// [`terminate`](GenServer::terminate); waits until it has ended, and returns why it did.
     pub async fn stop(&self, reason: ExitReason) -> ExitReason {
         // It may have ended already, which is what was wanted.
-        let _ = self.process.push(Message::System(Box::new(|_, cx| cx.stop(reason))));
+        let _ = self.process.push(Message::System(System::new(|_, cx| cx.stop(reason))));
         self.process.shared().end().await
     }
 
@@ -97,7 +108,7 @@ impl<S: GenServer> Server<S> {
         change: impl FnOnce(&mut S) -> T + Send + 'static,
     ) -> Result<T, CallError> {
         let (from, outcome) = reply_cell();
-        let pushed = self.process.push(Message::System(Box::new(|server, _| from.give(change(server)))));
+        let pushed = self.process.push(Message::System(System::new(|server, _| from.give(change(server)))));
         if pushed.is_err() {
             return Err(CallError::NoProc);
         }

@@ -26,6 +26,7 @@ mod system;
 
 use std::any::{Any, type_name};
 use std::future::Future;
+use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -177,7 +178,22 @@ pub enum Message<S: GenServer> {
 }
 
 /// What a system message of this node does to its server.
-pub type System<S> = Box<dyn FnOnce(&mut S, &mut Context<S>) + Send>;
+// In a mutex only so that it can be shared, as what a server is sent can be; boxed, because all messages are as large as the largest.
+#[doc(hidden)]
+pub struct System<S: GenServer>(Box<Mutex<Act<S>>>);
+
+type Act<S> = Box<dyn FnOnce(&mut S, &mut Context<S>) + Send>;
+
+impl<S: GenServer> System<S> {
+    fn new(act: impl FnOnce(&mut S, &mut Context<S>) + Send + 'static) -> Self {
+        Self(Box::new(Mutex::new(Box::new(act))))
+    }
+
+    fn act(self, server: &mut S, cx: &mut Context<S>) {
+        let act = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+        act(server, cx);
+    }
+}
 
 impl<S: GenServer> ProcessMessage for Message<S> {
     fn take(value: &mut dyn Any) -> Option<Self> {

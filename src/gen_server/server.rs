@@ -179,7 +179,7 @@ async fn serve<S: GenServer>(server: &mut S, cx: &mut Context<S>, running: &Runn
         };
         if let Message::System(system) = message {
             running.set(Running::SYSTEM);
-            system(server, cx);
+            system.act(server, cx);
             continue;
         }
         timeout = None;

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use super::server::{self, Init};
 use super::{Context, GenServer, Server};
-use crate::process::{AnyProcess, ExitReason, Local, RegisterError, SpawnOptions, reply_cell, spawn};
-use crate::term::{Atom, Pid};
+use crate::process::{
+    AnyProcess, ExitReason, Local, RegisterError, SpawnOptions, SystemLimit, reply_cell, spawn,
+};
+use crate::term::{Atom, Pid, Term};
 use crate::world::BoxFuture;
 
 /// Why a server did not start.
@@ -31,6 +33,28 @@ pub enum StartError {
     SystemLimit,
 }
 
+impl StartError {
+    /// The reason with which OTP's `start_link` returns.
+    pub(crate) fn to_exit_reason(&self) -> ExitReason {
+        match self {
+            Self::AlreadyStarted(pid) => {
+                let already_started = Atom::from_static("already_started").into();
+                ExitReason::Term(Term::tuple([already_started, pid.clone().into()]))
+            }
+            Self::Init(reason) => reason.clone(),
+            Self::Timeout(_) => ExitReason::atom("timeout"),
+            Self::SystemLimit => ExitReason::atom("system_limit"),
+            Self::Name(error) => error.clone().into(),
+        }
+    }
+}
+
+impl From<SystemLimit> for StartError {
+    fn from(_: SystemLimit) -> Self {
+        Self::SystemLimit
+    }
+}
+
 /// A server that starts when this is awaited, which waits until its `init` has returned.
 #[must_use = "a server starts when this is awaited"]
 pub struct Start<S: GenServer> {
@@ -42,13 +66,23 @@ pub struct Start<S: GenServer> {
 }
 
 impl<S: GenServer> Start<S> {
-    pub(super) fn new(local: Arc<Local>, parent: Option<Arc<dyn AnyProcess>>, args: S::Args) -> Self {
+    pub(crate) fn new(local: Arc<Local>, parent: Option<Arc<dyn AnyProcess>>, args: S::Args) -> Self {
         Self { local, parent, args, name: None, timeout: None }
     }
 
     /// Registers the server under a name before its `init` runs.
     pub fn name(mut self, name: impl Into<Atom>) -> Self {
         self.name = Some(name.into());
+        self
+    }
+
+    pub(crate) fn linked(parent: Arc<dyn AnyProcess>, args: S::Args) -> Self {
+        Self::new(parent.shared().local().clone(), Some(parent), args)
+    }
+
+    pub(crate) fn named(mut self, name: Option<Atom>, timeout: Option<Duration>) -> Self {
+        self.name = name.or(self.name);
+        self.timeout = timeout.or(self.timeout);
         self
     }
 

@@ -18,7 +18,7 @@ use super::gen_call::{ALIAS, GEN_CALL, reply_reference};
 use super::relations::{CallOutcome, Monitor, Monitored};
 use super::{AnyProcess, Destination, ExitReason, Local, Shared, Taker, Write, reply_cell, run_inline};
 use crate::etf::{DecodeError, EncodeError, Payload, Writer};
-use crate::term::{Atom, Reference, Term};
+use crate::term::{Atom, Pid, Reference, Term};
 use crate::world::BoxFuture;
 
 /// How long a call waits unless it says otherwise, as in OTP.
@@ -215,6 +215,29 @@ fn open<Q: Serialize + ?Sized>(
     let delivery = local.send_encoded(&shared.pid, to, &message)?;
     let _ = shared.sent(to, delivery);
     Ok(call)
+}
+
+/// Waits until `pid` has ended, and returns why: `noproc` if it had already. What the process receives meanwhile stays in its queue.
+pub(crate) fn end_of(
+    process: Arc<dyn AnyProcess>,
+    pid: &Pid,
+) -> impl Future<Output = ExitReason> + Send + use<> {
+    let shared = process.shared();
+    let (caller, end) = reply_cell();
+    let reference = shared.make_reference();
+    let target = Monitored::Process(pid.clone());
+    shared.open_calls.fetch_add(1, Ordering::AcqRel);
+    shared.relations(|relations| relations.open_call(reference.clone(), caller, Some(target.clone())));
+    let mut call = OpenCall { process: process.clone(), reference, reply: end, node: pid.node.clone() };
+    let (connection, bound) = shared.local.send_monitor(&shared.pid, &target, &call.reference, Write::Now);
+    shared.relations(|relations| relations.monitor_over(&call.reference, connection, bound));
+    async move {
+        match (&mut call.reply).await {
+            Ok(Err(reason)) => reason,
+            // Nobody has the reference to answer with, and a process that has ended waits no more.
+            Ok(Ok(_)) | Err(_) => ExitReason::NoProc,
+        }
+    }
 }
 
 fn calls_itself(shared: &Shared, target: &Monitored) -> bool {

@@ -48,7 +48,7 @@ pub use self::gen_call::{GenMessage, ReplyAddress};
 pub use self::names::RegisterError;
 pub use self::timer::TimerReference;
 
-pub(crate) use self::call::{Caller, DEFAULT_TIMEOUT};
+pub(crate) use self::call::{Caller, DEFAULT_TIMEOUT, end_of};
 pub(crate) use self::context::Received;
 pub(crate) use self::deadline::Deadline;
 pub(crate) use self::local::{Busy, ConnectionId, Delivery, Distribution, Encode, Local, Sent, Write};
