@@ -14,7 +14,7 @@ use super::context::Suspension;
 use super::{Context, GenServer, Message, ReplyTo, StartError, system};
 use crate::etf::{DecodeError, Payload};
 use crate::process::{Deadline, ExitReason, GenMessage, Giver, Received, RegisterError};
-use crate::term::{Atom, Pid};
+use crate::term::{Atom, Pid, Term};
 use crate::world::panic_text;
 
 const TIMEOUT: Atom = Atom::from_static("timeout");
@@ -319,6 +319,7 @@ impl<F: Future> Future for Guard<'_, F> {
 fn report<S: GenServer>(cx: &Context<S>, reason: &ExitReason) {
     if !reason.is_orderly() {
         let name = cx.shared().name().map_or_else(String::new, |name| name.to_string());
-        tracing::error!(pid = %cx.pid(), name, server = type_name::<S>(), %reason, "gen_server terminating");
+        let ancestors = Term::list(cx.ancestors());
+        tracing::error!(pid = %cx.pid(), name, server = type_name::<S>(), %ancestors, %reason, "gen_server terminating");
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::server::{self, Init};
 use super::{Context, GenServer, Server};
 use crate::process::{
-    AnyProcess, ExitReason, Local, RegisterError, SpawnOptions, SystemLimit, reply_cell, spawn,
+    AnyProcess, ExitReason, Heritage, Local, RegisterError, SpawnOptions, SystemLimit, reply_cell, spawn,
 };
 use crate::term::{Atom, Pid, Term};
 use crate::world::BoxFuture;
@@ -63,11 +63,12 @@ pub struct Start<S: GenServer> {
     args: S::Args,
     name: Option<Atom>,
     timeout: Option<Duration>,
+    heritage: Option<Arc<Heritage>>,
 }
 
 impl<S: GenServer> Start<S> {
     pub(crate) fn new(local: Arc<Local>, parent: Option<Arc<dyn AnyProcess>>, args: S::Args) -> Self {
-        Self { local, parent, args, name: None, timeout: None }
+        Self { local, parent, args, name: None, timeout: None, heritage: None }
     }
 
     /// Registers the server under a name before its `init` runs.
@@ -92,10 +93,22 @@ impl<S: GenServer> Start<S> {
         self
     }
 
+    /// A variable of the server's environment, over those that it inherits; the processes that it spawns inherit it.
+    pub fn env(mut self, key: impl Into<Atom>, value: impl Into<Term>) -> Self {
+        let inherited = || match &self.parent {
+            Some(parent) => parent.shared().childrens_heritage(),
+            None => self.local.heritage(),
+        };
+        let heritage = self.heritage.get_or_insert_with(inherited);
+        Arc::make_mut(heritage).set_env(key.into(), value.into());
+        self
+    }
+
     async fn start(self) -> Result<Server<S>, StartError> {
-        let Self { local, parent, args, name, timeout } = self;
+        let Self { local, parent, args, name, timeout, heritage } = self;
         let (started, outcome) = reply_cell();
-        let options = SpawnOptions { link: parent.as_ref().map(|parent| parent.shared()), trap_exit: false };
+        let link = parent.as_ref().map(|parent| parent.shared());
+        let options = SpawnOptions { link, heritage, ..SpawnOptions::default() };
         let parent_pid = parent.as_ref().map(|parent| parent.pid().clone());
         let init = Box::new(Init { name, args, started });
         let process = spawn(&local, options, |cx| server::run(Context::new(cx, parent_pid), init));

@@ -500,3 +500,53 @@ async fn events_are_logged_with_their_replies() {
     assert_eq!(sent[1], Term::from(3));
     assert_eq!(sent[2], received[1].as_tuple().unwrap()[1], "the reply went to the caller");
 }
+
+/// A server that tells what it sees of its environment, and starts the next generation with a variable of its own.
+struct Kin;
+
+impl GenServer for Kin {
+    type Args = (i64, mpsc::UnboundedSender<[Option<Term>; 2]>);
+    type Call = Term;
+    type Reply = Term;
+    type Cast = Term;
+    type Info = Term;
+
+    async fn init((generation, tell): Self::Args, cx: &mut Context<Self>) -> Result<Self, ExitReason> {
+        tell.send([cx.env("colour"), cx.env("size")]).expect("the test listens");
+        if generation == 1 {
+            cx.start_link::<Self>((2, tell.clone())).await?;
+            cx.start_link::<Self>((3, tell)).env("size", 2).await?;
+        }
+        Ok(Self)
+    }
+
+    async fn handle_call(
+        &mut self,
+        _: Term,
+        _: ReplyTo<Term>,
+        _: &mut Context<Self>,
+    ) -> Result<Reply, ExitReason> {
+        Ok(Reply::Later)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_variable_of_a_server_is_over_its_parents_and_goes_to_its_children() {
+    let local = local();
+    let mut heritage = (*local.heritage()).clone();
+    heritage.set_env(Atom::from_static("colour"), term("red"));
+    local.set_heritage(heritage);
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let start = |generation| Start::<Kin>::new(local.clone(), None, (generation, tell.clone()));
+    start(0).await.unwrap();
+    start(1).env("colour", term("blue")).env("size", 1).await.unwrap();
+    let (one, two) = (Some(Term::from(1)), Some(Term::from(2)));
+    for expected in [
+        [Some(term("red")), None],
+        [Some(term("blue")), one.clone()],
+        [Some(term("blue")), one],
+        [Some(term("blue")), two],
+    ] {
+        assert_eq!(told.recv().await, Some(expected));
+    }
+}

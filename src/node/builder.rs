@@ -13,7 +13,7 @@ use crate::dist::channel;
 use crate::dist::handshake::{NodeNameError, check_node_name};
 use crate::epmd::{EpmdError, EpmdOptions, Registered, Registration};
 use crate::process::{Distribution, Local};
-use crate::term::Atom;
+use crate::term::{Atom, Term};
 use crate::world::World;
 
 /// Why a node did not start.
@@ -157,6 +157,12 @@ impl Builder {
         self
     }
 
+    /// A variable of the environment that all processes of the node inherit; see [`Context::env`](crate::process::Context::env).
+    pub fn env(mut self, key: impl Into<Atom>, value: impl Into<Term>) -> Self {
+        self.options.env.insert(key.into(), value.into());
+        self
+    }
+
     /// What a peer may send: packets, fragments, terms.
     pub fn limits(mut self, limits: channel::Limits) -> Self {
         self.options.channel = limits;
@@ -202,6 +208,9 @@ impl Builder {
         let creation = registered.creation();
         let entropy = world.entropy.fork("node");
         let local = Arc::new(Local::new(node, creation, world, options.processes_max));
+        let mut heritage = (*local.heritage()).clone();
+        heritage.env = Arc::new(std::mem::take(&mut options.env));
+        local.set_heritage(heritage);
         let inner = Arc::new_cyclic(|this: &Weak<Inner>| Inner {
             local,
             options,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::dist::{Flags, channel};
 use crate::epmd::EpmdOptions;
-use crate::term::Atom;
+use crate::term::{Atom, Term};
 
 /// The largest part of an idle connection's time that OTP's `net_ticktime` default gives a peer.
 const NET_TICKTIME: Duration = Duration::from_secs(60);
@@ -29,6 +29,7 @@ pub(super) struct Options {
     pub(super) dist_buf_busy_limit: usize,
     /// Zero if it is off.
     pub(super) busy_poll: Duration,
+    pub(super) env: BTreeMap<Atom, Term>,
     pub(super) channel: channel::Limits,
 }
 
@@ -49,6 +50,7 @@ impl Default for Options {
             pending_bytes_max: 64 << 20,
             dist_buf_busy_limit: 1 << 20,
             busy_poll: Duration::ZERO,
+            env: BTreeMap::new(),
             channel: channel::Limits::default(),
         }
     }

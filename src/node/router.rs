@@ -74,8 +74,11 @@ impl Inner {
                 let _ = local.deliver_relation(&to, Relation::Down { reference, reason });
             }
             Control::SpawnRequest { id, from, .. } => self.refuse_spawn(connection, id, from),
-            // This node asks for no processes elsewhere, and its processes have no group leaders.
-            Control::SpawnReply { .. } | Control::GroupLeader { .. } => {}
+            Control::GroupLeader { leader, to } => {
+                let _ = local.deliver_relation(&to, Relation::GroupLeader { leader });
+            }
+            // This node asks for no processes elsewhere.
+            Control::SpawnReply { .. } => {}
         }
     }
 

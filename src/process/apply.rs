@@ -83,6 +83,7 @@ fn apply(shared: &Shared, relation: Relation, deliver: &mut dyn FnMut(Payload)) 
                 shared.local.count_dropped("inactive alias");
             }
         }
+        Relation::GroupLeader { leader } => shared.set_group_leader(leader),
         Relation::NoConnection { connection } => {
             let lost = shared.with_relations(|relations| relations.connection_lost(connection))?;
             let mut exit = None;

@@ -295,6 +295,34 @@ impl<M: ProcessMessage> Context<M> {
         self.shared().with_relations(|relations| relations.unalias(alias)) == Some(true)
     }
 
+    /// `group_leader/0`: where output of the process goes. Inherited from the process that spawned it; that of a process which
+    /// the node started is the node's first process, which does nothing with it.
+    pub fn group_leader(&self) -> Pid {
+        self.shared().heritage().group_leader.clone()
+    }
+
+    /// `group_leader/2` of the process itself. Processes that it has spawned already keep theirs.
+    pub fn set_group_leader(&self, leader: Pid) {
+        self.shared().set_group_leader(leader);
+    }
+
+    /// `application:get_application/0`: the application that the process was started in.
+    pub fn application(&self) -> Option<Atom> {
+        self.shared().heritage().application.clone()
+    }
+
+    /// A variable of the process's environment: its own, or inherited from the process that spawned it; else its
+    /// application's, or the node's ([`Builder::env`](crate::node::Builder::env)).
+    pub fn env(&self, key: &str) -> Option<Term> {
+        self.shared().heritage().env.get(key).cloned()
+    }
+
+    /// `$ancestors`: the process that spawned this one, the one that spawned that, and so on, at most 32; each by the name
+    /// that it had then, or else by its pid.
+    pub fn ancestors(&self) -> Vec<Term> {
+        self.shared().heritage().ancestors.clone()
+    }
+
     /// `make_ref/0`.
     pub fn make_reference(&self) -> Reference {
         self.shared().make_reference()
@@ -327,7 +355,9 @@ impl<M: ProcessMessage> Context<M> {
     where
         F: Future<Output = ExitReason> + Send + 'static,
     {
-        spawn(&self.shared().local, SpawnOptions::default(), body)
+        let options =
+            SpawnOptions { heritage: Some(self.shared().childrens_heritage()), ..SpawnOptions::default() };
+        spawn(&self.shared().local, options, body)
             .map(|process| process.shared.pid.clone())
             .ok_or(super::SystemLimit)
     }
@@ -350,7 +380,7 @@ impl<M: ProcessMessage> Context<M> {
     where
         F: Future<Output = ExitReason> + Send + 'static,
     {
-        let options = SpawnOptions { link: Some(self.shared()), trap_exit: false };
+        let options = SpawnOptions { link: Some(self.shared()), ..SpawnOptions::default() };
         spawn(&self.shared().local, options, body)
     }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
 use std::task::Waker;
 
 use super::deadline::Graces;
@@ -14,7 +14,7 @@ use super::table::Table;
 use serde::Serialize;
 
 use super::gen_call::GEN_CAST;
-use super::{AnyProcess, Destination, ExitReason, Pushed};
+use super::{AnyProcess, Destination, ExitReason, Heritage, Pushed};
 use crate::dist::{Control, Item, Target};
 use crate::etf::{EncodeError, Payload, Writer};
 use crate::term::{Atom, Pid, Reference};
@@ -135,6 +135,8 @@ pub(crate) struct Local {
     pub(crate) world: World,
     pub(crate) table: Table,
     pub(crate) names: Names,
+    /// What the processes inherit that no process has spawned.
+    heritage: RwLock<Arc<Heritage>>,
     schedulers: OnceLock<Arc<Schedulers>>,
     graces: OnceLock<Arc<Graces>>,
     // Weak: the distribution owns this.
@@ -173,12 +175,15 @@ pub(super) fn reference_words(count: u64) -> (u32, u32) {
 
 impl Local {
     pub(crate) fn new(node: Atom, creation: u32, world: World, processes_max: usize) -> Self {
+        // The node's first process, as it is in Erlang.
+        let group_leader = Pid { node: node.clone(), id: 0, serial: 0, creation };
         Self {
             node,
             creation,
             world,
             table: Table::new(processes_max),
             names: Names::default(),
+            heritage: RwLock::new(Arc::new(Heritage::of_node(group_leader))),
             schedulers: OnceLock::new(),
             graces: OnceLock::new(),
             distribution: OnceLock::new(),
@@ -199,6 +204,15 @@ impl Local {
     /// Where callers wait that are no processes, once there are any.
     pub(super) fn graces(&self) -> Option<&Graces> {
         self.graces.get().map(|graces| &**graces)
+    }
+
+    /// What the processes inherit that no process has spawned.
+    pub(crate) fn heritage(&self) -> Arc<Heritage> {
+        self.heritage.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_heritage(&self, heritage: Heritage) {
+        *self.heritage.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(heritage);
     }
 
     pub(crate) fn connect_to(&self, distribution: Weak<dyn Distribution>) {

@@ -19,6 +19,7 @@ mod deadline;
 mod destination;
 mod exit;
 mod gen_call;
+mod heritage;
 mod local;
 mod mailbox;
 mod names;
@@ -51,6 +52,7 @@ pub use self::timer::TimerReference;
 pub(crate) use self::call::{Caller, DEFAULT_TIMEOUT, end_of};
 pub(crate) use self::context::Received;
 pub(crate) use self::deadline::Deadline;
+pub(crate) use self::heritage::Heritage;
 pub(crate) use self::local::{Busy, ConnectionId, Delivery, Distribution, Encode, Local, Sent, Write};
 pub(crate) use self::reply_cell::{Giver, Taker, reply_cell};
 pub(crate) use self::run::{SpawnOptions, run_inline, spawn};
@@ -145,6 +147,8 @@ impl Attention {
 struct State {
     // Most processes have nothing of it: an idle one should be small.
     rare: Option<Box<Rare>>,
+    /// None if it is the node's.
+    heritage: Option<Arc<Heritage>>,
     monitors_nodes: bool,
     /// Nothing can be registered with the process any more.
     ended: bool,
@@ -159,6 +163,8 @@ struct Rare {
     name: Option<Atom>,
     busy: Option<Arc<Busy>>,
     exiting: Option<ExitReason>,
+    /// What those inherit that it spawns, once it has spawned one.
+    childrens_heritage: Option<Arc<Heritage>>,
     /// Who waits for the end of the process and is no process itself.
     end_wakers: Vec<Waker>,
 }
@@ -170,11 +176,11 @@ impl State {
 }
 
 impl Shared {
-    fn new(pid: Pid, local: Arc<Local>, trap_exit: bool) -> Self {
+    fn new(pid: Pid, local: Arc<Local>, trap_exit: bool, heritage: Option<Arc<Heritage>>) -> Self {
         Self {
             pid,
             local,
-            state: Mutex::default(),
+            state: Mutex::new(State { heritage, ..State::default() }),
             trap_exit: AtomicBool::new(trap_exit),
             open_calls: AtomicU32::new(0),
             attention: AtomicU8::new(0),
@@ -233,11 +239,14 @@ impl Shared {
             return Err(RegisterError::Named(name.clone()));
         }
         state.rare().name = Some(name.clone());
+        state.forget_childrens_heritage();
         Ok(())
     }
 
     fn clear_name(&self) {
-        self.state().rare().name = None;
+        let mut state = self.state();
+        state.rare().name = None;
+        state.forget_childrens_heritage();
     }
 
     /// Waits until the process has ended, and returns why.

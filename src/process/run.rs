@@ -16,8 +16,8 @@ use crate::term::Term;
 use pin_project_lite::pin_project;
 
 use super::{
-    Attention, Context, ExitReason, Local, Mailbox, Process, ProcessMessage, Rare, Relation, Shared, Signal,
-    Write,
+    Attention, Context, ExitReason, Heritage, Local, Mailbox, Process, ProcessMessage, Rare, Relation,
+    Shared, Signal, Write,
 };
 
 /// How a process starts.
@@ -26,6 +26,8 @@ pub(crate) struct SpawnOptions<'a> {
     /// The parent, if the two are to be linked before the new process runs. It must be the caller.
     pub(crate) link: Option<&'a Shared>,
     pub(crate) trap_exit: bool,
+    /// That of a process which the parent spawns if there is one, else that of one which the node starts.
+    pub(crate) heritage: Option<Arc<Heritage>>,
 }
 
 /// Starts a process. `None` if the node has as many as it may.
@@ -40,7 +42,7 @@ where
 {
     // Before there is a process that would need them.
     local.schedulers();
-    let process = new_process(local, &options)?;
+    let process = new_process(local, options)?;
     let body = body(Context::new(process.clone()));
     process.begin(Box::pin(Run::new(process.clone(), body)));
     Some(process)
@@ -54,7 +56,7 @@ pub(crate) async fn run_inline<R, F: Future<Output = R>>(
     local: &Arc<Local>,
     body: impl FnOnce(Context<Term>) -> F,
 ) -> Result<R, Option<ExitReason>> {
-    let process = new_process(local, &SpawnOptions::default()).ok_or(None)?;
+    let process = new_process(local, SpawnOptions::default()).ok_or(None)?;
     let body = body(Context::new(process.clone()));
     let mut output = None;
     {
@@ -68,16 +70,18 @@ pub(crate) async fn run_inline<R, F: Future<Output = R>>(
     output.ok_or_else(|| process.shared.exit_reason().cloned())
 }
 
-fn new_process<M: ProcessMessage>(local: &Arc<Local>, options: &SpawnOptions<'_>) -> Option<Arc<Process<M>>> {
+fn new_process<M: ProcessMessage>(local: &Arc<Local>, options: SpawnOptions<'_>) -> Option<Arc<Process<M>>> {
+    let SpawnOptions { link, trap_exit, heritage } = options;
+    let heritage = heritage.or_else(|| link.map(Shared::childrens_heritage));
     let process = local.table.insert(|id, serial| {
         Arc::new(Process {
-            shared: Shared::new(local.pid(id, serial), local.clone(), options.trap_exit),
+            shared: Shared::new(local.pid(id, serial), local.clone(), trap_exit, heritage),
             mailbox: Mailbox::default(),
             timers: std::sync::Mutex::default(),
             task: Task::default(),
         })
     })?;
-    if let Some(parent) = &options.link {
+    if let Some(parent) = link {
         process.shared.relations(|relations| relations.link_received(parent.pid.clone(), None));
         parent.relations(|relations| relations.link_received(process.shared.pid.clone(), None));
     }
@@ -307,6 +311,7 @@ fn refuse<M>(shared: &Shared, rest: &mut VecDeque<Signal<M>>) {
             | Relation::Demonitor { .. }
             | Relation::Down { .. }
             | Relation::Alias { .. }
+            | Relation::GroupLeader { .. }
             | Relation::NoConnection { .. } => {}
         }
     }

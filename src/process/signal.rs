@@ -35,6 +35,8 @@ pub(crate) enum Relation {
     Down { reference: Reference, reason: ExitReason },
     /// A message to one of the process's aliases.
     Alias { alias: Reference, message: Payload },
+    /// The process has another group leader.
+    GroupLeader { leader: Pid },
     /// A connection is lost, and with it all relations over it.
     NoConnection { connection: ConnectionId },
 }

@@ -56,7 +56,7 @@ impl Parent {
         F: Future<Output = ExitReason> + Send + 'static,
     {
         let shared = self.process.shared();
-        let options = SpawnOptions { link: Some(shared), trap_exit: false };
+        let options = SpawnOptions { link: Some(shared), ..SpawnOptions::default() };
         spawn(shared.local(), options, body).map(|process| process.pid().clone()).ok_or(SystemLimit)
     }
 }
