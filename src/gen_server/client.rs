@@ -10,11 +10,11 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{GenServer, Message, Protocol, ReplyTo, System};
+use super::{Context, GenServer, Message, Protocol, ReplyTo, System};
 use crate::node::Node;
 use crate::process::{
     AnyProcess, Call, CallError, Caller, DEFAULT_TIMEOUT, Deadline, Delivery, Destination, ExitReason, Local,
-    Process, SendError, Taker, reply_cell,
+    Process, Pushed, SendError, Signal, Taker, reply_cell,
 };
 use crate::term::Pid;
 use crate::world::BoxFuture;
@@ -71,19 +71,39 @@ impl<S: GenServer> Server<S> {
     /// Casts to the server.
     ///
     /// # Errors
-    /// If it has ended.
+    /// If it has ended, or too many messages.
     pub fn cast(&self, cast: S::Cast) -> Result<(), SendError> {
-        let pushed = self.process.push(Message::Cast(cast));
-        pushed.map_err(|_| SendError::NoProc(self.pid().clone().into()))
+        self.push(Message::Cast(cast))
     }
 
     /// Sends the server a message for its [`handle_info`](GenServer::handle_info).
     ///
     /// # Errors
-    /// If it has ended.
+    /// As [`Server::cast`].
     pub fn send(&self, info: S::Info) -> Result<(), SendError> {
-        let pushed = self.process.push(Message::Info(info));
-        pushed.map_err(|_| SendError::NoProc(self.pid().clone().into()))
+        self.push(Message::Info(info))
+    }
+
+    /// Hands a message on to the server that another one of its kind did not take, a call with who waits for its reply.
+    ///
+    /// # Errors
+    /// As [`Server::cast`].
+    pub fn forward(&self, message: Message<S>) -> Result<(), SendError> {
+        self.push(message)
+    }
+
+    fn push(&self, message: Message<S>) -> Result<(), SendError> {
+        match self.process.push(message) {
+            Pushed::Taken => Ok(()),
+            Pushed::Full => Err(SendError::MailboxFull(self.pid().clone().into())),
+            Pushed::Ended | Pushed::OtherType => Err(SendError::NoProc(self.pid().clone().into())),
+        }
+    }
+
+    /// Queues a system message, whatever waits already. Returns whether the server is alive.
+    fn system(&self, act: impl FnOnce(&mut S, &mut Context<S>) + Send + 'static) -> bool {
+        let message = Signal::Message(Message::System(System::new(act)));
+        matches!(self.process.push_always(message), Pushed::Taken)
     }
 
     /// Waits until the server has ended, and returns why it did.
@@ -95,7 +115,7 @@ impl<S: GenServer> Server<S> {
     /// [`terminate`](GenServer::terminate); waits until it has ended, and returns why it did.
     pub async fn stop(&self, reason: ExitReason) -> ExitReason {
         // It may have ended already, which is what was wanted.
-        let _ = self.process.push(Message::System(System::new(|_, cx| cx.stop(reason))));
+        self.system(|_, cx| cx.stop(reason));
         self.process.shared().end().await
     }
 
@@ -108,8 +128,7 @@ impl<S: GenServer> Server<S> {
         change: impl FnOnce(&mut S) -> T + Send + 'static,
     ) -> Result<T, CallError> {
         let (from, outcome) = reply_cell();
-        let pushed = self.process.push(Message::System(System::new(|server, _| from.give(change(server)))));
-        if pushed.is_err() {
+        if !self.system(|server, _| from.give(change(server))) {
             return Err(CallError::NoProc);
         }
         match outcome.await {
@@ -151,6 +170,7 @@ impl<P> ServerRef<P> {
     pub fn cast<T: Serialize>(&self, request: &T) -> Result<(), SendError> {
         match self.local.cast(&self.local.pid(0, 0), &self.to, request)? {
             Delivery::NoProc => Err(SendError::NoProc(self.to.clone())),
+            Delivery::Full => Err(SendError::MailboxFull(self.to.clone())),
             Delivery::Done | Delivery::Busy(_) => Ok(()),
         }
     }
@@ -201,13 +221,13 @@ impl<P: Protocol> Client<P> for ServerRef<P> {
 
 /// A local server, as a request knows it.
 trait Serves<Q, A>: Send + Sync {
-    fn push_call(&self, call: Q, from: ReplyTo<A>) -> bool;
+    fn push_call(&self, call: Q, from: ReplyTo<A>) -> Pushed;
     fn process(&self) -> &dyn AnyProcess;
 }
 
 impl<S: GenServer> Serves<S::Call, S::Reply> for Process<Message<S>> {
-    fn push_call(&self, call: S::Call, from: ReplyTo<S::Reply>) -> bool {
-        self.push(Message::Call(call, from)).is_ok()
+    fn push_call(&self, call: S::Call, from: ReplyTo<S::Reply>) -> Pushed {
+        self.push(Message::Call(call, from))
     }
 
     fn process(&self) -> &dyn AnyProcess {
@@ -321,8 +341,10 @@ impl<Q, A: Serialize, T> Request<Q, A, T> {
                 State::Local { .. } | State::Remote { .. } => match std::mem::replace(state, State::Done) {
                     State::Local { server, call, unwrap } => {
                         let (from, reply) = reply_cell();
-                        if !server.push_call(call, ReplyTo::local(from)) {
-                            return Poll::Ready(Err(CallError::NoProc));
+                        match server.push_call(call, ReplyTo::local(from)) {
+                            Pushed::Taken => {}
+                            Pushed::Full => return Poll::Ready(Err(CallError::MailboxFull)),
+                            Pushed::Ended | Pushed::OtherType => return Poll::Ready(Err(CallError::NoProc)),
                         }
                         *state = State::Waiting { server, reply, unwrap };
                     }

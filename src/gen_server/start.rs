@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::server::{self, Init};
-use super::{Context, GenServer, Server};
+use super::{Context, GenServer, Message, Server};
 use crate::process::{
-    AnyProcess, ExitReason, Heritage, Local, RegisterError, SpawnOptions, SystemLimit, reply_cell, spawn,
+    AnyBound, AnyProcess, ExitReason, Heritage, Local, Mailbox, RegisterError, SpawnOptions, SystemLimit,
+    reply_cell, spawn,
 };
 use crate::term::{Atom, Pid, Term};
 use crate::world::BoxFuture;
@@ -64,11 +65,12 @@ pub struct Start<S: GenServer> {
     name: Option<Atom>,
     timeout: Option<Duration>,
     heritage: Option<Arc<Heritage>>,
+    bound: Option<AnyBound>,
 }
 
 impl<S: GenServer> Start<S> {
     pub(crate) fn new(local: Arc<Local>, parent: Option<Arc<dyn AnyProcess>>, args: S::Args) -> Self {
-        Self { local, parent, args, name: None, timeout: None, heritage: None }
+        Self { local, parent, args, name: None, timeout: None, heritage: None, bound: None }
     }
 
     /// Registers the server under a name before its `init` runs.
@@ -104,11 +106,17 @@ impl<S: GenServer> Start<S> {
         self
     }
 
+    /// How many messages may wait for the server, and what becomes of one more. Without a bound by default, as in OTP.
+    pub fn mailbox(mut self, mailbox: Mailbox<Message<S>>) -> Self {
+        self.bound = Some(mailbox.into());
+        self
+    }
+
     async fn start(self) -> Result<Server<S>, StartError> {
-        let Self { local, parent, args, name, timeout, heritage } = self;
+        let Self { local, parent, args, name, timeout, heritage, bound } = self;
         let (started, outcome) = reply_cell();
         let link = parent.as_ref().map(|parent| parent.shared());
-        let options = SpawnOptions { link, heritage, ..SpawnOptions::default() };
+        let options = SpawnOptions { link, heritage, bound, ..SpawnOptions::default() };
         let parent_pid = parent.as_ref().map(|parent| parent.pid().clone());
         let init = Box::new(Init { name, args, started });
         let process = spawn(&local, options, |cx| server::run(Context::new(cx, parent_pid), init));

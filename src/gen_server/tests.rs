@@ -7,7 +7,10 @@ use tokio::sync::mpsc;
 
 use super::*;
 use crate::Protocol;
-use crate::process::{Call, CallError, Caller, Destination, Down, Local, SendError, SpawnOptions, spawn};
+use crate::process::{
+    Call, CallError, Caller, Destination, Down, Fallback, Local, Mailbox, OnFull, SendError, SpawnOptions,
+    spawn,
+};
 use crate::term::{Atom, Pid, Reference, Term};
 use crate::world::World;
 use std::sync::Arc;
@@ -549,4 +552,32 @@ async fn a_variable_of_a_server_is_over_its_parents_and_goes_to_its_children() {
     ] {
         assert_eq!(told.recv().await, Some(expected));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_server_says_so_to_its_callers_or_hands_them_on() {
+    let local = local();
+    let bounded = async |mailbox| {
+        let (ended, _) = mpsc::unbounded_channel();
+        Start::<Server>::new(local.clone(), None, (1, ended)).mailbox(mailbox).await.unwrap()
+    };
+    let refuses = bounded(Mailbox::bounded(2)).await;
+    let full = |server: &super::Server<Server>| SendError::MailboxFull(server.pid().clone().into());
+    // They wait until the server runs.
+    refuses.cast(Tell::Add(1)).unwrap();
+    refuses.send(Info::Note("waits".to_owned())).unwrap();
+    assert_eq!(refuses.cast(Tell::Add(1)), Err(full(&refuses)));
+    assert_eq!(refuses.send(Info::Note("refused".to_owned())), Err(full(&refuses)));
+    assert_eq!(refuses.get().await, Err(CallError::MailboxFull));
+    assert_eq!(untyped(&local, refuses.pid(), term("get")).await, Err(CallError::MailboxFull));
+    tokio::task::yield_now().await;
+    assert_eq!(refuses.get().await, Ok(2));
+
+    let (other, _ends) = server(&local, 100).await;
+    let (forwards, to) = (other.clone(), other.pid().clone());
+    let fallback =
+        Fallback::new(to, Term::atom("tag")).typed(move |message| forwards.forward(message).unwrap());
+    let hands_on = bounded(Mailbox::bounded(1).on_full(OnFull::Fallback(fallback))).await;
+    let (own, others) = tokio::join!(hands_on.get(), hands_on.get());
+    assert_eq!((own, others), (Ok(1), Ok(100)), "each call is answered by who took it");
 }

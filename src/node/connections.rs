@@ -214,7 +214,7 @@ impl Inner {
         if let Ok(message) = Payload::encode(&NodeEvent::NodeDown(peer.clone())) {
             for (pid, times) in watchers {
                 for _ in 0..times {
-                    self.local.deliver(&pid, message.clone());
+                    self.local.deliver_always(&pid, message.clone());
                 }
             }
         }
@@ -232,7 +232,7 @@ impl Inner {
         let watchers = self.node_monitors().all.clone();
         if let Ok(message) = Payload::encode(&event) {
             for pid in watchers {
-                self.local.deliver(&pid, message.clone());
+                self.local.deliver_always(&pid, message.clone());
             }
         }
     }

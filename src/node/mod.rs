@@ -231,7 +231,7 @@ impl Node {
     /// Sends a message from outside any process. A local process gets it moved if it understands the type.
     ///
     /// # Errors
-    /// If there is no such process on this node, or the message has no external form.
+    /// If there is no such process on this node, it has too many messages, or this one has no external form.
     pub fn send<T: Serialize + Send + 'static>(
         &self,
         to: impl Into<Destination>,
@@ -336,6 +336,7 @@ impl Node {
 fn outcome(delivery: Delivery, to: Destination) -> Result<(), SendError> {
     match delivery {
         Delivery::NoProc => Err(SendError::NoProc(to)),
+        Delivery::Full => Err(SendError::MailboxFull(to)),
         Delivery::Done | Delivery::Busy(_) => Ok(()),
     }
 }

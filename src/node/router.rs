@@ -4,7 +4,7 @@ use super::Inner;
 use super::connection::Connection;
 use crate::dist::{Control, Item, Target};
 use crate::etf::Payload;
-use crate::process::{AnyProcess, ExitReason, Relation};
+use crate::process::{AnyProcess, ExitReason, Pushed, Relation, Taking};
 use crate::term::{Atom, Pid, Reference};
 use std::sync::Arc;
 
@@ -15,14 +15,14 @@ impl Inner {
         match signal {
             Control::Send { to, message, .. } => match &to {
                 Target::Pid(pid) => local.deliver(pid, message),
-                Target::Name(name) => match local.names.get(name) {
-                    Some(process) if process.push_term(message) => {}
-                    _ => local.count_dropped("no such name"),
-                },
+                Target::Name(name) => {
+                    let process = local.names.get(name);
+                    let pushed = process.map_or(Pushed::Ended, |process| process.push_term(message));
+                    local.delivered(pushed, "no such name");
+                }
                 Target::Alias(alias) => {
-                    if !local.deliver_to_alias(alias, message) {
-                        local.count_dropped("no such alias");
-                    }
+                    let pushed = local.deliver_to_alias(alias, message, Taking::Message);
+                    local.delivered(pushed, "no such alias");
                 }
             },
             Control::Link { from, to } => {

@@ -5,13 +5,15 @@ use std::sync::atomic::Ordering;
 
 use serde::Serialize;
 
+use super::bound::{Counted, Permit};
 use super::relations::Monitored;
-use super::{ExitReason, Relation, Shared, Signal, call};
+use super::{ExitReason, Received, Relation, Shared, Signal, call};
 use crate::etf::Payload;
-use crate::term::{Atom, Pid, Reference};
+use crate::term::{Atom, Pid, Reference, Term};
 
 const EXIT: Atom = Atom::from_static("EXIT");
 const DOWN: Atom = Atom::from_static("DOWN");
+const MAILBOX_FULL: Atom = Atom::from_static("mailbox_full");
 const PROCESS: Atom = Atom::from_static("process");
 
 /// Applies the relations among `signals` in order; the first `messages` of them are none. What they have to tell the process
@@ -29,13 +31,45 @@ pub(super) fn apply_all<M>(
             signals.push_back(signal);
             continue;
         };
-        let exit = apply(shared, *relation, &mut |message| signals.push_back(Signal::Term(message)));
+        let relation = match *relation {
+            Relation::Alias { alias, message, permit } => {
+                signals.extend(through_alias(shared, &alias, message, permit));
+                continue;
+            }
+            relation => relation,
+        };
+        let exit = apply(shared, relation, &mut |message| signals.push_back(Signal::Term(message)));
         if exit.is_some() {
             signals.append(&mut rest);
             return exit;
         }
     }
     None
+}
+
+/// The message, if the alias is active.
+fn through_alias<M>(
+    shared: &Shared,
+    alias: &Reference,
+    message: Payload,
+    permit: Option<Permit>,
+) -> Option<Signal<M>> {
+    if call::is_reply(shared, &message) {
+        return None;
+    }
+    if shared.with_relations(|relations| relations.is_alias(alias)) != Some(true) {
+        shared.local.count_dropped("inactive alias");
+        return None;
+    }
+    Some(match permit {
+        None => Signal::Term(message),
+        Some(permit) => Signal::Counted(Box::new(Counted { message: Received::Term(message), permit })),
+    })
+}
+
+fn mailbox_full(bound: usize) -> ExitReason {
+    let bound = Term::from(u64::try_from(bound).unwrap_or(u64::MAX));
+    ExitReason::Term(Term::tuple([MAILBOX_FULL.into(), bound]))
 }
 
 fn apply(shared: &Shared, relation: Relation, deliver: &mut dyn FnMut(Payload)) -> Option<ExitReason> {
@@ -71,18 +105,8 @@ fn apply(shared: &Shared, relation: Relation, deliver: &mut dyn FnMut(Payload)) 
             shared.with_relations(|relations| relations.unwatch(&from, &reference));
         }
         Relation::Down { reference, reason } => down(shared, &reference, reason, deliver),
-        Relation::Alias { alias, message } => {
-            let known = call::is_reply(shared, &message)
-                || if shared.with_relations(|relations| relations.is_alias(&alias)) == Some(true) {
-                    deliver(message);
-                    true
-                } else {
-                    false
-                };
-            if !known {
-                shared.local.count_dropped("inactive alias");
-            }
-        }
+        Relation::Alias { .. } => debug_assert!(false, "a message"),
+        Relation::MailboxFull { bound } => return Some(mailbox_full(bound)),
         Relation::GroupLeader { leader } => shared.set_group_leader(leader),
         Relation::NoConnection { connection } => {
             let lost = shared.with_relations(|relations| relations.connection_lost(connection))?;

@@ -16,7 +16,9 @@ use serde::de::DeserializeOwned;
 use super::deadline::Deadline;
 use super::gen_call::{ALIAS, GEN_CALL, reply_reference};
 use super::relations::{CallOutcome, Monitor, Monitored};
-use super::{AnyProcess, Destination, ExitReason, Local, Shared, Taker, Write, reply_cell, run_inline};
+use super::{
+    AnyProcess, Delivery, Destination, ExitReason, Local, Shared, Taker, Write, reply_cell, run_inline,
+};
 use crate::etf::{DecodeError, EncodeError, Payload, Writer};
 use crate::term::{Atom, Pid, Reference, Term};
 use crate::world::BoxFuture;
@@ -49,6 +51,10 @@ pub enum CallError {
     /// The request has no external form.
     #[error("the request cannot be sent: {0}")]
     Encode(#[from] EncodeError),
+    /// As many messages wait for the server as may, and it refuses further ones ([`OnFull`](super::OnFull)). Only a server of
+    /// this node says so.
+    #[error("the server's mailbox is full")]
+    MailboxFull,
     /// The node has as many processes as it may, or is stopping.
     #[error("the node takes no more processes")]
     SystemLimit,
@@ -65,6 +71,7 @@ impl CallError {
             }
             Self::Exit(reason) => reason.clone(),
             Self::CallsItself => ExitReason::atom("calling_self"),
+            Self::MailboxFull => ExitReason::atom("mailbox_full"),
             Self::Decode(_) | Self::Encode(_) | Self::SystemLimit => ExitReason::Term(Term::tuple([
                 Atom::from_static("badarg").into(),
                 Term::from(self.to_string()),
@@ -212,9 +219,13 @@ fn open<Q: Serialize + ?Sized>(
         crate::etf::serialize(request, writer)
     };
     // What is wrong with the destination arrives as the monitor's DOWN.
-    let delivery = local.send_encoded(&shared.pid, to, &message)?;
-    let _ = shared.sent(to, delivery);
-    Ok(call)
+    match local.send_encoded(&shared.pid, to, &message)? {
+        Delivery::Full => Err(CallError::MailboxFull),
+        delivery => {
+            let _ = shared.sent(to, delivery);
+            Ok(call)
+        }
+    }
 }
 
 /// Waits until `pid` has ended, and returns why: `noproc` if it had already. What the process receives meanwhile stays in its queue.

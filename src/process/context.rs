@@ -31,6 +31,9 @@ pub enum SendError {
     /// There is no such process on this node.
     #[error("no such process: {0}")]
     NoProc(Destination),
+    /// As many messages wait for the process as may, and it refuses further ones ([`OnFull`](super::OnFull)).
+    #[error("the mailbox of {0} is full")]
+    MailboxFull(Destination),
     /// The message has no external form.
     #[error(transparent)]
     Encode(#[from] EncodeError),
@@ -119,7 +122,7 @@ impl<M: ProcessMessage> Context<M> {
     fn exit_with(&mut self, reason: ExitReason) {
         // Behind the signal that ends it there may be others that must be answered, and the body is dropped first.
         self.process.mailbox.restore(Batch { signals: self.inbox.take(), messages: 0 });
-        self.shared().state().rare().exiting = Some(reason);
+        self.shared().state().rare().exiting = Some(Box::new(reason));
         self.shared().notice(Attention::EXITING);
     }
 
@@ -151,6 +154,7 @@ impl<M: ProcessMessage> Context<M> {
             match signal {
                 Signal::Message(message) => return Poll::Ready(Received::Own(message)),
                 Signal::Term(message) => return Poll::Ready(Received::Term(message)),
+                Signal::Counted(counted) => return Poll::Ready(counted.receive()),
                 // They are applied when the queue is taken.
                 Signal::Relation(_) => debug_assert!(false, "a relation among the messages"),
             }
@@ -160,8 +164,8 @@ impl<M: ProcessMessage> Context<M> {
     /// `!`: sends a message. It is moved to a local process that understands its type, and encoded for any other.
     ///
     /// # Errors
-    /// If there is no such process on this node, or the message has no external form. A message to another node that
-    /// cannot be delivered is dropped silently, as in Erlang.
+    /// If there is no such process on this node, it has too many messages, or this one has no external form. A message to
+    /// another node that cannot be delivered is dropped silently, as in Erlang.
     pub fn send<T: Serialize + Send + 'static>(
         &self,
         to: impl Into<Destination>,
@@ -244,7 +248,7 @@ impl<M: ProcessMessage> Context<M> {
         }
         let is_down = |signal: &Signal<M>| match signal {
             Signal::Term(message) => super::gen_call::is_down(message, reference),
-            Signal::Message(_) | Signal::Relation(_) => false,
+            Signal::Message(_) | Signal::Relation(_) | Signal::Counted(_) => false,
         };
         if let Some(at) = self.inbox.get().iter().position(is_down) {
             self.inbox.get().remove(at);
@@ -475,6 +479,7 @@ impl Shared {
         match delivery {
             Delivery::Done => Ok(()),
             Delivery::NoProc => Err(SendError::NoProc(to.clone())),
+            Delivery::Full => Err(SendError::MailboxFull(to.clone())),
             Delivery::Busy(busy) => {
                 self.state().rare().busy = Some(busy);
                 self.notice(Attention::SUSPENDED);

@@ -2,7 +2,7 @@
 //!
 //! Source: `gen.erl` in stdlib.
 
-use super::{Encode, Local, Write};
+use super::{Encode, Local, Taking, Write};
 use crate::dist::{Control, Target};
 use crate::etf::{EncodeError, Payload, Reader, Token, Writer};
 use crate::term::{Atom, Pid, Reference, Term};
@@ -237,9 +237,10 @@ impl ReplyAddress {
         }
         let message = Payload::from_writer(encode)?;
         match alias {
-            None => local.deliver(&self.pid, message),
+            // A reply counts nowhere.
+            None => local.deliver_always(&self.pid, message),
             Some(alias) => {
-                local.deliver_to_alias(alias, message);
+                local.deliver_to_alias(alias, message, Taking::Always);
             }
         }
         Ok(())

@@ -14,7 +14,7 @@ use super::table::Table;
 use serde::Serialize;
 
 use super::gen_call::GEN_CAST;
-use super::{AnyProcess, Destination, ExitReason, Heritage, Pushed};
+use super::{AnyProcess, Destination, ExitReason, Heritage, Pushed, Taking};
 use crate::dist::{Control, Item, Target};
 use crate::etf::{EncodeError, Payload, Writer};
 use crate::term::{Atom, Pid, Reference};
@@ -82,6 +82,8 @@ pub(crate) enum Delivery {
     Done,
     /// There is no such process on this node.
     NoProc,
+    /// As many messages wait for it as may.
+    Full,
     /// It is queued for a connection that has too much queued: the sender must wait before it goes on.
     Busy(Arc<Busy>),
 }
@@ -269,9 +271,23 @@ impl Local {
 
     /// Delivers an encoded message to a process of this node.
     pub(crate) fn deliver(&self, to: &Pid, message: Payload) {
-        match self.process(to) {
-            Some(process) if process.push_term(message) => {}
-            _ => self.count_dropped("no such process"),
+        let pushed = self.process(to).map_or(Pushed::Ended, |process| process.push_term(message));
+        self.delivered(pushed, "no such process");
+    }
+
+    /// As [`Local::deliver`], for what the process takes however many messages wait.
+    pub(crate) fn deliver_always(&self, to: &Pid, message: Payload) {
+        let process = self.process(to);
+        let pushed = process.map_or(Pushed::Ended, |process| process.push_term_as(message, Taking::Always));
+        self.delivered(pushed, "no such process");
+    }
+
+    /// Counts a message whose sender is not told what became of it.
+    pub(crate) fn delivered(&self, pushed: Pushed, nobody: &'static str) {
+        match pushed {
+            Pushed::Taken => {}
+            Pushed::Full => self.count_dropped("mailbox full"),
+            Pushed::Ended | Pushed::OtherType => self.count_dropped(nobody),
         }
     }
 
@@ -296,6 +312,7 @@ impl Local {
             match process.push_value(&mut message) {
                 Pushed::Taken => return Ok(Delivery::Done),
                 Pushed::Ended => return Ok(Delivery::NoProc),
+                Pushed::Full => return Ok(Delivery::Full),
                 Pushed::OtherType => {}
             }
         }
@@ -334,6 +351,29 @@ impl Local {
         to: &Destination,
         encode: Encode<'_>,
     ) -> Result<Delivery, EncodeError> {
+        self.send_encoded_as(sender, to, encode, Taking::Message)
+    }
+
+    /// Sends a message that a process did not take to another one. Returns whether that has taken it, as far as this node knows.
+    pub(super) fn send_fallen(
+        &self,
+        sender: &Pid,
+        to: &Destination,
+        encode: Encode<'_>,
+    ) -> Result<bool, EncodeError> {
+        match self.send_encoded_as(sender, to, encode, Taking::Fallen)? {
+            Delivery::Done | Delivery::Busy(_) => Ok(true),
+            Delivery::NoProc | Delivery::Full => Ok(false),
+        }
+    }
+
+    fn send_encoded_as(
+        &self,
+        sender: &Pid,
+        to: &Destination,
+        encode: Encode<'_>,
+        taking: Taking,
+    ) -> Result<Delivery, EncodeError> {
         let (node, target) = match to {
             Destination::Pid(pid) => (&pid.node, Target::Pid(pid.clone())),
             Destination::Name(name) => (&self.node, Target::Name(name.clone())),
@@ -342,13 +382,17 @@ impl Local {
         };
         if self.is_local(node) {
             let message = Payload::from_writer(encode)?;
-            let delivered = match &target {
-                Target::Alias(alias) => self.deliver_to_alias(alias, message),
-                Target::Pid(_) | Target::Name(_) => {
-                    self.local_process(to).is_some_and(|process| process.push_term(message))
-                }
+            let pushed = match &target {
+                Target::Alias(alias) => self.deliver_to_alias(alias, message, taking),
+                Target::Pid(_) | Target::Name(_) => self
+                    .local_process(to)
+                    .map_or(Pushed::Ended, |process| process.push_term_as(message, taking)),
             };
-            return Ok(if delivered { Delivery::Done } else { Delivery::NoProc });
+            return Ok(match pushed {
+                Pushed::Taken => Delivery::Done,
+                Pushed::Full => Delivery::Full,
+                Pushed::Ended | Pushed::OtherType => Delivery::NoProc,
+            });
         }
         let control =
             Control::Send { from: Some(sender.clone()), to: target, message: encode, priority: false };
@@ -360,18 +404,11 @@ impl Local {
         })
     }
 
-    /// Delivers a message to the process behind an alias. Returns whether there is one; whether the alias is active is
-    /// known to the process only.
-    pub(crate) fn deliver_to_alias(&self, alias: &Reference, message: Payload) -> bool {
-        self.process_of_alias(alias).is_some_and(|process| {
-            let shared = process.shared();
-            // Straight to the call that waits for it: the process need not hand it on in a turn of its own.
-            if shared.open_calls.load(Ordering::Acquire) > 0 && super::call::is_reply(shared, &message) {
-                return true;
-            }
-            let signal = Box::new(Relation::Alias { alias: alias.clone(), message });
-            process.push_relation(signal).is_ok()
-        })
+    /// Delivers a message to the process behind an alias, if there is one; whether the alias is active is known to the process
+    /// only.
+    pub(crate) fn deliver_to_alias(&self, alias: &Reference, message: Payload, taking: Taking) -> Pushed {
+        let process = self.process_of_alias(alias);
+        process.map_or(Pushed::Ended, |process| process.push_to_alias(alias, message, taking))
     }
 
     fn remote(

@@ -16,7 +16,7 @@ const LONG: usize = 8192;
 /// What a burst may leave allocated in an idle queue.
 const IDLE_CAPACITY_MAX: usize = 64;
 
-pub(crate) struct Mailbox<M> {
+pub(crate) struct SignalQueue<M> {
     queue: Mutex<Queue<M>>,
     /// Whether there are relations among the queued signals, so that a poll takes no lock where there are none. Changed under the lock.
     relations: AtomicBool,
@@ -67,7 +67,17 @@ struct Queue<M> {
     /// however long the queue. What does not fit is looked at again.
     messages: u32,
     waker: Option<Waker>,
-    closed: bool,
+    takes: Takes,
+}
+
+/// What a queue takes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Takes {
+    All,
+    /// It has a bound: nothing that has yet to be counted.
+    Counted,
+    /// The process has ended.
+    Nothing,
 }
 
 /// What was in the queue.
@@ -87,9 +97,10 @@ pub(super) struct Batch<M> {
     pub(super) messages: usize,
 }
 
-impl<M> Default for Mailbox<M> {
+impl<M> Default for SignalQueue<M> {
     fn default() -> Self {
-        let queue = Queue { first: None, rest: Signals::default(), messages: 0, waker: None, closed: false };
+        let queue =
+            Queue { first: None, rest: Signals::default(), messages: 0, waker: None, takes: Takes::All };
         Self { queue: Mutex::new(queue), relations: AtomicBool::new(false), empty: AtomicBool::new(true) }
     }
 }
@@ -105,18 +116,28 @@ impl<M> Queue<M> {
     }
 }
 
-impl<M> Mailbox<M> {
+impl<M> SignalQueue<M> {
     fn lock(&self) -> MutexGuard<'_, Queue<M>> {
         // Nothing that can panic runs under the lock, so what a poisoned one guards is whole.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Queues a signal; gives it back if the process has ended.
+    /// Queues a message; gives it back if the process has ended, or the queue a bound.
     pub(crate) fn push(&self, signal: Signal<M>) -> Result<(), Signal<M>> {
+        self.push_if(signal, |takes| takes == Takes::All)
+    }
+
+    /// Queues a signal whatever the bound; gives it back if the process has ended.
+    pub(super) fn push_always(&self, signal: Signal<M>) -> Result<(), Signal<M>> {
+        self.push_if(signal, |takes| takes != Takes::Nothing)
+    }
+
+    #[inline]
+    fn push_if(&self, signal: Signal<M>, is_taken: impl FnOnce(Takes) -> bool) -> Result<(), Signal<M>> {
         let mut long = false;
         let waker = {
             let mut queue = self.lock();
-            if queue.closed {
+            if !is_taken(queue.takes) {
                 return Err(signal);
             }
             let relation = matches!(signal, Signal::Relation(_));
@@ -144,12 +165,17 @@ impl<M> Mailbox<M> {
         Ok(())
     }
 
+    /// From now on messages are to be counted.
+    pub(super) fn set_bounded(&self) {
+        self.lock().takes = Takes::Counted;
+    }
+
     /// Registers who is to be woken.
     pub(super) fn wake_with(&self, waker: Waker) {
         self.lock().waker = Some(waker);
     }
 
-    /// If relations are queued, takes the whole queue, to be given back by [`Mailbox::restore`].
+    /// If relations are queued, takes the whole queue, to be given back by [`SignalQueue::restore`].
     pub(super) fn take_relations(&self) -> Option<Batch<M>> {
         // One that is queued after this look wakes the process again.
         if !self.relations.load(Ordering::Acquire) {
@@ -161,7 +187,7 @@ impl<M> Mailbox<M> {
         Some(Batch { signals: queue.take(), messages: std::mem::take(&mut queue.messages) as usize })
     }
 
-    /// Puts what [`Mailbox::take_relations`] left back in front of what has arrived since.
+    /// Puts what [`SignalQueue::take_relations`] left back in front of what has arrived since.
     pub(super) fn restore(&self, batch: Batch<M>) {
         let mut signals = batch.signals;
         if signals.is_empty() {
@@ -201,7 +227,7 @@ impl<M> Mailbox<M> {
     /// Refuses all further signals and returns those that were queued.
     pub(super) fn close(&self) -> VecDeque<Signal<M>> {
         let mut queue = self.lock();
-        queue.closed = true;
+        queue.takes = Takes::Nothing;
         queue.waker = None;
         queue.take()
     }
@@ -222,7 +248,7 @@ impl<M> Mailbox<M> {
 
     /// A relation for a process of any message type.
     pub(super) fn push_relation(&self, relation: Box<Relation>) -> Result<(), Box<Relation>> {
-        match self.push(Signal::Relation(relation)) {
+        match self.push_always(Signal::Relation(relation)) {
             Err(Signal::Relation(relation)) => Err(relation),
             _ => Ok(()),
         }

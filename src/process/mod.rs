@@ -13,6 +13,7 @@
 //! Source: *Processes* in the Erlang Reference Manual.
 
 mod apply;
+mod bound;
 mod call;
 mod context;
 mod deadline;
@@ -41,6 +42,7 @@ use std::task::{Context as TaskContext, Poll, Waker};
 use crate::etf::Payload;
 use crate::term::{Atom, Pid, Reference};
 
+pub use self::bound::{Fallback, Mailbox, OnFull};
 pub use self::call::{Call, CallError};
 pub use self::context::{Context, Down, NodeEvent, SendError};
 pub use self::destination::Destination;
@@ -49,6 +51,7 @@ pub use self::gen_call::{GenMessage, ReplyAddress};
 pub use self::names::RegisterError;
 pub use self::timer::TimerReference;
 
+pub(crate) use self::bound::{AnyBound, Taking};
 pub(crate) use self::call::{Caller, DEFAULT_TIMEOUT, end_of};
 pub(crate) use self::context::Received;
 pub(crate) use self::deadline::Deadline;
@@ -58,7 +61,7 @@ pub(crate) use self::reply_cell::{Giver, Taker, reply_cell};
 pub(crate) use self::run::{SpawnOptions, run_inline, spawn};
 pub(crate) use self::signal::{Relation, Signal};
 
-use self::mailbox::Mailbox;
+use self::mailbox::SignalQueue;
 use self::relations::Relations;
 use self::task::Task;
 use self::timer::Timers;
@@ -92,14 +95,20 @@ pub(crate) enum Pushed {
     /// The process does not understand the type: it is to be encoded.
     OtherType,
     Ended,
+    /// As many messages wait for it as may.
+    Full,
 }
 
 /// A process, whatever its message type.
 pub(crate) trait AnyProcess: Send + Sync {
     fn shared(&self) -> &Shared;
     fn pid(&self) -> &Pid;
-    /// Queues a message in its external form. Returns whether the process is alive.
-    fn push_term(&self, message: Payload) -> bool;
+    /// Queues a message in its external form.
+    fn push_term(&self, message: Payload) -> Pushed;
+    /// As [`AnyProcess::push_term`], for a message that is no message like any other.
+    fn push_term_as(&self, message: Payload, taking: Taking) -> Pushed;
+    /// Queues a message to an alias.
+    fn push_to_alias(&self, alias: &Reference, message: Payload, taking: Taking) -> Pushed;
     /// Moves a message of the process's own type out of `value`, an `Option<T>`.
     fn push_value(&self, value: &mut dyn Any) -> Pushed;
     fn push_relation(&self, relation: Box<Relation>) -> Result<(), Box<Relation>>;
@@ -111,7 +120,7 @@ pub(crate) trait AnyProcess: Send + Sync {
 /// A process that understands `M`.
 pub(crate) struct Process<M> {
     shared: Shared,
-    mailbox: Mailbox<M>,
+    mailbox: SignalQueue<M>,
     // Most processes have none: an idle one should be small.
     timers: Mutex<Option<Box<Timers<M>>>>,
     task: Task,
@@ -162,7 +171,8 @@ struct Rare {
     relations: Relations,
     name: Option<Atom>,
     busy: Option<Arc<Busy>>,
-    exiting: Option<ExitReason>,
+    exiting: Option<Box<ExitReason>>,
+    bound: Option<AnyBound>,
     /// What those inherit that it spawns, once it has spawned one.
     childrens_heritage: Option<Arc<Heritage>>,
     /// Who waits for the end of the process and is no process itself.
@@ -276,11 +286,16 @@ impl Shared {
 }
 
 impl<M: ProcessMessage> Process<M> {
-    /// Queues a message of the process's own type; gives it back if the process has ended.
-    pub(crate) fn push(&self, message: M) -> Result<(), M> {
-        match self.mailbox.push(Signal::Message(message)) {
-            Err(Signal::Message(message)) => Err(message),
-            _ => Ok(()),
+    /// Queues a message of the process's own type.
+    pub(crate) fn push(&self, message: M) -> Pushed {
+        self.push_message(Signal::Message(message), Taking::Message)
+    }
+
+    #[inline]
+    fn push_message(&self, message: Signal<M>, taking: Taking) -> Pushed {
+        match self.mailbox.push(message) {
+            Ok(()) => Pushed::Taken,
+            Err(message) => self.push_counted(message, taking),
         }
     }
 }
@@ -294,20 +309,31 @@ impl<M: ProcessMessage> AnyProcess for Process<M> {
         &self.shared.pid
     }
 
-    fn push_term(&self, message: Payload) -> bool {
+    fn push_term(&self, message: Payload) -> Pushed {
+        self.push_term_as(message, Taking::Message)
+    }
+
+    #[inline]
+    fn push_term_as(&self, message: Payload, taking: Taking) -> Pushed {
         if self.shared.open_calls.load(Ordering::Acquire) > 0 && call::is_reply(&self.shared, &message) {
-            return true;
+            return Pushed::Taken;
         }
-        self.mailbox.push(Signal::Term(message)).is_ok()
+        self.push_message(Signal::Term(message), taking)
+    }
+
+    fn push_to_alias(&self, alias: &Reference, message: Payload, taking: Taking) -> Pushed {
+        // Straight to the call that waits for it: the process need not hand it on in a turn of its own.
+        if self.shared.open_calls.load(Ordering::Acquire) > 0 && call::is_reply(&self.shared, &message) {
+            return Pushed::Taken;
+        }
+        let message = Relation::Alias { alias: alias.clone(), message, permit: None };
+        self.push_message(Signal::Relation(Box::new(message)), taking)
     }
 
     fn push_value(&self, value: &mut dyn Any) -> Pushed {
         match M::take(value) {
             None => Pushed::OtherType,
-            Some(message) => match self.push(message) {
-                Ok(()) => Pushed::Taken,
-                Err(_) => Pushed::Ended,
-            },
+            Some(message) => self.push(message),
         }
     }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, Waker};
 
 use super::apply::apply_all;
+use super::bound::AnyBound;
 use super::deadline::{Alarm, poll_process};
 use super::task::Task;
 use super::timer::Fire;
@@ -16,8 +17,8 @@ use crate::term::Term;
 use pin_project_lite::pin_project;
 
 use super::{
-    Attention, Context, ExitReason, Heritage, Local, Mailbox, Process, ProcessMessage, Rare, Relation,
-    Shared, Signal, Write,
+    Attention, Context, ExitReason, Heritage, Local, Process, ProcessMessage, Rare, Relation, Shared, Signal,
+    SignalQueue, Write,
 };
 
 /// How a process starts.
@@ -28,6 +29,8 @@ pub(crate) struct SpawnOptions<'a> {
     pub(crate) trap_exit: bool,
     /// That of a process which the parent spawns if there is one, else that of one which the node starts.
     pub(crate) heritage: Option<Arc<Heritage>>,
+    /// Of its mailbox, which has none by default. It must be for its own message type.
+    pub(crate) bound: Option<AnyBound>,
 }
 
 /// Starts a process. `None` if the node has as many as it may.
@@ -71,16 +74,20 @@ pub(crate) async fn run_inline<R, F: Future<Output = R>>(
 }
 
 fn new_process<M: ProcessMessage>(local: &Arc<Local>, options: SpawnOptions<'_>) -> Option<Arc<Process<M>>> {
-    let SpawnOptions { link, trap_exit, heritage } = options;
+    let SpawnOptions { link, trap_exit, heritage, bound } = options;
     let heritage = heritage.or_else(|| link.map(Shared::childrens_heritage));
     let process = local.table.insert(|id, serial| {
         Arc::new(Process {
             shared: Shared::new(local.pid(id, serial), local.clone(), trap_exit, heritage),
-            mailbox: Mailbox::default(),
+            mailbox: SignalQueue::default(),
             timers: std::sync::Mutex::default(),
             task: Task::default(),
         })
     })?;
+    if let Some(bound) = bound {
+        process.shared.state().rare().bound = Some(bound);
+        process.mailbox.set_bounded();
+    }
     if let Some(parent) = link {
         process.shared.relations(|relations| relations.link_received(parent.pid.clone(), None));
         parent.relations(|relations| relations.link_received(process.shared.pid.clone(), None));
@@ -183,7 +190,7 @@ impl<M: ProcessMessage, F: Future<Output = ExitReason>> Future for Run<M, F> {
             if shared.has(Attention::EXITING) {
                 let exiting = shared.state().rare().exiting.take();
                 if let Some(reason) = exiting {
-                    return end(this.body, reason);
+                    return end(this.body, *reason);
                 }
             }
             if shared.has(Attention::TIMERS) {
@@ -221,7 +228,7 @@ impl<M: ProcessMessage> Process<M> {
             match fire {
                 Some(Fire::Message(message)) => {
                     // The process is alive: it is the one that fires.
-                    let _ = self.push(message);
+                    let _ = self.mailbox.push_always(Signal::Message(message));
                 }
                 Some(Fire::Do(act)) => act(&self.shared),
                 Some(Fire::Repeat(..)) => unreachable!("a repeating timer fires as its message"),
@@ -311,6 +318,7 @@ fn refuse<M>(shared: &Shared, rest: &mut VecDeque<Signal<M>>) {
             | Relation::Demonitor { .. }
             | Relation::Down { .. }
             | Relation::Alias { .. }
+            | Relation::MailboxFull { .. }
             | Relation::GroupLeader { .. }
             | Relation::NoConnection { .. } => {}
         }

@@ -1,7 +1,8 @@
 //! Everything that reaches a process.
 
 use crate::etf::Payload;
-use crate::process::{ConnectionId, ExitReason};
+use crate::process::bound::{Counted, Permit};
+use crate::process::{ConnectionId, ExitReason, Received};
 use crate::term::{Atom, Pid, Reference};
 
 /// One entry of a process's queue. `M` is what the process itself understands; it is moved, never encoded.
@@ -12,6 +13,17 @@ pub(crate) enum Signal<M> {
     Term(Payload),
     /// A signal that acts at once, also while a callback awaits. Boxed: rare, and larger than most messages.
     Relation(Box<Relation>),
+    /// A message to a process whose mailbox has a bound.
+    Counted(Box<Counted<M>>),
+}
+
+impl<M> From<Received<M>> for Signal<M> {
+    fn from(message: Received<M>) -> Self {
+        match message {
+            Received::Own(message) => Self::Message(message),
+            Received::Term(message) => Self::Term(message),
+        }
+    }
 }
 
 /// The signals that are not messages. Source: *Processes*, "Signals", in the Erlang Reference Manual.
@@ -34,7 +46,9 @@ pub(crate) enum Relation {
     /// A monitored process has ended.
     Down { reference: Reference, reason: ExitReason },
     /// A message to one of the process's aliases.
-    Alias { alias: Reference, message: Payload },
+    Alias { alias: Reference, message: Payload, permit: Option<Permit> },
+    /// A message found no room, and the process ends for that.
+    MailboxFull { bound: usize },
     /// The process has another group leader.
     GroupLeader { leader: Pid },
     /// A connection is lost, and with it all relations over it.

@@ -48,6 +48,7 @@ mod spec;
 mod start;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rand_chacha::ChaCha8Rng;
 use rand_core::Rng;
@@ -184,7 +185,9 @@ impl Supervisor {
                 Step::Stop(key, pid) => self.stop(key, &pid, cx).await,
                 Step::TryAgain(key, None) => {
                     // Behind what has arrived meanwhile, so that it is not kept waiting by a child that cannot start.
-                    let _ = cx.server().send(Info::TryAgain(key));
+                    if cx.server().send(Info::TryAgain(key)).is_err() {
+                        cx.send_after(Duration::ZERO, Info::TryAgain(key));
+                    }
                 }
                 Step::TryAgain(key, Some(delay)) => {
                     // Half of it is left to chance.

@@ -1,5 +1,6 @@
 //! Processes of one node, without other nodes: each test has a table of its own and virtual time.
 
+mod bound;
 mod heritage;
 mod relations;
 mod scheduling;
