@@ -273,6 +273,7 @@ impl Supervisor {
         let started = start::start(cx, &spec, &spec.start).await;
         let pid = started.map_err(|reason| ChildError::Start { reason, child: Some(spec.to_record()) })?;
         if pid.is_some() || spec.restart != Restart::Temporary {
+            let spec = if spec.restart == Restart::Temporary { Arc::new(spec.spent()) } else { spec };
             let (id, policy) = (spec.id.clone(), spec.policy());
             let key = self.core.add(id, policy, ChildEntry { spec, start: None });
             self.core.started(key, pid.clone(), cx.world().clock.mono());

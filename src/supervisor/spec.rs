@@ -366,6 +366,16 @@ impl ChildSpec {
         self
     }
 
+    /// As it is kept of a temporary child that runs: it is not started again, and what it was started with is let go.
+    pub(super) fn spent(&self) -> Self {
+        let undefined = || Term::from(Atom::from_static("undefined"));
+        let mfa = match self.mfa.as_tuple() {
+            Some([module, function, _]) => Term::tuple([module.clone(), function.clone(), undefined()]),
+            _ => undefined(),
+        };
+        Self { mfa, start: Self::none().start, ..self.clone() }
+    }
+
     pub(crate) fn policy(&self) -> Policy {
         Policy { restart: self.restart, significant: self.significant, backoff: self.backoff }
     }
