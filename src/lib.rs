@@ -19,6 +19,7 @@
 //! | [`node`] | [`Node`](node::Node): starting, connecting, and requests from outside any process |
 //! | [`gen_server`] | servers: a state and what it does with calls, casts and messages |
 //! | [`supervisor`] | processes that start others, and start them again when they end |
+//! | [`application`] | trees of processes that are started and stopped by name, in the order of their dependencies |
 //! | [`sys`] | looking into a running server, and suspending it |
 //! | [`process`] | bare processes, exit reasons, where messages go, what can go wrong with them |
 //! | [`term`] | Erlang's terms: values, order, syntax |
@@ -31,6 +32,7 @@ extern crate self as beamline;
 
 pub use beamline_macros::Protocol;
 
+pub mod application;
 pub mod dist;
 pub mod epmd;
 pub mod etf;

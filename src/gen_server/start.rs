@@ -97,12 +97,8 @@ impl<S: GenServer> Start<S> {
 
     /// A variable of the server's environment, over those that it inherits; the processes that it spawns inherit it.
     pub fn env(mut self, key: impl Into<Atom>, value: impl Into<Term>) -> Self {
-        let inherited = || match &self.parent {
-            Some(parent) => parent.shared().childrens_heritage(),
-            None => self.local.heritage(),
-        };
-        let heritage = self.heritage.get_or_insert_with(inherited);
-        Arc::make_mut(heritage).set_env(key.into(), value.into());
+        let inherited = self.inherited();
+        Arc::make_mut(self.heritage.get_or_insert(inherited)).set_env(key.into(), value.into());
         self
     }
 
@@ -110,6 +106,23 @@ impl<S: GenServer> Start<S> {
     pub fn mailbox(mut self, mailbox: Mailbox<Message<S>>) -> Self {
         self.bound = Some(mailbox.into());
         self
+    }
+
+    /// The server belongs to an application, with what that sets in its environment.
+    pub(crate) fn application(mut self, name: &Atom, env: Vec<(Atom, Term)>) -> Self {
+        for (key, value) in env {
+            self = self.env(key, value);
+        }
+        let inherited = self.inherited();
+        Arc::make_mut(self.heritage.get_or_insert(inherited)).application = Some(name.clone());
+        self
+    }
+
+    fn inherited(&self) -> Arc<Heritage> {
+        match &self.parent {
+            Some(parent) => parent.shared().childrens_heritage(),
+            None => self.local.heritage(),
+        }
     }
 
     async fn start(self) -> Result<Server<S>, StartError> {

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, Mutex, RwLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, RwLock, Weak};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -163,6 +163,13 @@ impl Builder {
         self
     }
 
+    /// How long the node's [applications](crate::application) may take to stop, all of them together, before the node stops without waiting
+    /// any longer; 30 seconds by default.
+    pub fn shutdown_timeout(mut self, timeout: Duration) -> Self {
+        self.options.shutdown_timeout = timeout;
+        self
+    }
+
     /// What a peer may send: packets, fragments, terms.
     pub fn limits(mut self, limits: channel::Limits) -> Self {
         self.options.channel = limits;
@@ -223,6 +230,9 @@ impl Builder {
             entropy: Mutex::new(entropy),
             stopping: AtomicBool::new(false),
             stop: Notify::new(),
+            before_stop: OnceLock::new(),
+            why: OnceLock::new(),
+            stopped: Notify::new(),
             live: AtomicU64::new(0),
             closed: Notify::new(),
             epmd: Mutex::new(Some(registered)),

@@ -17,7 +17,7 @@ mod tasks;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use rand_chacha::ChaCha8Rng;
@@ -30,7 +30,7 @@ use crate::process::{
     Relation, SendError, SpawnOptions, SystemLimit, spawn,
 };
 use crate::term::{Atom, Pid, Reference, Term};
-use crate::world::World;
+use crate::world::{BoxFuture, World};
 
 pub use self::builder::{Builder, NodeStartError};
 pub use self::error::{ConnectError, DisconnectReason};
@@ -72,6 +72,11 @@ pub(crate) struct Inner {
     entropy: Mutex<ChaCha8Rng>,
     stopping: AtomicBool,
     stop: Notify,
+    /// What is done first when the node stops in order.
+    before_stop: OnceLock<BeforeStop>,
+    /// Why it stops, if it does so by itself.
+    why: OnceLock<ExitReason>,
+    stopped: Notify,
     /// Connections that are not wholly closed, and who waits for fewer of them.
     live: AtomicU64,
     closed: Notify,
@@ -79,7 +84,34 @@ pub(crate) struct Inner {
     this: Weak<Self>,
 }
 
+type BeforeStop = Box<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
+
+/// Stops a node from within.
+#[derive(Clone)]
+pub(crate) struct Stopper(Weak<Inner>);
+
+impl Stopper {
+    /// Stops the node in order, because of `why`.
+    pub(crate) fn stop(&self, why: ExitReason) {
+        let Some(inner) = self.0.upgrade() else { return };
+        // The first reason is the one that counts.
+        if inner.why.set(why).is_ok() {
+            inner.local.world.clone().spawn(async move {
+                inner.prepare_stop().await;
+                inner.begin_stop();
+            });
+        }
+    }
+}
+
 impl Inner {
+    /// Stops what is to end before the node does, within its time.
+    async fn prepare_stop(&self) {
+        if let Some(before_stop) = self.before_stop.get() {
+            let _ = self.local.world.timeout(self.options.shutdown_timeout, before_stop()).await;
+        }
+    }
+
     fn entropy(&self) -> MutexGuard<'_, ChaCha8Rng> {
         self.entropy.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -118,6 +150,7 @@ impl Inner {
             let _ = process.push_relation(Box::new(kill));
         }
         drop(self.take_registration());
+        self.stopped.notify_waiters();
     }
 }
 
@@ -305,9 +338,33 @@ impl Node {
         self.inner.local.make_reference()
     }
 
-    /// Stops the node: its name is free, its processes are killed, and its connections are closed once what is queued for them is
+    /// Waits until the node stops, and returns why: another reason than `normal` if it does so by itself, because a permanent
+    /// [application](crate::application) has ended.
+    pub async fn stopped(&self) -> ExitReason {
+        let mut stopped = std::pin::pin!(self.inner.stopped.notified());
+        stopped.as_mut().enable();
+        if !self.inner.is_stopping() {
+            stopped.await;
+        }
+        self.inner.why.get().cloned().unwrap_or(ExitReason::Normal)
+    }
+
+    pub(crate) fn stopper(&self) -> Stopper {
+        Stopper(self.inner.this.clone())
+    }
+
+    /// What is done first when the node stops in order. Set once.
+    pub(crate) fn before_stop(
+        &self,
+        before_stop: impl Fn() -> BoxFuture<'static, ()> + Send + Sync + 'static,
+    ) {
+        let _ = self.inner.before_stop.set(Box::new(before_stop));
+    }
+
+    /// Stops the node: its applications stop, its name is free, its processes are killed, and its connections are closed once what is queued for them is
     /// sent and its peers have closed them too, or after a second each.
     pub async fn stop(self) {
+        self.inner.prepare_stop().await;
         let registration = self.inner.take_registration();
         self.inner.flush().await;
         self.inner.begin_stop();

@@ -30,6 +30,7 @@ pub(super) struct Options {
     /// Zero if it is off.
     pub(super) busy_poll: Duration,
     pub(super) env: BTreeMap<Atom, Term>,
+    pub(super) shutdown_timeout: Duration,
     pub(super) channel: channel::Limits,
 }
 
@@ -51,6 +52,7 @@ impl Default for Options {
             dist_buf_busy_limit: 1 << 20,
             busy_poll: Duration::ZERO,
             env: BTreeMap::new(),
+            shutdown_timeout: Duration::from_secs(30),
             channel: channel::Limits::default(),
         }
     }

@@ -65,7 +65,9 @@ pub use self::spec::{
 pub use self::start::Parent;
 
 use self::core::{Cause, Core, Key, Status, Step};
-use self::start::{StartFn, StartedChild};
+use self::start::StartFn;
+
+pub(crate) use self::start::{StartedChild, start_child};
 
 #[cfg(doc)]
 use crate::gen_server::Server;

@@ -28,8 +28,9 @@ pub struct Parent {
 }
 
 impl Parent {
-    pub(super) fn new(cx: &Context<Supervisor>, name: Option<Atom>, timeout: Option<Duration>) -> Self {
-        Self { process: cx.process().clone(), name, timeout }
+    /// A process that starts a child.
+    pub(crate) fn of(process: Arc<dyn AnyProcess>, child: &ChildSpec) -> Self {
+        Self { process, name: child.name.clone(), timeout: child.start_timeout }
     }
 
     /// The supervisor's pid.
@@ -67,13 +68,17 @@ impl std::fmt::Debug for Parent {
     }
 }
 
-/// Runs a child's start function. As in OTP, a panic in it is a start that failed.
+/// Starts a child of a supervisor.
 pub(super) async fn start(cx: &Context<Supervisor>, child: &ChildSpec, start: &StartFn) -> StartedChild {
-    let parent = Parent::new(cx, child.name.clone(), child.start_timeout);
+    start_child(&Parent::of(cx.process().clone(), child), start).await
+}
+
+/// Runs a child's start function. As in OTP, a panic in it is a start that failed.
+pub(crate) async fn start_child(parent: &Parent, start: &StartFn) -> StartedChild {
     let failed = |panic: Box<dyn std::any::Any + Send>| {
         ExitReason::panic(panic_text(&*panic), "supervisor", "start_child")
     };
-    let starting = catch_unwind(AssertUnwindSafe(|| start(&parent))).map_err(failed)?;
+    let starting = catch_unwind(AssertUnwindSafe(|| start(parent))).map_err(failed)?;
     let mut starting = pin!(starting);
     poll_fn(|task| match catch_unwind(AssertUnwindSafe(|| starting.as_mut().poll(task))) {
         Ok(polled) => polled,

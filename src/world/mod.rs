@@ -26,6 +26,9 @@ use rand_chacha::ChaCha8Rng;
 
 pub use self::gate::Gate;
 
+#[cfg(feature = "signal")]
+pub(crate) use self::tokio::terminate_signal;
+
 /// A boxed future, as the object-safe traits of the world return it.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// The reading half of a connection.

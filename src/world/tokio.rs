@@ -133,3 +133,28 @@ impl Entropy for SystemEntropy {
         ChaCha8Rng::from_seed(seed)
     }
 }
+
+/// Waits for the program to be told to end: SIGINT or SIGTERM, or what the system has in their place.
+#[cfg(feature = "signal")]
+pub(crate) fn terminate_signal() -> io::Result<impl Future<Output = ()>> {
+    #[cfg(unix)]
+    {
+        use ::tokio::signal::unix::{SignalKind, signal};
+        let (mut interrupt, mut terminate) =
+            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        Ok(async move {
+            ::tokio::select! {
+                biased;
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+        })
+    }
+    #[cfg(not(unix))]
+    {
+        Ok(async {
+            // Where there is none to wait for, nothing ever tells the program.
+            let _ = ::tokio::signal::ctrl_c().await;
+        })
+    }
+}

@@ -1,5 +1,10 @@
 //! What several test programs need.
-#![expect(clippy::disallowed_types, reason = "the system knows which ports are free")]
+#![allow(dead_code, reason = "each program uses what it needs")]
+#![expect(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "the system knows which ports are free"
+)]
 
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -16,5 +21,14 @@ pub(crate) fn free_port() -> u16 {
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }
+    }
+}
+
+/// Waits until `is_it` holds.
+pub(crate) async fn eventually(is_it: impl Fn() -> bool) {
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while !is_it() {
+        assert!(std::time::Instant::now() < end, "not within 30 s");
+        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
     }
 }
