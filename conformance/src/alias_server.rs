@@ -62,4 +62,8 @@ impl GenServer for AliasServer {
         self.log.push(info);
         Ok(())
     }
+
+    fn state(&self) -> Term {
+        Term::list(self.log.clone())
+    }
 }

@@ -78,4 +78,8 @@ impl GenServer for Counter {
         self.0 += n;
         Ok(())
     }
+
+    fn state(&self) -> Term {
+        Term::from(self.0)
+    }
 }

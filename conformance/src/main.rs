@@ -10,14 +10,15 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use beamline::application::{Application, StartType};
 use beamline::epmd::EpmdError;
-use beamline::gen_server::{GenServer, Server};
 use beamline::node::{Node, NodeStartError};
+use beamline::supervisor::{ChildSpec, SupervisorSpec};
 use beamline::term::Atom;
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// A node with the processes echo, counter, relations and alias_server, for any client to judge.
+/// A node with an application of the processes echo, counter, relations and alias_server, for any client to judge.
 #[derive(Parser)]
 #[command(version)]
 struct Options {
@@ -82,10 +83,18 @@ async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
         .net_ticktime(Duration::from_secs(options.net_ticktime), 4)
         .start()
         .await?;
-    start::<echo::Echo>(&node, "echo").await?;
-    start::<counter::Counter>(&node, "counter").await?;
-    start::<relations::Relations>(&node, "relations").await?;
-    start::<alias_server::AliasServer>(&node, "alias_server").await?;
+    let tree = SupervisorSpec::one_for_one()
+        .intensity(100, Duration::from_secs(10))
+        .child(ChildSpec::worker::<echo::Echo>("echo", ()).name("echo"))
+        .child(ChildSpec::worker::<counter::Counter>("counter", ()).name("counter"))
+        .child(ChildSpec::worker::<relations::Relations>("relations", ()).name("relations"))
+        .child(ChildSpec::worker::<alias_server::AliasServer>("alias_server", ()).name("alias_server"));
+    let fixture = Application::new("fixture")
+        .description("processes for any client of the distribution to judge")
+        .vsn(env!("CARGO_PKG_VERSION"))
+        .root(ChildSpec::supervisor("fixture_sup", tree).name("fixture_sup"));
+    node.load_application(fixture).await?;
+    node.start_application("fixture", StartType::Temporary).await?;
     for peer in options.peer {
         let peer = Atom::new(&peer)?;
         if let Err(error) = node.connect(peer.clone()).await {
@@ -94,18 +103,13 @@ async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
     }
     println!("ready {} port={}", node.name().as_str(), node.port());
     std::io::stdout().flush()?;
-    tokio::select! {
-        biased;
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
-    node.stop().await;
+    let told = async {
+        tokio::select! {
+            biased;
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    };
+    node.run_until(told).await.map_err(|reason| reason.to_string())?;
     Ok(())
-}
-
-async fn start<S: GenServer<Args = ()>>(
-    node: &Node,
-    name: &'static str,
-) -> Result<Server<S>, Box<dyn std::error::Error>> {
-    Ok(S::start(node, ()).name(name).await?)
 }

@@ -86,6 +86,10 @@ impl GenServer for Relations {
         self.log.push(info);
         Ok(())
     }
+
+    fn state(&self) -> Term {
+        Term::list(self.log.clone())
+    }
 }
 
 /// Does nothing until it is told to end.

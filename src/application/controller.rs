@@ -51,9 +51,7 @@ impl Serialize for Answer {
         match self {
             Self::Done(done) => done.as_ref().map_err(ApplicationError::to_term).serialize(serializer),
             Self::Order(order) => order.as_ref().map_err(ApplicationError::to_term).serialize(serializer),
-            Self::Which(which) => {
-                which.iter().map(|it| of_three(it)).collect::<Vec<_>>().serialize(serializer)
-            }
+            Self::Which(which) => which.iter().map(of_three).collect::<Vec<_>>().serialize(serializer),
             Self::Term(term) => term.serialize(serializer),
         }
     }
