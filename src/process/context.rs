@@ -14,8 +14,8 @@ use super::mailbox::{Batch, Signals, Taken};
 use super::relations::{Monitor, Monitored};
 use super::timer::{Fire, Timers};
 use super::{
-    Attention, Delivery, Destination, ExitReason, Local, Process, ProcessMessage, RegisterError, Shared,
-    Signal, SpawnOptions, TimerReference, Write, spawn,
+    AnyProcess, Attention, Delivery, Destination, ExitReason, Local, Process, ProcessMessage, RegisterError,
+    Shared, Signal, SpawnOptions, TimerReference, Write, spawn,
 };
 use crate::etf::{EncodeError, Payload};
 use crate::term::{Atom, Pid, Reference, Term};
@@ -122,6 +122,7 @@ impl<M: ProcessMessage> Context<M> {
     fn exit_with(&mut self, reason: ExitReason) {
         // Behind the signal that ends it there may be others that must be answered, and the body is dropped first.
         self.process.mailbox.restore(Batch { signals: self.inbox.take(), messages: 0 });
+        self.process.task.set_unreceived(0);
         self.shared().state().rare().exiting = Some(Box::new(reason));
         self.shared().notice(Attention::EXITING);
     }
@@ -134,14 +135,23 @@ impl<M: ProcessMessage> Context<M> {
         }
         loop {
             let signal = match self.inbox.pop_front() {
-                Some(signal) => signal,
+                Some(signal) => {
+                    self.process.task.set_unreceived(self.inbox.len());
+                    signal
+                }
                 None => match self.process.mailbox.take_into(&mut self.inbox) {
-                    Taken::Messages(first) => first,
+                    Taken::Messages(first) => {
+                        if !self.inbox.is_empty() {
+                            self.process.task.set_unreceived(self.inbox.len());
+                        }
+                        first
+                    }
                     Taken::Relations { messages } => {
                         if let Some(reason) = apply_all(&self.process.shared, self.inbox.get(), messages) {
                             self.exit_with(reason);
                             return Poll::Pending;
                         }
+                        self.process.task.set_unreceived(self.inbox.len());
                         continue;
                     }
                     Taken::Nothing => {
@@ -255,7 +265,13 @@ impl<M: ProcessMessage> Context<M> {
         } else {
             self.process.mailbox.remove_first(is_down);
         }
+        self.process.task.set_unreceived(self.inbox.len());
         false
+    }
+
+    /// `process_info(self(), message_queue_len)`: how many messages wait for the process.
+    pub fn message_queue_len(&self) -> usize {
+        self.process.message_queue_len()
     }
 
     /// `exit/2`: sends an exit signal.

@@ -42,6 +42,10 @@ impl<M> Signals<M> {
         self.0.is_empty()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub(super) fn get(&mut self) -> &mut VecDeque<Signal<M>> {
         &mut self.0
     }
@@ -222,6 +226,18 @@ impl<M> SignalQueue<M> {
         self.relations.store(false, Ordering::Relaxed);
         inbox.get().push_front(first);
         Taken::Relations { messages }
+    }
+
+    /// How many messages are queued.
+    pub(super) fn messages(&self) -> usize {
+        let mut queue = self.lock();
+        if !self.relations.load(Ordering::Relaxed) {
+            return usize::from(queue.first.is_some()) + queue.rest.len();
+        }
+        let known = queue.messages as usize;
+        let Queue { first, rest, .. } = &mut *queue;
+        let others = first.iter().chain(&*rest.get()).skip(known);
+        known + others.filter(|signal| !matches!(signal, Signal::Relation(_))).count()
     }
 
     /// Refuses all further signals and returns those that were queued.

@@ -112,6 +112,8 @@ pub(crate) trait AnyProcess: Send + Sync {
     /// Moves a message of the process's own type out of `value`, an `Option<T>`.
     fn push_value(&self, value: &mut dyn Any) -> Pushed;
     fn push_relation(&self, relation: Box<Relation>) -> Result<(), Box<Relation>>;
+    /// How many messages wait for the process. While it receives some, those that it takes at this moment may be missing.
+    fn message_queue_len(&self) -> usize;
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
     /// Drops what the process has: its runtime is gone, and there is nobody left to tell.
     fn abandon(&self);
@@ -339,6 +341,10 @@ impl<M: ProcessMessage> AnyProcess for Process<M> {
 
     fn push_relation(&self, relation: Box<Relation>) -> Result<(), Box<Relation>> {
         self.mailbox.push_relation(relation)
+    }
+
+    fn message_queue_len(&self) -> usize {
+        self.mailbox.messages() + self.task.unreceived()
     }
 
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Wake, Waker};
 
@@ -19,6 +19,9 @@ const ENDED: u8 = 4;
 #[derive(Default)]
 pub(super) struct Task {
     state: AtomicU8,
+    /// How many messages the process has taken out of its queue and not received yet. It is here because the process stores it with each
+    /// of them, and its senders are not to wait for that: they look here only when they wake it.
+    unreceived: AtomicU32,
     body: Mutex<Option<Body>>,
 }
 
@@ -46,6 +49,15 @@ impl<M: ProcessMessage> Process<M> {
 }
 
 impl Task {
+    pub(super) fn unreceived(&self) -> usize {
+        self.unreceived.load(Ordering::Relaxed) as usize
+    }
+
+    #[inline]
+    pub(super) fn set_unreceived(&self, messages: usize) {
+        self.unreceived.store(messages as u32, Ordering::Relaxed);
+    }
+
     pub(super) fn set_ended(&self) {
         self.state.fetch_or(ENDED, Ordering::AcqRel);
         self.drop_body();

@@ -5,50 +5,9 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::super::{
-    Call, CallError, Caller, Delivery, Fallback, GenMessage, Mailbox, OnFull, Process, Received,
-};
+use super::super::{Call, CallError, Caller, Delivery, Fallback, GenMessage, Mailbox, OnFull, Received};
 use super::*;
 use crate::etf::Payload;
-
-/// A process that receives a message whenever it is told to, and shows it.
-struct Slow {
-    process: Arc<Process<Term>>,
-    receive: mpsc::UnboundedSender<()>,
-    messages: mpsc::UnboundedReceiver<Term>,
-}
-
-impl Slow {
-    fn start(
-        local: &Arc<Local>,
-        mailbox: Mailbox<Term>,
-        setup: impl FnOnce(&Context<Term>) + Send + 'static,
-    ) -> Self {
-        let (receive, mut told) = mpsc::unbounded_channel();
-        let (seen, messages) = mpsc::unbounded_channel();
-        let options = SpawnOptions { bound: Some(mailbox.into()), ..SpawnOptions::default() };
-        let process = spawn(local, options, |mut cx: Context<Term>| async move {
-            setup(&cx);
-            while let Some(()) = told.recv().await {
-                let message = cx.receive().await;
-                if seen.send(message).is_err() {
-                    break;
-                }
-            }
-            ExitReason::Normal
-        });
-        Self { process: process.expect("there is room"), receive, messages }
-    }
-
-    fn pid(&self) -> &Pid {
-        self.process.pid()
-    }
-
-    async fn receive(&mut self) -> Option<Term> {
-        let _ = self.receive.send(());
-        self.messages.recv().await
-    }
-}
 
 /// Sends what is the receiver's own type, so that it is moved.
 fn typed(local: &Local, to: &Pid, text: &str) -> Delivery {
@@ -58,12 +17,6 @@ fn typed(local: &Local, to: &Pid, text: &str) -> Delivery {
 /// Sends what is not, so that it is encoded.
 fn encoded(local: &Local, to: &Pid, number: i64) -> Delivery {
     local.send(&local.pid(0, 0), &to.into(), number).expect("a number has an external form")
-}
-
-async fn settle() {
-    for _ in 0..20 {
-        tokio::task::yield_now().await;
-    }
 }
 
 fn call(local: &Arc<Local>, to: &Pid) -> Call<Term, Term> {

@@ -2,6 +2,7 @@
 
 mod bound;
 mod heritage;
+mod message_queue;
 mod relations;
 mod scheduling;
 mod signals;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::{AnyProcess, Context, ExitReason, Local, SpawnOptions, spawn};
+use super::{AnyBound, AnyProcess, Context, ExitReason, Local, Mailbox, Process, SpawnOptions, spawn};
 use crate::term::{Atom, Pid, Term};
 use crate::world::World;
 
@@ -56,4 +57,50 @@ fn send(local: &Local, to: &Pid, message: Term) {
 
 fn term(text: &str) -> Term {
     text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))
+}
+
+/// A process that receives a message whenever it is told to, and shows it.
+struct Slow {
+    process: Arc<Process<Term>>,
+    receive: mpsc::UnboundedSender<()>,
+    messages: mpsc::UnboundedReceiver<Term>,
+}
+
+impl Slow {
+    fn start(
+        local: &Arc<Local>,
+        mailbox: impl Into<Option<Mailbox<Term>>>,
+        setup: impl FnOnce(&Context<Term>) + Send + 'static,
+    ) -> Self {
+        let (receive, mut told) = mpsc::unbounded_channel();
+        let (seen, messages) = mpsc::unbounded_channel();
+        let options = SpawnOptions { bound: mailbox.into().map(AnyBound::from), ..SpawnOptions::default() };
+        let process = spawn(local, options, |mut cx: Context<Term>| async move {
+            setup(&cx);
+            while let Some(()) = told.recv().await {
+                let message = cx.receive().await;
+                if seen.send(message).is_err() {
+                    break;
+                }
+            }
+            ExitReason::Normal
+        });
+        Self { process: process.expect("there is room"), receive, messages }
+    }
+
+    fn pid(&self) -> &Pid {
+        self.process.pid()
+    }
+
+    async fn receive(&mut self) -> Option<Term> {
+        let _ = self.receive.send(());
+        self.messages.recv().await
+    }
+}
+
+/// Lets the processes do what they can.
+async fn settle() {
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
 }
