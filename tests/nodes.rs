@@ -7,7 +7,7 @@ use std::time::Duration;
 use beamline::epmd::EpmdOptions;
 use beamline::gen_server::{Context, GenServer, Reply, ReplyTo};
 use beamline::node::{ConnectError, Node};
-use beamline::process::{CallError, ExitReason};
+use beamline::process::{self, CallError, ExitReason};
 use beamline::term::{Atom, Reference, Term};
 use tokio::sync::mpsc;
 
@@ -130,5 +130,42 @@ async fn a_sender_that_outruns_its_connection_is_suspended_and_nothing_is_lost()
     for n in 0..MESSAGES {
         let message = messages.recv().await.expect("a message");
         assert_eq!(message.as_tuple().and_then(|message| message[0].as_integer()), Some(n));
+    }
+}
+
+#[tokio::test]
+async fn a_priority_message_from_another_node_overtakes_if_the_receiver_has_opted_in() {
+    let epmd = epmd();
+    let (one, other) = (node("one@127.0.0.1", "c", &epmd).await, node("other@127.0.0.1", "c", &epmd).await);
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let (go, mut gone) = mpsc::unbounded_channel::<()>();
+    let (seen, mut messages) = mpsc::unbounded_channel();
+    let receiver = one.spawn(|mut cx| async move {
+        tell.send([cx.alias(), cx.alias_priority()]).unwrap();
+        gone.recv().await;
+        loop {
+            if seen.send(cx.receive().await).is_err() {
+                return ExitReason::Normal;
+            }
+        }
+    });
+    let (receiver, [plain, priority]) = (receiver.expect("there is room"), told.recv().await.unwrap());
+    let (done, sent) = tokio::sync::oneshot::channel();
+    let sender = other.spawn(|cx: process::Context<Term>| async move {
+        cx.send(&receiver, 1).unwrap();
+        cx.send_priority(&plain, &2).unwrap();
+        cx.send(&priority, 3).unwrap();
+        cx.send_priority(&priority, &"first").unwrap();
+        cx.send_priority(&priority, &"second").unwrap();
+        // Answered once the others have come, over the same connection.
+        let asked = cx.call::<Term, _>(("net_kernel", "one@127.0.0.1"), term("{is_auth, 'other@127.0.0.1'}"));
+        done.send(asked.await).unwrap();
+        ExitReason::Normal
+    });
+    sender.expect("there is room");
+    assert_eq!(sent.await.unwrap(), Ok(term("yes")));
+    go.send(()).unwrap();
+    for expected in ["<<\"first\">>", "<<\"second\">>", "1", "2", "3"] {
+        assert_eq!(messages.recv().await, Some(term(expected)));
     }
 }

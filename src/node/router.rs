@@ -13,7 +13,7 @@ impl Inner {
     pub(super) fn receive(&self, connection: &Connection, signal: Control) {
         let local = &self.local;
         match signal {
-            Control::Send { to, message, .. } => match &to {
+            Control::Send { to, message, priority, .. } => match &to {
                 Target::Pid(pid) => local.deliver(pid, message),
                 Target::Name(name) => {
                     let process = local.names.get(name);
@@ -21,7 +21,8 @@ impl Inner {
                     local.delivered(pushed, "no such name");
                 }
                 Target::Alias(alias) => {
-                    let pushed = local.deliver_to_alias(alias, message, Taking::Message);
+                    let taking = if priority { Taking::Priority } else { Taking::Message };
+                    let pushed = local.deliver_to_alias(alias, message, taking);
                     local.delivered(pushed, "no such alias");
                 }
             },

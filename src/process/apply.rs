@@ -32,8 +32,8 @@ pub(super) fn apply_all<M>(
             continue;
         };
         let relation = match *relation {
-            Relation::Alias { alias, message, permit } => {
-                signals.extend(through_alias(shared, &alias, message, permit));
+            Relation::Alias { alias, message, priority, permit } => {
+                signals.extend(through_alias(shared, &alias, message, priority, permit));
                 continue;
             }
             relation => relation,
@@ -47,18 +47,24 @@ pub(super) fn apply_all<M>(
     None
 }
 
-/// The message, if the alias is active.
+/// The message, if the alias is active, and it is no priority message, which has a queue of its own.
 fn through_alias<M>(
     shared: &Shared,
     alias: &Reference,
     message: Payload,
+    priority: bool,
     permit: Option<Permit>,
 ) -> Option<Signal<M>> {
     if call::is_reply(shared, &message) {
         return None;
     }
-    if shared.with_relations(|relations| relations.is_alias(alias)) != Some(true) {
+    let alias = shared.with_relations(|relations| relations.takes_priority(alias)).flatten();
+    let Some(takes_priority) = alias else {
         shared.local.count_dropped("inactive alias");
+        return None;
+    };
+    if priority && takes_priority {
+        shared.push_priority(message, permit);
         return None;
     }
     Some(match permit {

@@ -170,6 +170,8 @@ impl<M> Counted<M> {
 pub(crate) enum Taking {
     /// As all are.
     Message,
+    /// As a priority message, if it is one to an alias that takes them.
+    Priority,
     /// It has fallen back from another process.
     Fallen,
     /// Whatever the bound.
@@ -216,7 +218,8 @@ impl<M: ProcessMessage> Process<M> {
                 return self.full(&bound, Received::Term(message), taking);
             }
         }
-        self.push_always(Signal::Relation(Box::new(Relation::Alias { alias, message, permit })))
+        let priority = taking == Taking::Priority;
+        self.push_always(Signal::Relation(Box::new(Relation::Alias { alias, message, priority, permit })))
     }
 
     pub(crate) fn push_always(&self, signal: Signal<M>) -> Pushed {
@@ -227,7 +230,7 @@ impl<M: ProcessMessage> Process<M> {
         let Bound { room, on_full } = bound;
         room.report(&self.shared);
         match on_full {
-            OnFull::Fallback(fallback) if taking == Taking::Message => self.fall_back(fallback, message),
+            OnFull::Fallback(fallback) if taking != Taking::Fallen => self.fall_back(fallback, message),
             OnFull::Refuse | OnFull::Fallback(_) => Pushed::Full,
             OnFull::Kill => {
                 if !room.killed.swap(true, Ordering::Relaxed) {

@@ -134,18 +134,16 @@ impl<M: ProcessMessage> Context<M> {
             return Poll::Pending;
         }
         loop {
+            if self.shared().has(Attention::PRIORITY)
+                && let Some(message) = self.shared().pop_priority()
+            {
+                self.received += 1;
+                return Poll::Ready(Received::Term(message));
+            }
             let signal = match self.inbox.pop_front() {
-                Some(signal) => {
-                    self.process.task.set_unreceived(self.inbox.len());
-                    signal
-                }
+                Some(signal) => signal,
                 None => match self.process.mailbox.take_into(&mut self.inbox) {
-                    Taken::Messages(first) => {
-                        if !self.inbox.is_empty() {
-                            self.process.task.set_unreceived(self.inbox.len());
-                        }
-                        first
-                    }
+                    Taken::Messages(first) => first,
                     Taken::Relations { messages } => {
                         if let Some(reason) = apply_all(&self.process.shared, self.inbox.get(), messages) {
                             self.exit_with(reason);
@@ -161,6 +159,7 @@ impl<M: ProcessMessage> Context<M> {
                 },
             };
             self.received += 1;
+            self.process.task.set_unreceived(self.inbox.len());
             match signal {
                 Signal::Message(message) => return Poll::Ready(Received::Own(message)),
                 Signal::Term(message) => return Poll::Ready(Received::Term(message)),
@@ -306,8 +305,31 @@ impl<M: ProcessMessage> Context<M> {
     pub fn alias(&self) -> Reference {
         let shared = self.shared();
         let alias = shared.make_reference();
-        shared.relations(|relations| relations.alias(alias.clone()));
+        shared.relations(|relations| relations.alias(alias.clone(), false));
         alias
+    }
+
+    /// `alias/1` with the option `priority`: an alias that takes [priority messages](Context::send_priority), too. Who knows it can have
+    /// the process receive its messages before those of all others.
+    ///
+    /// Source: EEP 76, *Priority Messages*; `alias/1` in OTP 28.
+    pub fn alias_priority(&self) -> Reference {
+        let shared = self.shared();
+        let alias = shared.make_reference();
+        shared.relations(|relations| relations.alias(alias.clone(), true));
+        alias
+    }
+
+    /// `erlang:send/3` with the option `priority`: the process behind the alias receives the message before all ordinary ones, after
+    /// the priority messages that it has already, if the alias [takes them](Context::alias_priority); one that does not, and
+    /// a node before OTP 28, take it as an ordinary message.
+    ///
+    /// A process that receives one message after another, and awaits nothing in between, looks for priority messages after 256.
+    ///
+    /// # Errors
+    /// As [`Context::send`].
+    pub fn send_priority<T: Serialize>(&self, alias: &Reference, message: &T) -> Result<(), SendError> {
+        self.shared().send_priority(alias, message)
     }
 
     /// `unalias/1`: messages to the alias are dropped from now on. Returns whether it was active.
@@ -484,6 +506,11 @@ impl Shared {
         message: T,
     ) -> Result<(), SendError> {
         self.sent(to, self.local.send(&self.pid, to, message)?)
+    }
+
+    fn send_priority<T: Serialize>(&self, alias: &Reference, message: &T) -> Result<(), SendError> {
+        let to = alias.into();
+        self.sent(&to, self.local.send_priority(&self.pid, &to, message)?)
     }
 
     pub(crate) fn cast<T: Serialize + ?Sized>(&self, to: &Destination, request: &T) -> Result<(), SendError> {

@@ -334,6 +334,17 @@ impl Local {
         })
     }
 
+    /// Sends a message to go before ordinary ones.
+    pub(super) fn send_priority<T: Serialize>(
+        &self,
+        sender: &Pid,
+        to: &Destination,
+        message: &T,
+    ) -> Result<Delivery, EncodeError> {
+        let encode = |writer: &mut Writer| crate::etf::serialize(message, writer);
+        self.send_encoded_as(sender, to, &encode, Taking::Priority)
+    }
+
     /// The receiver, if it is a process of this node that is not reached through an alias.
     fn local_process(&self, to: &Destination) -> Option<Arc<dyn AnyProcess>> {
         match to {
@@ -394,8 +405,8 @@ impl Local {
                 Pushed::Ended | Pushed::OtherType => Delivery::NoProc,
             });
         }
-        let control =
-            Control::Send { from: Some(sender.clone()), to: target, message: encode, priority: false };
+        let priority = taking == Taking::Priority;
+        let control = Control::Send { from: Some(sender.clone()), to: target, message: encode, priority };
         let Some(distribution) = self.distribution() else { return Ok(Delivery::Done) };
         Ok(match distribution.send(node, Some(sender), None, control, Write::Now)? {
             Sent::Queued { busy: Some(busy), .. } => Delivery::Busy(busy),

@@ -24,6 +24,7 @@ mod heritage;
 mod local;
 mod mailbox;
 mod names;
+mod priority;
 mod relations;
 mod reply_cell;
 mod run;
@@ -62,6 +63,7 @@ pub(crate) use self::run::{SpawnOptions, run_inline, spawn};
 pub(crate) use self::signal::{Relation, Signal};
 
 use self::mailbox::SignalQueue;
+use self::priority::PriorityQueue;
 use self::relations::Relations;
 use self::task::Task;
 use self::timer::Timers;
@@ -152,6 +154,8 @@ impl Attention {
     const TIMERS: Self = Self(2);
     /// A signal that it received ends it.
     const EXITING: Self = Self(4);
+    /// Priority messages wait.
+    const PRIORITY: Self = Self(8);
 }
 
 #[derive(Default)]
@@ -175,6 +179,7 @@ struct Rare {
     busy: Option<Arc<Busy>>,
     exiting: Option<Box<ExitReason>>,
     bound: Option<AnyBound>,
+    priority: Option<Box<PriorityQueue>>,
     /// What those inherit that it spawns, once it has spawned one.
     childrens_heritage: Option<Arc<Heritage>>,
     /// Who waits for the end of the process and is no process itself.
@@ -328,7 +333,8 @@ impl<M: ProcessMessage> AnyProcess for Process<M> {
         if self.shared.open_calls.load(Ordering::Acquire) > 0 && call::is_reply(&self.shared, &message) {
             return Pushed::Taken;
         }
-        let message = Relation::Alias { alias: alias.clone(), message, permit: None };
+        let priority = taking == Taking::Priority;
+        let message = Relation::Alias { alias: alias.clone(), message, priority, permit: None };
         self.push_message(Signal::Relation(Box::new(message)), taking)
     }
 
@@ -344,7 +350,7 @@ impl<M: ProcessMessage> AnyProcess for Process<M> {
     }
 
     fn message_queue_len(&self) -> usize {
-        self.mailbox.messages() + self.task.unreceived()
+        self.mailbox.messages() + self.task.unreceived() + self.shared.priority_messages()
     }
 
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {

@@ -22,7 +22,8 @@ pub(super) struct Relations {
     watchers: BTreeMap<(Pid, Reference), Watcher>,
     /// Those of them that came last, and are none of the above: a call's monitor is gone before it would be worth a place in a tree.
     young_watchers: Vec<((Pid, Reference), Watcher)>,
-    aliases: BTreeMap<Reference, ()>,
+    /// Each with whether it takes priority messages.
+    aliases: BTreeMap<Reference, bool>,
     /// By the number of their reference. A table that keeps its room: a process makes one call after the other.
     calls: HashMap<u64, Call, BuildHasherDefault<Number>>,
     unlink_id: u64,
@@ -220,16 +221,17 @@ impl Relations {
         }
     }
 
-    pub(super) fn alias(&mut self, alias: Reference) {
-        self.aliases.insert(alias, ());
+    pub(super) fn alias(&mut self, alias: Reference, takes_priority: bool) {
+        self.aliases.insert(alias, takes_priority);
     }
 
     pub(super) fn unalias(&mut self, alias: &Reference) -> bool {
         self.aliases.remove(alias).is_some()
     }
 
-    pub(super) fn is_alias(&self, alias: &Reference) -> bool {
-        self.aliases.contains_key(alias)
+    /// Whether an alias takes priority messages; none if it is not active.
+    pub(super) fn takes_priority(&self, alias: &Reference) -> Option<bool> {
+        self.aliases.get(alias).copied()
     }
 
     /// Opens a call; `target` is what it is to monitor.

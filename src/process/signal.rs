@@ -46,7 +46,7 @@ pub(crate) enum Relation {
     /// A monitored process has ended.
     Down { reference: Reference, reason: ExitReason },
     /// A message to one of the process's aliases.
-    Alias { alias: Reference, message: Payload, permit: Option<Permit> },
+    Alias { alias: Reference, message: Payload, priority: bool, permit: Option<Permit> },
     /// A message found no room, and the process ends for that.
     MailboxFull { bound: usize },
     /// The process has another group leader.

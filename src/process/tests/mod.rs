@@ -3,6 +3,7 @@
 mod bound;
 mod heritage;
 mod message_queue;
+mod priority;
 mod relations;
 mod scheduling;
 mod signals;
