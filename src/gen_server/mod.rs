@@ -203,6 +203,10 @@ impl<S: GenServer> ProcessMessage for Message<S> {
     fn module() -> Option<&'static str> {
         Some(type_name::<S>())
     }
+
+    fn callback(number: u8) -> &'static str {
+        server::Callback::name(number)
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::any::type_name;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
 
 use pin_project_lite::pin_project;
@@ -13,17 +13,17 @@ use serde::de::DeserializeOwned;
 use super::context::Suspension;
 use super::{Context, GenServer, Message, ReplyTo, StartError, system};
 use crate::etf::{DecodeError, Payload};
-use crate::process::{Deadline, ExitReason, GenMessage, Giver, Received, RegisterError};
+use crate::process::{Deadline, ExitReason, GenMessage, Giver, Process, Received, RegisterError};
 use crate::term::{Atom, Pid, Term};
 use crate::world::panic_text;
 
 const TIMEOUT: Atom = Atom::from_static("timeout");
 const EXIT: Atom = Atom::from_static("EXIT");
 
-/// Names the callback that runs, in case it panics.
-struct Running(AtomicU8);
+/// The callbacks, by the numbers under which their process knows which one runs: for panics and the watchdog.
+pub(super) struct Callback;
 
-impl Running {
+impl Callback {
     const NAMES: [&'static str; 7] =
         ["init", "handle_call", "handle_cast", "handle_info", "handle_continue", "terminate", "system"];
     const INIT: u8 = 0;
@@ -34,13 +34,8 @@ impl Running {
     const TERMINATE: u8 = 5;
     const SYSTEM: u8 = 6;
 
-    // Atomic only so that a server can move between threads: one at a time looks at it.
-    fn set(&self, callback: u8) {
-        self.0.store(callback, Ordering::Relaxed);
-    }
-
-    fn name(&self) -> &'static str {
-        Self::NAMES[usize::from(self.0.load(Ordering::Relaxed))]
+    pub(super) fn name(callback: u8) -> &'static str {
+        Self::NAMES.get(usize::from(callback)).copied().unwrap_or_default()
     }
 }
 
@@ -61,20 +56,19 @@ pub(super) fn run<S: GenServer>(
     init: Box<Init<S>>,
 ) -> impl Future<Output = ExitReason> + Send + 'static {
     async move {
-        let running = Running(AtomicU8::new(Running::INIT));
         // Boxed, so that a server that has started is no larger for what its start needed.
-        let mut server = match Box::pin(start(&mut cx, init, &running)).await {
+        let mut server = match Box::pin(start(&mut cx, init)).await {
             Ok(server) => server,
             Err(reason) => return reason,
         };
         let reason = {
-            let serving = serve(&mut server, &mut cx, &running);
-            guard::<S, _, _>(&running, serving).await.unwrap_or_else(|reason| reason)
+            let process = cx.process().clone();
+            guard(process, serve(&mut server, &mut cx)).await.unwrap_or_else(|reason| reason)
         };
-        running.set(Running::TERMINATE);
         let reason = {
-            let terminated = server.terminate(&reason, &mut cx);
-            guard::<S, _, _>(&running, terminated).await.map_or_else(|panic| panic, |()| reason)
+            let process = cx.process().clone();
+            process.set_callback(Callback::TERMINATE);
+            guard(process, server.terminate(&reason, &mut cx)).await.map_or_else(|panic| panic, |()| reason)
         };
         report::<S>(&cx, &reason);
         reason
@@ -82,11 +76,7 @@ pub(super) fn run<S: GenServer>(
 }
 
 /// Makes the state, and tells who waits how that went.
-async fn start<S: GenServer>(
-    cx: &mut Context<S>,
-    init: Box<Init<S>>,
-    running: &Running,
-) -> Result<S, ExitReason> {
+async fn start<S: GenServer>(cx: &mut Context<S>, init: Box<Init<S>>) -> Result<S, ExitReason> {
     let Init { name, args, started } = *init;
     if let Some(name) = name
         && let Err(error) = cx.register(name)
@@ -99,7 +89,9 @@ async fn start<S: GenServer>(
         started.give(Err(error));
         return Err(ExitReason::Normal);
     }
-    let init = guard::<S, _, _>(running, S::init(args, cx)).await.flatten();
+    let process = cx.process().clone();
+    process.set_callback(Callback::INIT);
+    let init = guard(process, S::init(args, cx)).await.flatten();
     match &init {
         // Who waited may have given up; the server is linked to it, or meant to outlive it.
         Ok(_) => started.give(Ok(())),
@@ -114,7 +106,7 @@ async fn start<S: GenServer>(
 }
 
 /// Handles messages until something ends the server.
-async fn serve<S: GenServer>(server: &mut S, cx: &mut Context<S>, running: &Running) -> ExitReason {
+async fn serve<S: GenServer>(server: &mut S, cx: &mut Context<S>) -> ExitReason {
     let mut timeout = None;
     loop {
         if let Some(next) = cx.next() {
@@ -122,7 +114,7 @@ async fn serve<S: GenServer>(server: &mut S, cx: &mut Context<S>, running: &Runn
                 return reason;
             }
             if let Some(with) = next.continue_with.take() {
-                running.set(Running::CONTINUE);
+                cx.process().set_callback(Callback::CONTINUE);
                 if let Err(reason) = server.handle_continue(with, cx).await {
                     return reason;
                 }
@@ -161,7 +153,7 @@ async fn serve<S: GenServer>(server: &mut S, cx: &mut Context<S>, running: &Runn
             }
             Received::Term(message) => match GenMessage::new(message) {
                 GenMessage::System { from, request } => {
-                    running.set(Running::SYSTEM);
+                    cx.process().set_callback(Callback::SYSTEM);
                     if let Err(reason) = system::handle(server, cx, &from, &request) {
                         return reason;
                     }
@@ -178,22 +170,22 @@ async fn serve<S: GenServer>(server: &mut S, cx: &mut Context<S>, running: &Runn
             },
         };
         if let Message::System(system) = message {
-            running.set(Running::SYSTEM);
+            cx.process().set_callback(Callback::SYSTEM);
             system.act(server, cx);
             continue;
         }
         timeout = None;
         let handled = match message {
             Message::Call(call, from) => {
-                running.set(Running::CALL);
+                cx.process().set_callback(Callback::CALL);
                 server.handle_call(call, from, cx).await.map(|_| ())
             }
             Message::Cast(cast) => {
-                running.set(Running::CAST);
+                cx.process().set_callback(Callback::CAST);
                 server.handle_cast(cast, cx).await
             }
             Message::Info(info) => {
-                running.set(Running::INFO);
+                cx.process().set_callback(Callback::INFO);
                 server.handle_info(info, cx).await
             }
             // Dealt with above.
@@ -285,22 +277,18 @@ fn unknown<S: GenServer>(cx: &mut Context<S>, kind: &'static str, error: &Decode
 
 pin_project! {
     /// Runs callbacks; a panic in one becomes an exit reason.
-    struct Guard<'a, F> {
+    struct Guard<S: GenServer, F> {
         #[pin]
         callbacks: F,
-        running: &'a Running,
-        server: fn() -> &'static str,
+        process: Arc<Process<Message<S>>>,
     }
 }
 
-fn guard<'a, S, T, F: Future<Output = T>>(
-    running: &'a Running,
-    callbacks: F,
-) -> impl Future<Output = Result<T, ExitReason>> + use<'a, S, T, F> {
-    Guard { callbacks, running, server: type_name::<S> }
+fn guard<S: GenServer, F: Future>(process: Arc<Process<Message<S>>>, callbacks: F) -> Guard<S, F> {
+    Guard { callbacks, process }
 }
 
-impl<F: Future> Future for Guard<'_, F> {
+impl<S: GenServer, F: Future> Future for Guard<S, F> {
     type Output = Result<F::Output, ExitReason>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
@@ -308,7 +296,7 @@ impl<F: Future> Future for Guard<'_, F> {
         match catch_unwind(AssertUnwindSafe(|| this.callbacks.poll(cx))) {
             Ok(polled) => polled.map(Ok),
             Err(panic) => {
-                let (server, callback) = ((this.server)(), this.running.name());
+                let (server, callback) = this.process.callback();
                 Poll::Ready(Err(ExitReason::panic(panic_text(&*panic), server, callback)))
             }
         }

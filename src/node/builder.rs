@@ -157,6 +157,17 @@ impl Builder {
         self
     }
 
+    /// Has a callback named in the log that runs for longer than `limit` without awaiting or returning, once, and again when it has
+    /// ended after all: its process, server type and callback. Such a callback holds up a thread of the runtime. Off by
+    /// default, and with a `limit` of zero.
+    ///
+    /// It takes a thread of its own, which looks eight times within `limit`, but at least once a second; times are as exact as that. In a
+    /// simulated [world](Builder::world) there is none, as callbacks take no virtual time.
+    pub fn watchdog(mut self, limit: Duration) -> Self {
+        self.options.watchdog = limit;
+        self
+    }
+
     /// A variable of the environment that all processes of the node inherit; see [`Context::env`](crate::process::Context::env).
     pub fn env(mut self, key: impl Into<Atom>, value: impl Into<Term>) -> Self {
         self.options.env.insert(key.into(), value.into());
@@ -215,6 +226,9 @@ impl Builder {
         let creation = registered.creation();
         let entropy = world.entropy.fork("node");
         let local = Arc::new(Local::new(node, creation, world, options.processes_max));
+        if !options.watchdog.is_zero() {
+            local.set_watchdog(options.watchdog);
+        }
         let mut heritage = (*local.heritage()).clone();
         heritage.env = Arc::new(std::mem::take(&mut options.env));
         local.set_heritage(heritage);

@@ -29,6 +29,8 @@ pub(super) struct Options {
     pub(super) dist_buf_busy_limit: usize,
     /// Zero if it is off.
     pub(super) busy_poll: Duration,
+    /// Zero if there is none.
+    pub(super) watchdog: Duration,
     pub(super) env: BTreeMap<Atom, Term>,
     pub(super) shutdown_timeout: Duration,
     pub(super) channel: channel::Limits,
@@ -51,6 +53,7 @@ impl Default for Options {
             pending_bytes_max: 64 << 20,
             dist_buf_busy_limit: 1 << 20,
             busy_poll: Duration::ZERO,
+            watchdog: Duration::ZERO,
             env: BTreeMap::new(),
             shutdown_timeout: Duration::from_secs(30),
             channel: channel::Limits::default(),

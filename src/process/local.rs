@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
 use std::task::Waker;
+use std::time::Duration;
 
 use super::deadline::Graces;
 use super::names::Names;
@@ -140,6 +141,7 @@ pub(crate) struct Local {
     /// What the processes inherit that no process has spawned.
     heritage: RwLock<Arc<Heritage>>,
     schedulers: OnceLock<Arc<Schedulers>>,
+    watchdog: OnceLock<Duration>,
     graces: OnceLock<Arc<Graces>>,
     // Weak: the distribution owns this.
     distribution: OnceLock<Weak<dyn Distribution>>,
@@ -187,11 +189,21 @@ impl Local {
             names: Names::default(),
             heritage: RwLock::new(Arc::new(Heritage::of_node(group_leader))),
             schedulers: OnceLock::new(),
+            watchdog: OnceLock::new(),
             graces: OnceLock::new(),
             distribution: OnceLock::new(),
             references: AtomicU64::new(1),
             dropped: AtomicU64::new(0),
         }
+    }
+
+    /// How long a callback may run, if that is watched: to be set before there are processes.
+    pub(crate) fn set_watchdog(&self, limit: Duration) {
+        let _ = self.watchdog.set(limit);
+    }
+
+    pub(super) fn watchdog(&self) -> Option<Duration> {
+        self.watchdog.get().copied()
     }
 
     /// Who runs the processes: started with the first of them, on its runtime.

@@ -33,6 +33,7 @@ mod signal;
 mod table;
 mod task;
 mod timer;
+mod watchdog;
 
 use std::any::Any;
 use std::future::poll_fn;
@@ -67,6 +68,7 @@ use self::priority::PriorityQueue;
 use self::relations::Relations;
 use self::task::Task;
 use self::timer::Timers;
+use self::watchdog::Activity;
 
 /// The messages that a process understands without decoding: they are moved to it.
 pub trait ProcessMessage: Send + Sized + 'static {
@@ -77,6 +79,13 @@ pub trait ProcessMessage: Send + Sized + 'static {
     #[doc(hidden)]
     fn module() -> Option<&'static str> {
         None
+    }
+
+    /// The name of the callback that has this number in a process of this type, for logs.
+    #[doc(hidden)]
+    fn callback(number: u8) -> &'static str {
+        let _ = number;
+        "run"
     }
 }
 
@@ -116,6 +125,7 @@ pub(crate) trait AnyProcess: Send + Sync {
     fn push_relation(&self, relation: Box<Relation>) -> Result<(), Box<Relation>>;
     /// How many messages wait for the process. While it receives some, those that it takes at this moment may be missing.
     fn message_queue_len(&self) -> usize;
+    fn activity(&self) -> Activity;
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
     /// Drops what the process has: its runtime is gone, and there is nobody left to tell.
     fn abandon(&self);
@@ -298,6 +308,17 @@ impl<M: ProcessMessage> Process<M> {
         self.push_message(Signal::Message(message), Taking::Message)
     }
 
+    /// Says which of its callbacks runs, in the numbers of [`ProcessMessage::callback`].
+    #[inline]
+    pub(crate) fn set_callback(&self, callback: u8) {
+        self.task.set_callback(callback);
+    }
+
+    /// What the process is, and which of its callbacks runs or ran last.
+    pub(crate) fn callback(&self) -> (&'static str, &'static str) {
+        (M::module().unwrap_or("process"), M::callback(self.task.callback()))
+    }
+
     #[inline]
     fn push_message(&self, message: Signal<M>, taking: Taking) -> Pushed {
         match self.mailbox.push(message) {
@@ -347,6 +368,11 @@ impl<M: ProcessMessage> AnyProcess for Process<M> {
 
     fn push_relation(&self, relation: Box<Relation>) -> Result<(), Box<Relation>> {
         self.mailbox.push_relation(relation)
+    }
+
+    fn activity(&self) -> Activity {
+        let (server, callback) = self.callback();
+        Activity { server, callback, unreceived: self.task.unreceived() }
     }
 
     fn message_queue_len(&self) -> usize {

@@ -19,6 +19,7 @@ use std::time::Duration;
 use tokio::task::{coop, yield_now};
 
 use super::Local;
+use super::watchdog::{self, Place};
 use crate::world::{Clock, World};
 
 /// So many processes run before other tasks of the runtime, its sockets and timers have their turn,
@@ -59,6 +60,8 @@ pub(super) trait Runnable: Send + Sync {
     /// Runs it until it waits for something.
     fn run(self: Arc<Self>);
     fn schedulers(&self) -> &Arc<Schedulers>;
+    /// Those of its pid.
+    fn numbers(&self) -> (u32, u32);
 }
 
 /// The schedulers of a node.
@@ -73,6 +76,8 @@ pub(crate) struct Schedulers {
     /// Wakes a task that does nothing, see [`Schedulers::push_own`].
     nudge: Mutex<Option<Waker>>,
     closed: AtomicBool,
+    /// One for each scheduler, if there is a watchdog.
+    places: Box<[Place]>,
     clock: Arc<dyn Clock>,
     local: Weak<Local>,
 }
@@ -153,6 +158,9 @@ impl Schedulers {
             asleep: AtomicU64::new(0),
             nudge: Mutex::new(None),
             closed: AtomicBool::new(false),
+            places: (0..if local.watchdog().is_some() { many } else { 0 })
+                .map(|_| Place::default())
+                .collect(),
             clock: world.clock.clone(),
             local: Arc::downgrade(local),
         });
@@ -166,6 +174,9 @@ impl Schedulers {
                 *schedulers.nudge() = Some(cx.waker().clone());
                 if schedulers.closed.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
             }));
+        }
+        if let Some(limit) = local.watchdog() {
+            watchdog::start(world, limit, &schedulers, Arc::downgrade(local));
         }
         schedulers
     }
@@ -290,6 +301,14 @@ impl Schedulers {
         self.injected.len() > 0 || self.each.iter().any(|queue| queue.len() >= WORTH_TAKING)
     }
 
+    pub(super) fn places(&self) -> &[Place] {
+        &self.places
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
     /// The node is gone: its schedulers end.
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::Release);
@@ -350,6 +369,9 @@ impl Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
+        if let Some(place) = self.schedulers.places.get(self.index) {
+            place.idle();
+        }
         let left = CURRENT.with(|current| {
             let (node, index, next, in_a_row) = std::mem::take(&mut self.outer);
             current.node.set(node);
@@ -411,11 +433,15 @@ impl Future for Scheduler {
         let bit = 1 << this.index;
         schedulers.asleep.fetch_and(!bit, Ordering::SeqCst);
         let turn = Turn::begin(this);
+        let place = schedulers.places.get(this.index);
         let mut run = 0;
         let end = schedulers.clock.mono() + TURN;
         while run < RUNS_PER_TURN && coop::has_budget_remaining() {
             if let Some(runnable) = turn.next().or_else(|| this.next()) {
-                runnable.run();
+                match place {
+                    None => runnable.run(),
+                    Some(place) => place.run(runnable),
+                }
                 run += 1;
                 if run.is_multiple_of(RUNS_PER_LOOK) && schedulers.clock.mono() >= end {
                     break;

@@ -22,6 +22,8 @@ pub(super) struct Task {
     /// How many messages the process has taken out of its queue and not received yet. It is here because the process stores it with each
     /// of them, and its senders are not to wait for that: they look here only when they wake it.
     unreceived: AtomicU32,
+    /// Which of its callbacks runs, or ran last, for panics and the watchdog.
+    callback: AtomicU8,
     body: Mutex<Option<Body>>,
 }
 
@@ -56,6 +58,15 @@ impl Task {
     #[inline]
     pub(super) fn set_unreceived(&self, messages: usize) {
         self.unreceived.store(messages as u32, Ordering::Relaxed);
+    }
+
+    pub(super) fn callback(&self) -> u8 {
+        self.callback.load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    pub(super) fn set_callback(&self, callback: u8) {
+        self.callback.store(callback, Ordering::Relaxed);
     }
 
     pub(super) fn set_ended(&self) {
@@ -118,5 +129,9 @@ impl<M: ProcessMessage> Runnable for Process<M> {
 
     fn schedulers(&self) -> &Arc<Schedulers> {
         self.shared.local.schedulers()
+    }
+
+    fn numbers(&self) -> (u32, u32) {
+        (self.shared.pid.id, self.shared.pid.serial)
     }
 }

@@ -100,6 +100,11 @@ pub trait Clock: Send + Sync {
     fn to_timer(&self, local: Duration) -> Duration {
         local
     }
+    /// Calls `look` at every `interval` with the time that has passed, from a thread of its own, which no task can hold up, until it
+    /// returns false. A clock of virtual time never does: tasks take none of that.
+    fn watch(&self, interval: Duration, look: Box<dyn FnMut(Duration) -> bool + Send>) {
+        let _ = (interval, look);
+    }
 }
 
 /// A node's randomness.

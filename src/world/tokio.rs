@@ -121,6 +121,19 @@ impl Clock for SystemClock {
     fn wall(&self) -> SystemTime {
         SystemTime::now()
     }
+
+    fn watch(&self, interval: Duration, mut look: Box<dyn FnMut(Duration) -> bool + Send>) {
+        // The system's: a runtime's time may be paused.
+        let start = std::time::Instant::now();
+        let watch = move || {
+            while look(start.elapsed()) {
+                std::thread::sleep(interval);
+            }
+        };
+        if let Err(error) = std::thread::Builder::new().name("beamline-watchdog".to_owned()).spawn(watch) {
+            tracing::error!(%error, "there is no thread for the watchdog");
+        }
+    }
 }
 
 struct SystemEntropy;
