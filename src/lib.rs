@@ -49,7 +49,7 @@ pub mod world;
 /// What most programs use: `use beamline::prelude::*`.
 pub mod prelude {
     pub use crate::Protocol;
-    pub use crate::gen_server::{Context, GenServer, Reply, ReplyTo};
+    pub use crate::gen_server::{Context, GenServer, Reply, ReplyTo, Server};
     pub use crate::node::Node;
     pub use crate::process::{CallError, ExitReason};
     pub use crate::term::{Atom, Pid, Reference, Term};

@@ -188,7 +188,7 @@ async fn a_permanent_application_takes_the_node_along() {
     let crashed = fragile.call(Atom::from_static("crash")).await;
     assert!(matches!(crashed, Err(CallError::Exit(_))));
     let why = node.run_until(std::future::pending()).await.unwrap_err();
-    assert_eq!(why.to_string(), "{application_terminated,fragile,shutdown}");
+    assert_eq!(why.0.to_string(), "{application_terminated,fragile,shutdown}");
     assert_eq!(log.take(), ["other starts", "fragile starts", "fragile ends", "other ends"]);
 }
 

@@ -110,6 +110,6 @@ async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
             _ = terminate.recv() => {}
         }
     };
-    node.run_until(told).await.map_err(|reason| reason.to_string())?;
+    node.run_until(told).await?;
     Ok(())
 }

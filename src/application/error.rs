@@ -70,3 +70,11 @@ impl ApplicationError {
         }
     }
 }
+
+/// A node stopped by itself: `{application_terminated, Name, Reason}` of a permanent application, or of a transient one that failed.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("the node stopped by itself: {0}")]
+pub struct Terminated(
+    /// Why.
+    pub ExitReason,
+);

@@ -47,7 +47,7 @@ use crate::node::Node;
 use crate::process::ExitReason;
 use crate::term::{Atom, Term};
 
-pub use self::error::ApplicationError;
+pub use self::error::{ApplicationError, Terminated};
 pub use self::spec::{Application, StartType};
 
 use self::controller::{Answer, Ask, Controller, NAME};
@@ -208,15 +208,15 @@ impl Node {
     /// node, in order.
     ///
     /// # Errors
-    /// `{application_terminated, Name, Reason}` if that was why.
-    pub async fn run_until(self, signal: impl Future<Output = ()>) -> Result<(), ExitReason> {
+    /// If it stopped by itself.
+    pub async fn run_until(self, signal: impl Future<Output = ()>) -> Result<(), Terminated> {
         let why = tokio::select! {
             biased;
             why = self.stopped() => why,
             () = signal => ExitReason::Normal,
         };
         self.stop().await;
-        if why == ExitReason::Normal { Ok(()) } else { Err(why) }
+        if why == ExitReason::Normal { Ok(()) } else { Err(Terminated(why)) }
     }
 
     /// [`Node::run_until`] the program is told to end, by SIGINT or SIGTERM.
@@ -224,9 +224,11 @@ impl Node {
     /// # Errors
     /// As [`Node::run_until`]; also if the signals cannot be waited for.
     #[cfg(feature = "signal")]
-    pub async fn run(self) -> Result<(), ExitReason> {
-        let signal = crate::world::terminate_signal()?;
-        self.run_until(signal).await
+    pub async fn run(self) -> Result<(), Terminated> {
+        match crate::world::terminate_signal() {
+            Ok(signal) => self.run_until(signal).await,
+            Err(error) => Err(Terminated(error.into())),
+        }
     }
 }
 
