@@ -25,6 +25,7 @@
 //! | [`term`] | Erlang's terms: values, order, syntax |
 //! | [`etf`] | their external form, limits, and [the mapping](etf#rust-types-as-terms) to Rust types |
 //! | [`dist`], [`epmd`] | the protocols alone, as state machines without sockets or clocks |
+//! | [`testing`] | a node for tests: virtual time, no sockets, and processes that the test itself holds |
 //! | [`world`] | what a node needs of the outside; a simulation has one of its own |
 
 // The derive macros name the library as its users do.
@@ -44,6 +45,7 @@ pub mod process;
 pub mod supervisor;
 pub mod sys;
 pub mod term;
+pub mod testing;
 pub mod world;
 
 /// What most programs use: `use beamline::prelude::*`.

@@ -27,7 +27,7 @@ const LAYERS: [&[&str]; 8] = [
         "pool",
         "event",
     ],
-    &["rpc", "global", "pg", "observer"],
+    &["rpc", "global", "pg", "observer", "testing"],
 ];
 
 /// Modules that stand outside: the list of what is public, and what the fuzz targets call.

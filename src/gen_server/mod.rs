@@ -207,6 +207,15 @@ impl<S: GenServer> ProcessMessage for Message<S> {
     fn callback(number: u8) -> &'static str {
         server::Callback::name(number)
     }
+
+    fn describe(&self) -> String {
+        match self {
+            Self::Call(..) => format!("a call of type {}", type_name::<S::Call>()),
+            Self::Cast(_) => format!("a cast of type {}", type_name::<S::Cast>()),
+            Self::Info(_) => format!("a message of type {}", type_name::<S::Info>()),
+            Self::System(_) => "a system message".to_owned(),
+        }
+    }
 }
 
 #[cfg(test)]

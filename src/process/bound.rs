@@ -184,9 +184,12 @@ impl<M: ProcessMessage> Process<M> {
         bound.downcast().ok()
     }
 
-    /// Queues a message that the queue has not taken at once: it has a bound, or the process has ended.
+    /// Queues a message that the queue has not taken at once: it has a bound, is traced, or the process has ended.
     #[cold]
     pub(super) fn push_counted(&self, message: Signal<M>, taking: Taking) -> Pushed {
+        if self.trace(&message) && self.bound().is_none() {
+            return self.push_always(message);
+        }
         let message = match message {
             Signal::Message(message) => Received::Own(message),
             Signal::Term(message) => Received::Term(message),
@@ -220,6 +223,17 @@ impl<M: ProcessMessage> Process<M> {
         }
         let priority = taking == Taking::Priority;
         self.push_always(Signal::Relation(Box::new(Relation::Alias { alias, message, priority, permit })))
+    }
+
+    /// As [`Process::push_counted`], for a relation, which does not count.
+    #[cold]
+    pub(super) fn push_relation_always(&self, relation: Box<Relation>) -> Result<(), Box<Relation>> {
+        let relation = Signal::Relation(relation);
+        self.trace(&relation);
+        match self.mailbox.push_always(relation) {
+            Err(Signal::Relation(relation)) => Err(relation),
+            _ => Ok(()),
+        }
     }
 
     pub(crate) fn push_always(&self, signal: Signal<M>) -> Pushed {

@@ -42,6 +42,11 @@ pub(super) fn poll_process<T>(cx: &mut Context<'_>, poll: impl FnOnce(&mut Conte
     (polled, wanted)
 }
 
+/// The process that this thread polls, as the address of what it is. Zero if it polls none.
+pub(super) fn polled() -> usize {
+    POLLED.get().0
+}
+
 /// The alarm of a process.
 #[derive(Default)]
 pub(super) struct Alarm {

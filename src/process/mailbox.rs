@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use super::scheduler::Schedulers;
-use super::signal::{Relation, Signal};
+use super::signal::Signal;
 
 /// With each so many more that are queued, the receiver is behind a sender that lets nobody else run.
 const LONG: usize = 8192;
@@ -78,7 +78,7 @@ struct Queue<M> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Takes {
     All,
-    /// It has a bound: nothing that has yet to be counted.
+    /// It has a bound, or is traced: nothing that has yet to be counted or told.
     Counted,
     /// The process has ended.
     Nothing,
@@ -126,7 +126,7 @@ impl<M> SignalQueue<M> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Queues a message; gives it back if the process has ended, or the queue a bound.
+    /// Queues a message; gives it back if the process has ended, or the queue has a bound or is traced.
     pub(crate) fn push(&self, signal: Signal<M>) -> Result<(), Signal<M>> {
         self.push_if(signal, |takes| takes == Takes::All)
     }
@@ -169,7 +169,13 @@ impl<M> SignalQueue<M> {
         Ok(())
     }
 
-    /// From now on messages are to be counted.
+    /// How many signals are queued.
+    pub(super) fn len(&self) -> usize {
+        let mut queue = self.lock();
+        usize::from(queue.first.is_some()) + queue.rest.get().len()
+    }
+
+    /// From now on messages are to be counted, or told.
     pub(super) fn set_bounded(&self) {
         self.lock().takes = Takes::Counted;
     }
@@ -260,13 +266,5 @@ impl<M> SignalQueue<M> {
         }
         queue.messages -= u32::from(at < queue.messages as usize);
         self.empty.store(queue.first.is_none(), Ordering::Release);
-    }
-
-    /// A relation for a process of any message type.
-    pub(super) fn push_relation(&self, relation: Box<Relation>) -> Result<(), Box<Relation>> {
-        match self.push_always(Signal::Relation(relation)) {
-            Err(Signal::Relation(relation)) => Err(relation),
-            _ => Ok(()),
-        }
     }
 }

@@ -33,9 +33,11 @@ mod signal;
 mod table;
 mod task;
 mod timer;
+mod trace;
+mod usage;
 mod watchdog;
 
-use std::any::Any;
+use std::any::{Any, type_name};
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -62,6 +64,7 @@ pub(crate) use self::local::{Busy, ConnectionId, Delivery, Distribution, Encode,
 pub(crate) use self::reply_cell::{Giver, Taker, reply_cell};
 pub(crate) use self::run::{SpawnOptions, run_inline, spawn};
 pub(crate) use self::signal::{Relation, Signal};
+pub(crate) use self::usage::Usage;
 
 use self::mailbox::SignalQueue;
 use self::priority::PriorityQueue;
@@ -87,11 +90,21 @@ pub trait ProcessMessage: Send + Sized + 'static {
         let _ = number;
         "run"
     }
+
+    /// The message, for who traces the process. Most types have no text, so it is what is known of any.
+    #[doc(hidden)]
+    fn describe(&self) -> String {
+        type_name::<Self>().to_owned()
+    }
 }
 
 impl ProcessMessage for crate::term::Term {
     fn take(value: &mut dyn Any) -> Option<Self> {
         value.downcast_mut::<Option<Self>>()?.take()
+    }
+
+    fn describe(&self) -> String {
+        self.to_string()
     }
 }
 
@@ -127,6 +140,7 @@ pub(crate) trait AnyProcess: Send + Sync {
     fn message_queue_len(&self) -> usize;
     fn activity(&self) -> Activity;
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
+    fn usage(&self) -> Usage;
     /// Drops what the process has: its runtime is gone, and there is nobody left to tell.
     fn abandon(&self);
 }
@@ -344,6 +358,9 @@ impl<M: ProcessMessage> AnyProcess for Process<M> {
     #[inline]
     fn push_term_as(&self, message: Payload, taking: Taking) -> Pushed {
         if self.shared.open_calls.load(Ordering::Acquire) > 0 && call::is_reply(&self.shared, &message) {
+            if self.shared.local.world.probe.is_some() {
+                trace::trace_reply(self, &message);
+            }
             return Pushed::Taken;
         }
         self.push_message(Signal::Term(message), taking)
@@ -352,6 +369,9 @@ impl<M: ProcessMessage> AnyProcess for Process<M> {
     fn push_to_alias(&self, alias: &Reference, message: Payload, taking: Taking) -> Pushed {
         // Straight to the call that waits for it: the process need not hand it on in a turn of its own.
         if self.shared.open_calls.load(Ordering::Acquire) > 0 && call::is_reply(&self.shared, &message) {
+            if self.shared.local.world.probe.is_some() {
+                trace::trace_reply(self, &message);
+            }
             return Pushed::Taken;
         }
         let priority = taking == Taking::Priority;
@@ -367,7 +387,14 @@ impl<M: ProcessMessage> AnyProcess for Process<M> {
     }
 
     fn push_relation(&self, relation: Box<Relation>) -> Result<(), Box<Relation>> {
-        self.mailbox.push_relation(relation)
+        match self.mailbox.push(Signal::Relation(relation)) {
+            Err(Signal::Relation(relation)) => self.push_relation_always(relation),
+            _ => Ok(()),
+        }
+    }
+
+    fn usage(&self) -> Usage {
+        self.usage_now()
     }
 
     fn activity(&self) -> Activity {

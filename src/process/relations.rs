@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 
-use super::{ConnectionId, ExitReason, Giver};
+use super::{ConnectionId, ExitReason, Giver, Usage};
 use crate::etf::Payload;
 use crate::term::{Atom, Pid, Reference};
 
@@ -303,6 +303,17 @@ impl Relations {
         self.watchers.retain(|_, watcher| watcher.connection != Some(connection));
         self.young_watchers.retain(|(_, watcher)| watcher.connection != Some(connection));
         lost
+    }
+
+    /// How many there are of each.
+    pub(super) fn usage(&self) -> Usage {
+        Usage {
+            links: self.links.len(),
+            monitors: self.monitors.len(),
+            monitored_by: self.watchers.len() + self.young_watchers.len(),
+            aliases: self.aliases.len(),
+            ..Usage::default()
+        }
     }
 
     /// All connections that relations have gone over.

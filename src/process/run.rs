@@ -18,7 +18,7 @@ use pin_project_lite::pin_project;
 
 use super::{
     Attention, Context, ExitReason, Heritage, Local, Process, ProcessMessage, Rare, Relation, Shared, Signal,
-    SignalQueue, Write,
+    SignalQueue, Taking, Write,
 };
 
 /// How a process starts.
@@ -84,9 +84,12 @@ fn new_process<M: ProcessMessage>(local: &Arc<Local>, options: SpawnOptions<'_>)
             task: Task::default(),
         })
     })?;
+    let traced = local.world.probe.as_ref().is_some_and(|probe| probe.traces_signals());
+    if bound.is_some() || traced {
+        process.mailbox.set_bounded();
+    }
     if let Some(bound) = bound {
         process.shared.state().rare().bound = Some(bound);
-        process.mailbox.set_bounded();
     }
     if let Some(parent) = link {
         process.shared.relations(|relations| relations.link_received(parent.pid.clone(), None));
@@ -228,7 +231,7 @@ impl<M: ProcessMessage> Process<M> {
             match fire {
                 Some(Fire::Message(message)) => {
                     // The process is alive: it is the one that fires.
-                    let _ = self.mailbox.push_always(Signal::Message(message));
+                    let _ = self.push_message(Signal::Message(message), Taking::Always);
                 }
                 Some(Fire::Do(act)) => act(&self.shared),
                 Some(Fire::Repeat(..)) => unreachable!("a repeating timer fires as its message"),

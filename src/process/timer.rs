@@ -51,6 +51,10 @@ impl<M> Timers<M> {
         self.timers.remove(&current).map(|_| current.due)
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.timers.len()
+    }
+
     pub(super) fn next_due(&self) -> Option<Mono> {
         self.timers.first_key_value().map(|(reference, _)| reference.due)
     }

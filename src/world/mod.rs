@@ -24,6 +24,8 @@ use ::tokio::task::JoinHandle;
 use ::tokio::time::{Sleep, Timeout};
 use rand_chacha::ChaCha8Rng;
 
+use crate::term::Pid;
+
 pub use self::gate::Gate;
 
 #[cfg(feature = "signal")]
@@ -117,6 +119,16 @@ pub trait Entropy: Send + Sync {
 pub trait Probe: Send + Sync {
     /// Something observable happened on `node`; an empty name is the node whose world this is.
     fn event(&self, node: &str, kind: &'static str, detail: &dyn Display);
+
+    /// Whether [`Probe::signal`] is to be called. Asked when a process starts.
+    fn traces_signals(&self) -> bool {
+        false
+    }
+
+    /// A signal reaches the process `to`. `from` is the process of its node that runs meanwhile, if one does.
+    fn signal(&self, to: &Pid, from: Option<&Pid>, signal: &dyn Display) {
+        let _ = (to, from, signal);
+    }
 }
 
 /// Everything outside a node.
