@@ -75,7 +75,6 @@ impl TestNode {
     /// # Panics
     /// If the runtime's time is not paused.
     #[track_caller]
-    #[expect(clippy::new_ret_no_self, reason = "a node starts when this is awaited")]
     pub fn new(seed: u64) -> impl Future<Output = Self> {
         let nodes = Self::cluster(seed, ["test@test"]);
         async {
