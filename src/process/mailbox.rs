@@ -169,12 +169,6 @@ impl<M> SignalQueue<M> {
         Ok(())
     }
 
-    /// How many signals are queued.
-    pub(super) fn len(&self) -> usize {
-        let mut queue = self.lock();
-        usize::from(queue.first.is_some()) + queue.rest.get().len()
-    }
-
     /// From now on messages are to be counted, or told.
     pub(super) fn set_bounded(&self) {
         self.lock().takes = Takes::Counted;

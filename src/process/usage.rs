@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::{Process, ProcessMessage};
+use super::{AnyProcess, Process, ProcessMessage};
 use crate::term::Atom;
 
 /// How much a process has of everything that ends with it.
@@ -15,7 +15,7 @@ pub(crate) struct Usage {
     pub(crate) monitors: usize,
     pub(crate) monitored_by: usize,
     pub(crate) aliases: usize,
-    /// Signals that the process has not taken from its queue.
+    /// Messages that wait.
     pub(crate) queued: usize,
 }
 
@@ -25,7 +25,7 @@ impl<M: ProcessMessage> Process<M> {
         usage.name = self.shared.name();
         usage.timers = self.timers().as_ref().map_or(0, |timers| timers.len());
         usage.open_calls = self.shared.open_calls.load(Ordering::Acquire) as usize;
-        usage.queued = self.mailbox.len();
+        usage.queued = self.message_queue_len();
         usage
     }
 }

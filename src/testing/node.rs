@@ -304,7 +304,7 @@ fn describe(usage: &Usage) -> String {
         (*links, "link"),
         (*monitors, "monitor"),
         (*aliases, "alias"),
-        (*queued, "queued signal"),
+        (*queued, "queued message"),
     ];
     let mut has: Vec<String> =
         numbers.iter().filter(|(n, _)| *n > 0).map(|(n, what)| count(*n, what)).collect();
