@@ -18,6 +18,7 @@
 //! |---|---|
 //! | [`node`] | [`Node`](node::Node): starting, connecting, and requests from outside any process |
 //! | [`gen_server`] | servers: a state and what it does with calls, casts and messages |
+//! | [`gen_statem`] | state machines: a state, and what each does with events |
 //! | [`supervisor`] | processes that start others, and start them again when they end |
 //! | [`application`] | trees of processes that are started and stopped by name, in the order of their dependencies |
 //! | [`sys`] | looking into a running server, and suspending it |
@@ -40,6 +41,7 @@ pub mod etf;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod gen_server;
+pub mod gen_statem;
 pub mod node;
 pub mod process;
 pub mod supervisor;

@@ -16,6 +16,7 @@ const LAYERS: [&[&str]; 8] = [
     &[
         "sys",
         "gen_server",
+        "gen_statem",
         "supervisor",
         "application",
         "gen_stage",

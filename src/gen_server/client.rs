@@ -80,8 +80,8 @@ impl<S: GenServer> Server<S> {
     ///
     /// # Errors
     /// As [`Server::cast`].
-    pub fn send(&self, info: S::Info) -> Result<(), SendError> {
-        self.push(Message::Info(info))
+    pub fn send(&self, info: impl Into<S::Info>) -> Result<(), SendError> {
+        self.push(Message::Info(info.into()))
     }
 
     /// Hands a message on to the server that another one of its kind did not take, a call with who waits for its reply.

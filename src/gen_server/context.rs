@@ -113,6 +113,11 @@ impl<S: GenServer> Context<S> {
         &mut self.rare().system
     }
 
+    /// Why the last callback wants to stop, if it does.
+    pub(crate) fn take_stop(&mut self) -> Option<ExitReason> {
+        self.next()?.stop.take()
+    }
+
     /// Whether a message of this kind is the first that the server does not understand.
     pub(super) fn first_unknown(&mut self, kind: &'static str) -> bool {
         let unknown = &mut self.rare().unknown;
@@ -150,8 +155,8 @@ impl<S: GenServer> Context<S> {
     }
 
     /// Sends the server `info` after a while.
-    pub fn send_after(&self, after: Duration, info: S::Info) -> TimerReference {
-        self.process.send_after(after, Message::Info(info))
+    pub fn send_after(&self, after: Duration, info: impl Into<S::Info>) -> TimerReference {
+        self.process.send_after(after, Message::Info(info.into()))
     }
 
     /// Sends the server `info` again and again.

@@ -159,6 +159,12 @@ pub trait GenServer: Sized + Send + 'static {
         ("gen_server", "Status for generic server")
     }
 
+    /// Takes an info out of `value`, an `Option<T>`, if `T` is a type that this server is sent.
+    #[doc(hidden)]
+    fn take_info(value: &mut dyn Any) -> Option<Self::Info> {
+        value.downcast_mut::<Option<Self::Info>>()?.take()
+    }
+
     /// Starts a server of `node`, linked to nothing.
     fn start(node: &crate::node::Node, args: Self::Args) -> Start<Self> {
         Start::new(node.local().clone(), None, args)
@@ -197,7 +203,7 @@ impl<S: GenServer> System<S> {
 
 impl<S: GenServer> ProcessMessage for Message<S> {
     fn take(value: &mut dyn Any) -> Option<Self> {
-        value.downcast_mut::<Option<S::Info>>()?.take().map(Self::Info)
+        S::take_info(value).map(Self::Info)
     }
 
     fn module() -> Option<&'static str> {

@@ -466,16 +466,16 @@ impl<M: ProcessMessage> Context<M> {
     }
 
     /// Lets other processes run, and waits while a connection that this process sent to has too much queued.
-    pub async fn yield_now(&self) {
+    // It keeps nothing of the context, so that a body whose messages cannot be shared can await it.
+    pub fn yield_now(&self) -> impl Future<Output = ()> + Send + use<M> {
         let mut yielded = false;
-        poll_fn(|cx| {
+        poll_fn(move |cx| {
             if std::mem::replace(&mut yielded, true) {
                 return Poll::Ready(());
             }
             cx.waker().wake_by_ref();
             Poll::Pending
         })
-        .await;
     }
 }
 
