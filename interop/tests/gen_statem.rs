@@ -541,3 +541,179 @@ async fn random_events_do_the_same_to_our_machine_and_to_erlangs() {
         assert!(seen.contains_key(what), "no list has {what}: {seen:?}");
     }
 }
+
+/// An event that only keeps the state.
+fn noted(id: u32) -> Script {
+    Script(id, Goto::Keep, Vec::new(), Vec::new())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn timeouts_that_elapse_come_in_the_same_order() {
+    let Some(cluster) = Cluster::start().await else { return };
+    let (_erl, node) = nodes(&cluster).await;
+    let named = |name| Which::Named(Atom::from_static(name));
+    let start = |which, when, id| Do::Start(which, when, noted(id));
+    let script = |actions| Script(1, Goto::Keep, actions, Vec::new());
+    let lists = [
+        // All kinds, relative and absolute, and a point in the past.
+        (
+            6,
+            vec![Step::Cast(script(vec![
+                start(named("x"), When::At(400), 2),
+                start(Which::State, When::After(300), 3),
+                start(Which::Event, When::After(100), 4),
+                start(named("y"), When::After(200), 5),
+                start(named("z"), When::At(0), 6),
+            ]))],
+        ),
+        // An update, a restart and a cancel of what runs; what a state change cancels.
+        (
+            5,
+            vec![
+                Step::Cast(script(vec![
+                    start(named("x"), When::After(100), 2),
+                    start(Which::State, When::After(200), 3),
+                    start(named("y"), When::After(300), 4),
+                    start(named("z"), When::After(500), 5),
+                ])),
+                Step::Cast(Script(
+                    6,
+                    Goto::Next(State::B),
+                    vec![
+                        Do::Update(named("y"), noted(7)),
+                        start(named("x"), When::After(400), 8),
+                        Do::Cancel(named("w")),
+                    ],
+                    Vec::new(),
+                )),
+            ],
+        ),
+        // A timeout's event is postponed, and comes again after the change of state that another one brings.
+        (
+            4,
+            vec![Step::Cast(script(vec![
+                Do::Start(
+                    named("x"),
+                    When::After(100),
+                    Script(2, Goto::Keep, vec![Do::Postpone], Vec::new()),
+                ),
+                Do::Start(
+                    Which::State,
+                    When::After(300),
+                    Script(3, Goto::Next(State::C), Vec::new(), Vec::new()),
+                ),
+            ]))],
+        ),
+    ];
+    for (count, mut steps) in lists {
+        steps.push(Step::Await(count));
+        let init = (Vec::new(), Vec::new());
+        let compared = compare(&node, "a list of timeouts", (false, false), &init, &steps);
+        let (_, _, trace, _) = within("a list of timeouts", compared).await;
+        assert_eq!(trace.len(), count, "{trace:?}");
+    }
+}
+
+/// A door that Erlang opens.
+struct Door;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Ask {
+    Pass,
+    Crash,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Tell {
+    Open,
+    Misbehave,
+}
+
+#[derive(Clone, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum DoorState {
+    Locked,
+    Open,
+    Broken,
+}
+
+impl GenStatem for Door {
+    const STATE_ENTER: bool = true;
+    type Args = ();
+    type State = DoorState;
+    type Call = Ask;
+    type Reply = Atom;
+    type Cast = Tell;
+    type Info = Term;
+    type Internal = ();
+
+    async fn init((): (), _: &mut Context<Self>) -> Result<(Transition<Self>, Self), ExitReason> {
+        Ok((next_state(DoorState::Locked), Self))
+    }
+
+    async fn handle_event(
+        &mut self,
+        event: Event<Self>,
+        state: &DoorState,
+        _: &mut Context<Self>,
+    ) -> Result<Transition<Self>, ExitReason> {
+        Ok(match (state, event) {
+            (DoorState::Broken, enter @ Event::Enter(_)) => keep_state().postpone(enter),
+            (DoorState::Open, Event::Call(Ask::Pass, from)) => {
+                keep_state().reply(from, Atom::from_static("come_in"))
+            }
+            (DoorState::Locked, pass @ Event::Call(Ask::Pass, _)) => keep_state().postpone(pass),
+            (_, Event::Call(Ask::Crash, _)) => panic!("as told"),
+            (_, Event::Cast(Tell::Open)) => next_state(DoorState::Open),
+            (_, Event::Cast(Tell::Misbehave)) => next_state(DoorState::Broken),
+            _ => keep_state(),
+        })
+    }
+
+    fn data(&self) -> Term {
+        Atom::from_static("door").into()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn erlang_calls_casts_looks_into_and_stops_a_machine() {
+    let Some(cluster) = Cluster::start().await else { return };
+    let mut erl = cluster.erl("erl").start().await;
+    let node = cluster.node("ours").await;
+    let start = async || {
+        Door::start(&node, ()).name("door").await.unwrap();
+    };
+    start().await;
+    erl.eval("Door = {door, 'ours@127.0.0.1'}").await;
+    // What is beside it is a stack with the state in it.
+    erl.eval(
+        "Ended = fun(M) -> receive {'DOWN', M, process, _, {Why, [{_, F, 0, At}]}} -> {Why, F, At};
+                                  {'DOWN', M, process, _, Why} -> Why after 5000 -> none end end",
+    )
+    .await;
+    let cases = [
+        ("sys:get_state(Door)", "{locked,door}"),
+        ("R = gen_statem:send_request(Door, pass), gen_statem:wait_response(R, 0)", "timeout"),
+        ("gen_statem:cast(Door, open), gen_statem:wait_response(R, 5000)", "{reply,come_in}"),
+        ("gen_statem:call(Door, pass)", "come_in"),
+        ("element(1, gen_statem:call(Door, {no, such}))", "error"),
+        ("sys:get_state(Door)", "{open,door}"),
+        ("element(3, sys:get_status(Door))", "{module,gen_statem}"),
+        ("M1 = monitor(process, Door), gen_statem:stop(Door)", "ok"),
+        ("Ended(M1)", "normal"),
+    ];
+    for (expression, expected) in cases {
+        assert_eq!(erl.eval(expression).await, expected, "{expression}");
+    }
+    start().await;
+    let crashed = "M2 = monitor(process, Door), catch gen_statem:call(Door, crash), Ended(M2)";
+    assert_eq!(erl.eval(crashed).await, "{{rust_panic,<<\"as told\">>},handle_event,[{state,locked}]}");
+    start().await;
+    let misbehaved = "M3 = monitor(process, Door), gen_statem:cast(Door, misbehave), Ended(M3)";
+    assert_eq!(
+        erl.eval(misbehaved).await,
+        "{{bad_state_enter_action_from_state_function,postpone},handle_event,[{state,broken}]}"
+    );
+}

@@ -1,1 +1,2 @@
-
+mod machines;
+mod model;
