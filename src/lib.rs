@@ -22,6 +22,7 @@
 //! | [`supervisor`] | processes that start others, and start them again when they end |
 //! | [`application`] | trees of processes that are started and stopped by name, in the order of their dependencies |
 //! | [`sys`] | looking into a running server, and suspending it |
+//! | [`gen_event`] | event managers: handlers that come and go, and are told what happens |
 //! | [`process`] | bare processes, exit reasons, where messages go, what can go wrong with them |
 //! | [`term`] | Erlang's terms: values, order, syntax |
 //! | [`etf`] | their external form, limits, and [the mapping](etf#rust-types-as-terms) to Rust types |
@@ -40,6 +41,7 @@ pub mod epmd;
 pub mod etf;
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod gen_event;
 pub mod gen_server;
 pub mod gen_statem;
 pub mod node;

@@ -27,6 +27,7 @@ const LAYERS: [&[&str]; 8] = [
         "web",
         "pool",
         "event",
+        "gen_event",
     ],
     &["rpc", "global", "pg", "observer", "testing"],
 ];

@@ -41,6 +41,10 @@ impl<S: GenServer> Server<S> {
         Self { process }
     }
 
+    pub(crate) fn local(&self) -> &Arc<Local> {
+        self.process.shared().local()
+    }
+
     /// The server's pid: plain data, to be sent, stored, linked to and monitored.
     pub fn pid(&self) -> &Pid {
         self.process.pid()

@@ -93,7 +93,7 @@ impl<S: GenServer> Context<S> {
         self.rare.get_or_insert_default()
     }
 
-    pub(super) fn parent(&self) -> Option<&Pid> {
+    pub(crate) fn parent(&self) -> Option<&Pid> {
         self.rare.as_ref()?.parent.as_ref()
     }
 

@@ -31,7 +31,8 @@ use std::sync::{Mutex, PoisonError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::process::{ExitReason, ProcessMessage};
+use crate::etf::Payload;
+use crate::process::{ExitReason, GenMessage, ProcessMessage};
 use crate::term::Term;
 
 pub use self::client::{Client, Request, Server, ServerRef};
@@ -151,6 +152,12 @@ pub trait GenServer: Sized + Send + 'static {
     /// What `sys:get_state/1` and `get_status/1` show: the state as a term. By default the name of its type.
     fn state(&self) -> Term {
         Term::from(type_name::<Self>().to_owned())
+    }
+
+    /// Tells calls, casts and other messages apart: another behaviour has other words for them.
+    #[doc(hidden)]
+    fn read(message: Payload) -> GenMessage {
+        GenMessage::new(message)
     }
 
     /// The module that `sys:get_status/1` names, and how its header begins.

@@ -151,7 +151,7 @@ async fn serve<S: GenServer>(server: &mut S, cx: &mut Context<S>) -> ExitReason 
                 seen = system::Seen::own(&message, cx);
                 message
             }
-            Received::Term(message) => match GenMessage::new(message) {
+            Received::Term(message) => match S::read(message) {
                 GenMessage::System { from, request } => {
                     cx.process().set_callback(Callback::SYSTEM);
                     if let Err(reason) = system::handle(server, cx, &from, &request) {

@@ -56,63 +56,48 @@ enum Tag {
 impl GenMessage {
     /// Looks at the message's outer form.
     pub fn new(message: Payload) -> Self {
-        match Parts::parse(&message) {
-            Some(Parts::Call { system, pid, alias, tag, request }) => {
-                let tag = match (alias, tag) {
-                    (Some(alias), None) => Tag::Alias(alias),
-                    (alias, tag) => Tag::Other(message.slice(tag.unwrap_or(0..0)), alias),
-                };
-                let (from, request) = (ReplyAddress { pid, tag }, message.slice(request));
-                if system { Self::System { from, request } } else { Self::Call { from, request } }
-            }
-            Some(Parts::Cast { request }) => Self::Cast(message.slice(request)),
+        match Self::parse(&message) {
+            Some(parsed) => parsed,
             None => Self::Info(message),
         }
     }
-}
 
-enum Parts {
-    /// Without a tag if it is the alias alone.
-    Call {
-        system: bool,
-        pid: Pid,
-        alias: Option<Reference>,
-        tag: Option<std::ops::Range<usize>>,
-        request: std::ops::Range<usize>,
-    },
-    Cast {
-        request: std::ops::Range<usize>,
-    },
-}
-
-impl Parts {
     fn parse(message: &Payload) -> Option<Self> {
         let mut reader = message.reader();
         let len @ (2 | 3) = tuple(&mut reader)? else { return None };
         let system = match (len, atom_of(&mut reader, [GEN_CAST, GEN_CALL, SYSTEM])?) {
-            (2, 0) => return Some(Self::Cast { request: reader.offset()..message.len() }),
+            (2, 0) => return Some(Self::Cast(message.slice(reader.offset()..message.len()))),
             (3, 1) => false,
             (3, 2) => true,
             _ => return None,
         };
-        let 2 = tuple(&mut reader)? else { return None };
-        let pid = pid(&mut reader)?;
-        let start = reader.offset();
-        let mut inner = reader.clone();
-        if let Some((alias, true)) = tag_alias(&mut inner) {
-            return Some(Self::Call {
-                system,
-                pid,
-                alias: Some(alias),
-                tag: None,
-                request: inner.offset()..message.len(),
-            });
-        }
-        let alias = tag_alias(&mut reader.clone()).map(|(alias, _)| alias);
-        reader.skip(&crate::etf::Limits::default()).ok()?;
-        let tag = Some(start..reader.offset());
-        Some(Self::Call { system, pid, alias, tag, request: reader.offset()..message.len() })
+        let (from, request) = call_from(reader, message)?;
+        Some(if system { Self::System { from, request } } else { Self::Call { from, request } })
     }
+}
+
+/// `{Label, {Pid, Tag}, Request}` with whatever label: `gen_event`'s is the caller's pid.
+pub(crate) fn labelled_call(message: &Payload) -> Option<(ReplyAddress, Payload)> {
+    let mut reader = message.reader();
+    let 3 = tuple(&mut reader)? else { return None };
+    reader.skip(&crate::etf::Limits::default()).ok()?;
+    call_from(reader, message)
+}
+
+/// Who calls and the request, from behind the label.
+fn call_from(mut reader: Reader<'_>, message: &Payload) -> Option<(ReplyAddress, Payload)> {
+    let 2 = tuple(&mut reader)? else { return None };
+    let pid = pid(&mut reader)?;
+    let start = reader.offset();
+    let mut inner = reader.clone();
+    if let Some((alias, true)) = tag_alias(&mut inner) {
+        let from = ReplyAddress { pid, tag: Tag::Alias(alias) };
+        return Some((from, message.slice(inner.offset()..message.len())));
+    }
+    let alias = tag_alias(&mut reader.clone()).map(|(alias, _)| alias);
+    reader.skip(&crate::etf::Limits::default()).ok()?;
+    let tag = Tag::Other(message.slice(start..reader.offset()), alias);
+    Some((ReplyAddress { pid, tag }, message.slice(reader.offset()..message.len())))
 }
 
 /// The alias in a tag: `[alias | Alias]`, or `[[alias | Alias] | Monitor]` of `multi_call`; and whether it is the whole tag.

@@ -59,6 +59,7 @@ pub(crate) use self::bound::{AnyBound, Taking};
 pub(crate) use self::call::{Caller, DEFAULT_TIMEOUT, end_of};
 pub(crate) use self::context::Received;
 pub(crate) use self::deadline::Deadline;
+pub(crate) use self::gen_call::labelled_call;
 pub(crate) use self::heritage::Heritage;
 pub(crate) use self::local::{Busy, ConnectionId, Delivery, Distribution, Encode, Local, Sent, Write};
 pub(crate) use self::reply_cell::{Giver, Taker, reply_cell};
