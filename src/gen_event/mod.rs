@@ -149,7 +149,6 @@ pub trait EventHandler: Sized + Send + 'static {
     ) -> impl Future<Output = Result<Next<Self::Event>, ExitReason>> + Send;
 
     /// Answers a call. The reply is sent when this has returned: there is no later one.
-    #[expect(clippy::type_complexity, reason = "a reply and what follows, as OTP's callback returns them")]
     fn handle_call(
         &mut self,
         call: Self::Call,
