@@ -412,6 +412,32 @@ impl Scheduler {
         own.extend(taken);
         first
     }
+
+    /// Runs processes until there are none, or the turn is over. Returns whether the scheduler sleeps.
+    #[inline]
+    fn work(&mut self, turn: &Turn, run: impl Fn(Arc<dyn Runnable>)) -> bool {
+        let schedulers = &*turn.schedulers;
+        let bit = 1 << self.index;
+        let mut runs = 0;
+        let end = schedulers.clock.mono() + TURN;
+        while runs < RUNS_PER_TURN && coop::has_budget_remaining() {
+            if let Some(runnable) = turn.next().or_else(|| self.next()) {
+                run(runnable);
+                runs += 1;
+                if runs.is_multiple_of(RUNS_PER_LOOK) && schedulers.clock.mono() >= end {
+                    break;
+                }
+                continue;
+            }
+            schedulers.asleep.fetch_or(bit, Ordering::SeqCst);
+            std::sync::atomic::fence(Ordering::SeqCst);
+            if !schedulers.any_to_take() {
+                return true;
+            }
+            schedulers.asleep.fetch_and(!bit, Ordering::SeqCst);
+        }
+        false
+    }
 }
 
 impl Future for Scheduler {
@@ -433,27 +459,13 @@ impl Future for Scheduler {
         let bit = 1 << this.index;
         schedulers.asleep.fetch_and(!bit, Ordering::SeqCst);
         let turn = Turn::begin(this);
-        let place = schedulers.places.get(this.index);
-        let mut run = 0;
-        let end = schedulers.clock.mono() + TURN;
-        while run < RUNS_PER_TURN && coop::has_budget_remaining() {
-            if let Some(runnable) = turn.next().or_else(|| this.next()) {
-                match place {
-                    None => runnable.run(),
-                    Some(place) => place.run(runnable),
-                }
-                run += 1;
-                if run.is_multiple_of(RUNS_PER_LOOK) && schedulers.clock.mono() >= end {
-                    break;
-                }
-                continue;
-            }
-            schedulers.asleep.fetch_or(bit, Ordering::SeqCst);
-            std::sync::atomic::fence(Ordering::SeqCst);
-            if !schedulers.any_to_take() {
-                return Poll::Pending;
-            }
-            schedulers.asleep.fetch_and(!bit, Ordering::SeqCst);
+        // Apart, so that nobody pays for a watchdog that has none.
+        let asleep = match schedulers.places.get(this.index) {
+            None => this.work(&turn, |runnable| runnable.run()),
+            Some(place) => this.work(&turn, |runnable| place.run(runnable)),
+        };
+        if asleep {
+            return Poll::Pending;
         }
         // Not `wake_by_ref`, for which the runtime would wake another of its threads.
         let again = pin!(yield_now()).poll(cx);
