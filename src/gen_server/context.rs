@@ -26,7 +26,8 @@ struct Rare<S: GenServer> {
     next: Next<S>,
     tasks: Tasks,
     unknown: Vec<&'static str>,
-    system: Suspension<S>,
+    /// Boxed: most servers are never sent a system message.
+    system: Option<Box<Suspension<S>>>,
 }
 
 /// What system messages have made of the server.
@@ -50,7 +51,7 @@ impl<S: GenServer> Default for Rare<S> {
             next: Next::default(),
             tasks: Tasks::default(),
             unknown: Vec::new(),
-            system: Suspension::default(),
+            system: None,
         }
     }
 }
@@ -106,11 +107,11 @@ impl<S: GenServer> Context<S> {
     /// What system messages have made of the server, if there were any.
     #[inline]
     pub(super) fn suspension(&mut self) -> Option<&mut Suspension<S>> {
-        self.rare.as_mut().map(|rare| &mut rare.system)
+        self.rare.as_mut()?.system.as_deref_mut()
     }
 
     pub(super) fn make_suspension(&mut self) -> &mut Suspension<S> {
-        &mut self.rare().system
+        self.rare().system.get_or_insert_default()
     }
 
     /// Why the last callback wants to stop, if it does.

@@ -6,11 +6,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
 
 use pin_project_lite::pin_project;
 use serde::de::DeserializeOwned;
 
-use super::context::Suspension;
 use super::{Context, GenServer, Message, ReplyTo, StartError, system};
 use crate::etf::{DecodeError, Payload};
 use crate::process::{Deadline, ExitReason, GenMessage, Giver, Process, Received, RegisterError};
@@ -122,33 +122,18 @@ async fn serve<S: GenServer>(server: &mut S, cx: &mut Context<S>) -> ExitReason 
             }
             timeout = next.timeout.take().or(timeout);
         }
-        let (received, suspended) = match cx.suspension() {
-            Some(Suspension { suspended: false, waiting, .. }) => (waiting.pop_front(), false),
-            Some(Suspension { suspended: true, .. }) => (None, true),
-            None => (None, false),
+        let received = match (cx.suspension().is_some(), timeout) {
+            (false, None) => cx.receive_signal().await,
+            (false, Some(timeout)) => receive_within(cx, timeout).await,
+            // Boxed: somebody looks, or has, and a server that nobody looks at is smaller without.
+            (true, timeout) => Box::pin(system::receive(cx, timeout)).await,
         };
-        let received = match (received, timeout.filter(|_| !suspended)) {
-            (Some(received), _) => received,
-            (None, None) => cx.receive_signal().await,
-            (None, Some(timeout)) => {
-                let mut deadline = Deadline::default();
-                poll_fn(|task| match cx.poll_receive(task) {
-                    Poll::Pending => {
-                        deadline.poll(timeout, cx.local(), task).map(|()| Received::Term(timeout_message()))
-                    }
-                    received => received,
-                })
-                .await
-            }
-        };
-        if suspended && !system::is_for(&received, cx) {
-            cx.make_suspension().waiting.push_back(received);
-            continue;
-        }
-        let seen;
+        let mut seen = None;
         let message = match received {
             Received::Own(message) => {
-                seen = system::Seen::own(&message, cx);
+                if cx.suspension().is_some() {
+                    seen = system::Seen::own(&message, cx);
+                }
                 message
             }
             Received::Term(message) => match S::read(message) {
@@ -160,7 +145,9 @@ async fn serve<S: GenServer>(server: &mut S, cx: &mut Context<S>) -> ExitReason 
                     continue;
                 }
                 message => {
-                    seen = system::Seen::new(&message, cx);
+                    if cx.suspension().is_some() {
+                        seen = system::Seen::new(&message, cx);
+                    }
                     match understand(message, cx, seen.as_deref()) {
                         Ok(Some(message)) => message,
                         Ok(None) => continue,
@@ -169,12 +156,6 @@ async fn serve<S: GenServer>(server: &mut S, cx: &mut Context<S>) -> ExitReason 
                 }
             },
         };
-        if let Message::System(system) = message {
-            cx.process().set_callback(Callback::SYSTEM);
-            system.act(server, cx);
-            continue;
-        }
-        timeout = None;
         let handled = match message {
             Message::Call(call, from) => {
                 cx.process().set_callback(Callback::CALL);
@@ -188,9 +169,13 @@ async fn serve<S: GenServer>(server: &mut S, cx: &mut Context<S>) -> ExitReason 
                 cx.process().set_callback(Callback::INFO);
                 server.handle_info(info, cx).await
             }
-            // Dealt with above.
-            Message::System(_) => Ok(()),
+            Message::System(system) => {
+                cx.process().set_callback(Callback::SYSTEM);
+                system.act(server, cx);
+                continue;
+            }
         };
+        timeout = None;
         if let Err(reason) = handled {
             return reason;
         }
@@ -198,6 +183,19 @@ async fn serve<S: GenServer>(server: &mut S, cx: &mut Context<S>) -> ExitReason 
             seen.done(server, cx);
         }
     }
+}
+
+/// The next message, or the atom `timeout` if none arrives in time.
+pub(super) async fn receive_within<S: GenServer>(
+    cx: &mut Context<S>,
+    timeout: Duration,
+) -> Received<Message<S>> {
+    let mut deadline = Deadline::default();
+    poll_fn(|task| match cx.poll_receive(task) {
+        Poll::Pending => deadline.poll(timeout, cx.local(), task).map(|()| Received::Term(timeout_message())),
+        received => received,
+    })
+    .await
 }
 
 fn timeout_message() -> Payload {

@@ -2,16 +2,40 @@
 
 use std::any::type_name;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
-use super::server::parent_exit;
+use super::server::{parent_exit, receive_within};
 use super::{Context, GenServer, Message};
 use crate::etf::Payload;
 use crate::process::{ExitReason, GenMessage, Received, ReplyAddress};
 use crate::sys::{Event, Request};
 use crate::term::{Atom, Term};
 
+/// The next message of a server that was sent system messages: one that has waited, or the next that it may take.
+pub(super) async fn receive<S: GenServer>(
+    cx: &mut Context<S>,
+    timeout: Option<Duration>,
+) -> Received<Message<S>> {
+    loop {
+        let system = cx.make_suspension();
+        if system.suspended {
+            let received = cx.receive_signal().await;
+            if is_for(&received, cx) {
+                return received;
+            }
+            cx.make_suspension().waiting.push_back(received);
+            continue;
+        }
+        return match (system.waiting.pop_front(), timeout) {
+            (Some(waiting), _) => waiting,
+            (None, Some(timeout)) => receive_within(cx, timeout).await,
+            (None, None) => cx.receive_signal().await,
+        };
+    }
+}
+
 /// Whether a suspended server takes a message: a system message, or what ends it.
-pub(super) fn is_for<S: GenServer>(received: &Received<Message<S>>, cx: &Context<S>) -> bool {
+fn is_for<S: GenServer>(received: &Received<Message<S>>, cx: &Context<S>) -> bool {
     match received {
         Received::Own(message) => matches!(message, Message::System(_)),
         Received::Term(message) => {
