@@ -9,7 +9,7 @@
 //! | [`handle_info`](EventHandler::handle_info) | for any other message to the manager | [`Next`] |
 //! | [`terminate`](EventHandler::terminate) | last, whatever ended it | a term, for whoever deleted it or takes its place |
 //!
-//! The manager is a [gen_server](crate::gen_server) of the type [`EventManager`], started, named, linked and supervised as any other. An
+//! The manager is a [`gen_server`] of the type [`EventManager`], started, named, linked and supervised as any other. An
 //! event reaches the handlers in turn, the one that was added last first. A handler that returns an error or panics is
 //! removed; the manager and the other handlers go on. The process that a handler was added for with `add_sup_handler` is
 //! sent `{gen_event_EXIT, Handler, Reason}` when the handler is removed, and when that process ends, the handler is removed.
