@@ -119,6 +119,7 @@
 //! | | |
 //! |---|---|
 //! | an event is postponed by giving it back | so that a call cannot be both answered and postponed, and `{postpone, false}` has no use |
+//! | the data is changed in place | so that what a callback did to it stays, also if what it returned is refused |
 //! | [`Time::At`] | is on the node's clock, and zero is a point in the past, not a zero timeout |
 //! | a zero timeout that waits and is started anew with a time | gets a timer; OTP 25 forgets it and delivers its message as `info` |
 //! | `change_callback_module` and the like | do not exist |
