@@ -246,7 +246,7 @@ impl<M: GenStatem> CoreEvent<M::State, M::Internal> for Event<M> {
     }
 }
 
-/// `state_functions`: writes [`handle_event`](gen_statem::GenStatem::handle_event) for a machine that has a method for each state.
+/// `state_functions`: writes [`handle_event`](crate::gen_statem::GenStatem::handle_event) for a machine that has a method for each state.
 ///
 /// ```
 /// # use beamline::gen_statem::{Context, Event, GenStatem, Transition, keep_state, next_state};
