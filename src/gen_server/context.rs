@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::task::AbortHandle;
 
 use super::{GenServer, Message, Server, Start};
-use crate::process::{self, AnyProcess, ExitReason, Received, TimerReference};
+use crate::process::{self, AnyProcess, ExitReason, Signal, TimerReference};
 use crate::sys::Debug;
 use crate::term::Pid;
 
@@ -34,7 +34,7 @@ struct Rare<S: GenServer> {
 pub(super) struct Suspension<S: GenServer> {
     pub(super) suspended: bool,
     /// What arrived while it was suspended.
-    pub(super) waiting: VecDeque<Received<Message<S>>>,
+    pub(super) waiting: VecDeque<Signal<Message<S>>>,
     pub(super) debug: Option<Debug>,
 }
 

@@ -1,13 +1,14 @@
 //! System messages to a server: see [`sys`](crate::sys).
 
 use std::any::type_name;
+use std::future::poll_fn;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::server::{parent_exit, receive_within};
 use super::{Context, GenServer, Message};
 use crate::etf::Payload;
-use crate::process::{ExitReason, GenMessage, Received, ReplyAddress};
+use crate::process::{ExitReason, GenMessage, Received, ReplyAddress, Signal};
 use crate::sys::{Event, Request};
 use crate::term::{Atom, Term};
 
@@ -19,15 +20,19 @@ pub(super) async fn receive<S: GenServer>(
     loop {
         let system = cx.make_suspension();
         if system.suspended {
-            let received = cx.receive_signal().await;
-            if is_for(&received, cx) {
-                return received;
+            let signal = poll_fn(|task| cx.poll_signal(task)).await;
+            if is_for(&signal, cx) {
+                return signal.receive();
             }
-            cx.make_suspension().waiting.push_back(received);
+            // It counts on: a mailbox with a bound has no more room for being suspended.
+            let waiting = &mut cx.make_suspension().waiting;
+            waiting.push_back(signal);
+            let messages = waiting.len();
+            cx.set_aside(messages);
             continue;
         }
         return match (system.waiting.pop_front(), timeout) {
-            (Some(waiting), _) => waiting,
+            (Some(waiting), _) => waiting.receive(),
             (None, Some(timeout)) => receive_within(cx, timeout).await,
             (None, None) => cx.receive_signal().await,
         };
@@ -35,11 +40,11 @@ pub(super) async fn receive<S: GenServer>(
 }
 
 /// Whether a suspended server takes a message: a system message, or what ends it.
-fn is_for<S: GenServer>(received: &Received<Message<S>>, cx: &Context<S>) -> bool {
-    match received {
-        Received::Own(message) => matches!(message, Message::System(_)),
-        Received::Term(message) => {
-            matches!(GenMessage::new(message.clone()), GenMessage::System { .. })
+fn is_for<S: GenServer>(signal: &Signal<Message<S>>, cx: &Context<S>) -> bool {
+    match signal.message() {
+        Err(own) => matches!(own, Some(Message::System(_))),
+        Ok(message) => {
+            matches!(S::read(message.clone()), GenMessage::System { .. })
                 || parent_exit(cx, message).is_some()
         }
     }

@@ -477,6 +477,25 @@ async fn a_suspended_server_handles_system_messages_only() {
     assert_eq!(server.log().await, Ok(vec!["waited".to_owned()]));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_suspended_mailbox_has_its_bound_still() {
+    let local = local();
+    let (ended, _ends) = mpsc::unbounded_channel();
+    let start = Start::<Server>::new(local.clone(), None, (0, ended)).mailbox(Mailbox::bounded(2));
+    let server = start.await.unwrap();
+    assert_eq!(sys(&local, &server, "suspend").await, Ok(Term::atom("ok")));
+    for _ in 0..2 {
+        server.cast(Tell::Add(1)).unwrap();
+        // It has taken the message out of its queue by now, and holds it.
+        local.world.sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(server.cast(Tell::Add(1)), Err(SendError::MailboxFull(server.pid().clone().into())));
+    assert_eq!(local.process(server.pid()).unwrap().message_queue_len(), 2);
+    assert_eq!(sys(&local, &server, "resume").await, Ok(Term::atom("ok")));
+    assert_eq!(server.get().await, Ok(2));
+    assert_eq!(local.process(server.pid()).unwrap().message_queue_len(), 0);
+}
+
 #[tokio::test]
 async fn sys_terminate_ends_in_order() {
     let local = local();

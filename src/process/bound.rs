@@ -156,6 +156,10 @@ pub(crate) struct Counted<M> {
 }
 
 impl<M> Counted<M> {
+    pub(super) fn message(&self) -> &Received<M> {
+        &self.message
+    }
+
     #[cold]
     pub(super) fn receive(self) -> Received<M> {
         let Self { message, permit } = self;

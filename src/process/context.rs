@@ -127,7 +127,19 @@ impl<M: ProcessMessage> Context<M> {
         self.shared().notice(Attention::EXITING);
     }
 
+    #[inline]
     pub(crate) fn poll_receive(&mut self, cx: &mut TaskContext<'_>) -> Poll<Received<M>> {
+        self.poll_signal(cx).map(Signal::receive)
+    }
+
+    /// How many received messages wait to be handled, besides those in the queue.
+    pub(crate) fn set_aside(&self, messages: usize) {
+        self.process.task.set_unreceived(self.inbox.len() + messages);
+    }
+
+    /// As [`Context::poll_receive`]; a message that counts goes on counting until it is [received](Signal::receive).
+    #[inline]
+    pub(crate) fn poll_signal(&mut self, cx: &mut TaskContext<'_>) -> Poll<Signal<M>> {
         if self.received >= MESSAGES_PER_TURN {
             self.received = 0;
             cx.waker().wake_by_ref();
@@ -138,7 +150,7 @@ impl<M: ProcessMessage> Context<M> {
                 && let Some(message) = self.shared().pop_priority()
             {
                 self.received += 1;
-                return Poll::Ready(Received::Term(message));
+                return Poll::Ready(Signal::Term(message));
             }
             let signal = match self.inbox.pop_front() {
                 Some(signal) => signal,
@@ -160,13 +172,9 @@ impl<M: ProcessMessage> Context<M> {
             };
             self.received += 1;
             self.process.task.set_unreceived(self.inbox.len());
-            match signal {
-                Signal::Message(message) => return Poll::Ready(Received::Own(message)),
-                Signal::Term(message) => return Poll::Ready(Received::Term(message)),
-                Signal::Counted(counted) => return Poll::Ready(counted.receive()),
-                // They are applied when the queue is taken.
-                Signal::Relation(_) => debug_assert!(false, "a relation among the messages"),
-            }
+            // They are applied when the queue is taken.
+            debug_assert!(!matches!(signal, Signal::Relation(_)), "a relation among the messages");
+            return Poll::Ready(signal);
         }
     }
 

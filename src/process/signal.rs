@@ -17,6 +17,32 @@ pub(crate) enum Signal<M> {
     Counted(Box<Counted<M>>),
 }
 
+impl<M> Signal<M> {
+    /// The message, which does not count any more.
+    #[inline]
+    pub(crate) fn receive(self) -> Received<M> {
+        match self {
+            Self::Message(message) => Received::Own(message),
+            Self::Term(message) => Received::Term(message),
+            Self::Counted(counted) => counted.receive(),
+            Self::Relation(_) => unreachable!("relations are applied, not received"),
+        }
+    }
+
+    /// The message, if it came in its external form; or the one of the process's own type.
+    pub(crate) fn message(&self) -> Result<&Payload, Option<&M>> {
+        match self {
+            Self::Message(message) => Err(Some(message)),
+            Self::Term(message) => Ok(message),
+            Self::Counted(counted) => match counted.message() {
+                Received::Own(message) => Err(Some(message)),
+                Received::Term(message) => Ok(message),
+            },
+            Self::Relation(_) => Err(None),
+        }
+    }
+}
+
 impl<M> From<Received<M>> for Signal<M> {
     fn from(message: Received<M>) -> Self {
         match message {
