@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 
 use super::{Context, GenServer, Message, ReplyTo, StartError, system};
 use crate::etf::{DecodeError, Payload};
-use crate::process::{Deadline, ExitReason, GenMessage, Giver, Process, Received, RegisterError};
+use crate::process::{AnyProcess, Deadline, ExitReason, GenMessage, Giver, Process, Received, RegisterError};
 use crate::term::{Atom, Pid, Term};
 use crate::world::panic_text;
 
@@ -70,7 +70,7 @@ pub(super) fn run<S: GenServer>(
             process.set_callback(Callback::TERMINATE);
             guard(process, server.terminate(&reason, &mut cx)).await.map_or_else(|panic| panic, |()| reason)
         };
-        report::<S>(&cx, &reason);
+        report(&cx, &reason, Some(&server));
         reason
     }
 }
@@ -96,9 +96,9 @@ async fn start<S: GenServer>(cx: &mut Context<S>, init: Box<Init<S>>) -> Result<
         // Who waited may have given up; the server is linked to it, or meant to outlive it.
         Ok(_) => started.give(Ok(())),
         Err(reason) => {
+            report::<S>(cx, reason, None);
             // Before the parent hears of it, so that it can start another under the name at once.
             cx.give_up_name();
-            report::<S>(cx, reason);
             started.give(Err(StartError::Init(reason.clone())));
         }
     }
@@ -301,11 +301,28 @@ impl<S: GenServer, F: Future> Future for Guard<S, F> {
     }
 }
 
-/// As OTP: an orderly end is quiet, anything else is an error report.
-fn report<S: GenServer>(cx: &Context<S>, reason: &ExitReason) {
-    if !reason.is_orderly() {
-        let name = cx.shared().name().map_or_else(String::new, |name| name.to_string());
-        let ancestors = Term::list(cx.ancestors());
-        tracing::error!(pid = %cx.pid(), name, server = type_name::<S>(), %ancestors, %reason, "gen_server terminating");
+/// A crash report, with what OTP's says: an orderly end is quiet.
+fn report<S: GenServer>(cx: &Context<S>, reason: &ExitReason, server: Option<&S>) {
+    if reason.is_orderly() || !tracing::enabled!(target: CRASH_REPORT, tracing::Level::ERROR) {
+        return;
     }
+    let name = cx.shared().name().map_or_else(String::new, |name| name.to_string());
+    // What is left of a state after a panic may not bear to be looked at.
+    let state = server.map(|server| catch_unwind(AssertUnwindSafe(|| server.state().to_string())));
+    let state = state.transpose().ok().flatten().unwrap_or_default();
+    let process = cx.process();
+    tracing::error!(
+        target: CRASH_REPORT,
+        pid = %cx.pid(),
+        registered_name = name,
+        initial_call = type_name::<S>(),
+        callback = process.callback().1,
+        %reason,
+        state,
+        ancestors = %Term::list(cx.ancestors()),
+        message_queue_len = process.message_queue_len(),
+        "gen_server terminating"
+    );
 }
+
+const CRASH_REPORT: &str = "beamline::crash_report";
