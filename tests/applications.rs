@@ -12,6 +12,7 @@ use beamline::node::Node;
 use beamline::process::{CallError, ExitReason};
 use beamline::supervisor::{ChildSpec, Supervisor, SupervisorSpec};
 use beamline::term::{Atom, Pid, Term};
+use beamline::testing::TestNode;
 
 async fn node(name: &str) -> Node {
     let mut epmd = EpmdOptions::default();
@@ -122,9 +123,9 @@ async fn an_application_is_what_its_processes_belong_to() {
     node.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test(start_paused = true)]
 async fn callbacks_come_in_their_order() {
-    let (node, log) = (node("a@127.0.0.1").await, Log::default());
+    let (node, log) = (TestNode::new(1).await, Log::default());
     let noted = |what: &'static str| {
         let log = log.clone();
         move || {
@@ -159,12 +160,12 @@ async fn callbacks_come_in_their_order() {
     let error = node.start_application("bad", StartType::Temporary).await.unwrap_err();
     assert_eq!(error.to_string(), "the application bad did not start: {start_phase,warm,cold}");
     assert_eq!(log.take(), ["bad starts", "warm", "bad ends"]);
-    node.stop().await;
+    Node::clone(&node).stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test(start_paused = true)]
 async fn a_node_stops_its_applications_in_reverse_order() {
-    let (node, log) = (node("a@127.0.0.1").await, Log::default());
+    let (node, log) = (TestNode::new(1).await, Log::default());
     node.load_application(application("top", &log).depends_on("base")).await.unwrap();
     let error = node.ensure_all_started("top", StartType::Permanent).await.unwrap_err();
     assert_eq!(error, ApplicationError::NotLoaded(Atom::from_static("base")));
@@ -173,13 +174,13 @@ async fn a_node_stops_its_applications_in_reverse_order() {
     assert_eq!(error, ApplicationError::NotStarted(Atom::from_static("base")));
     let started = node.ensure_all_started("top", StartType::Permanent).await.unwrap();
     assert_eq!(started, ["base", "top"]);
-    node.run_until(async {}).await.unwrap();
+    Node::clone(&node).run_until(async {}).await.unwrap();
     assert_eq!(log.take(), ["base starts", "top starts", "top ends", "base ends"]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test(start_paused = true)]
 async fn a_permanent_application_takes_the_node_along() {
-    let (node, log) = (node("a@127.0.0.1").await, Log::default());
+    let (node, log) = (TestNode::new(1).await, Log::default());
     node.load_application(application("fragile", &log)).await.unwrap();
     node.load_application(application("other", &log)).await.unwrap();
     node.start_application("other", StartType::Temporary).await.unwrap();
@@ -187,23 +188,22 @@ async fn a_permanent_application_takes_the_node_along() {
     let fragile = Server::<Worker>::named(&node, "fragile").unwrap();
     let crashed = fragile.call(Atom::from_static("crash")).await;
     assert!(matches!(crashed, Err(CallError::Exit(_))));
-    let why = node.run_until(std::future::pending()).await.unwrap_err();
+    let why = Node::clone(&node).run_until(std::future::pending()).await.unwrap_err();
     assert_eq!(why.0.to_string(), "{application_terminated,fragile,shutdown}");
     assert_eq!(log.take(), ["other starts", "fragile starts", "fragile ends", "other ends"]);
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test(start_paused = true)]
 async fn a_temporary_application_ends_alone() {
-    let (node, log) = (node("a@127.0.0.1").await, Log::default());
+    let (node, log) = (TestNode::new(1).await, Log::default());
     node.load_application(application("fragile", &log)).await.unwrap();
     node.start_application("fragile", StartType::Temporary).await.unwrap();
     let fragile = Server::<Worker>::named(&node, "fragile").unwrap();
     let _ = fragile.call(Atom::from_static("crash")).await;
-    while !node.which_applications().await.unwrap().is_empty() {
-        tokio::task::yield_now().await;
-    }
+    node.settle().await;
+    assert!(node.which_applications().await.unwrap().is_empty());
     node.start_application("fragile", StartType::Temporary).await.unwrap();
-    node.stop().await;
+    Node::clone(&node).stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -240,13 +240,24 @@ async fn another_node_starts_what_it_may() {
     assert_eq!(error.to_string(), "the other node refused: {not_allowed,closed}");
     a.stop_application_on("b@127.0.0.1", "open").await.unwrap();
     assert_eq!(log.take(), ["open starts", "open ends"]);
+    // What is offered is loaded by name, and nothing else is.
+    b.offer_application(application("offered", &log).remote_start(true)).await.unwrap();
+    let error = a.start_application_on("b@127.0.0.1", "offered", StartType::Temporary).await.unwrap_err();
+    assert_eq!(error.to_string(), "the other node refused: {not_loaded,offered}");
+    a.load_application_on("b@127.0.0.1", "offered").await.unwrap();
+    let error = a.load_application_on("b@127.0.0.1", "offered").await.unwrap_err();
+    assert_eq!(error.to_string(), "the other node refused: {already_loaded,offered}");
+    let error = a.load_application_on("b@127.0.0.1", "none").await.unwrap_err();
+    assert_eq!(error.to_string(), "the other node refused: {not_loaded,none}");
+    a.start_application_on("b@127.0.0.1", "offered", StartType::Temporary).await.unwrap();
+    assert_eq!(log.take(), ["offered starts"]);
     a.stop().await;
     b.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test(start_paused = true)]
 async fn a_root_that_does_not_start_says_why() {
-    let (node, log) = (node("a@127.0.0.1").await, Log::default());
+    let (node, log) = (TestNode::new(1).await, Log::default());
     let worker = |name| ChildSpec::worker::<Worker>(name, ("shop", log.clone())).name("taken");
     let spec = SupervisorSpec::one_for_one().child(worker("a")).child(worker("b"));
     node.load_application(Application::new("shop").root(ChildSpec::supervisor("sup", spec))).await.unwrap();
@@ -257,5 +268,5 @@ async fn a_root_that_does_not_start_says_why() {
     // It can be tried again, and the node lives.
     assert!(node.start_application("shop", StartType::Permanent).await.is_err());
     assert!(Server::<Supervisor>::named(&node, "sup").is_none());
-    node.stop().await;
+    Node::clone(&node).stop().await;
 }

@@ -27,6 +27,8 @@ pub(super) enum Ask {
     #[serde(skip)]
     Load(Box<Application>),
     #[serde(skip)]
+    Offer(Box<Application>),
+    #[serde(skip)]
     Unload(Atom),
     #[serde(skip)]
     StartOrder(Atom),
@@ -82,6 +84,8 @@ struct Life {
 
 pub(super) struct Controller {
     applications: Applications,
+    /// What another node may load.
+    offered: BTreeMap<Atom, Application>,
     lives: BTreeMap<Atom, Life>,
     node: Stopper,
     /// Who waits until none runs any more.
@@ -97,7 +101,13 @@ impl GenServer for Controller {
 
     async fn init(node: Stopper, cx: &mut Context<Self>) -> Result<Self, ExitReason> {
         cx.trap_exit(true);
-        Ok(Self { applications: Applications::default(), lives: BTreeMap::new(), node, shutdown: Vec::new() })
+        Ok(Self {
+            applications: Applications::default(),
+            offered: BTreeMap::new(),
+            lives: BTreeMap::new(),
+            node,
+            shutdown: Vec::new(),
+        })
     }
 
     async fn handle_call(
@@ -115,6 +125,10 @@ impl GenServer for Controller {
             }
             Ask::LoadApplication(term) => Answer::Done(self.load_term(&term)),
             Ask::Load(application) => Answer::Done(self.applications.load(*application)),
+            Ask::Offer(application) => {
+                self.offered.insert(application.name.clone(), *application);
+                Answer::Done(Ok(()))
+            }
             Ask::Unload(name) => Answer::Done(self.applications.unload(&name)),
             Ask::StartOrder(name) => Answer::Order(self.applications.start_order(&name)),
             Ask::StartApplication(name, start_type) => match self.allowed(&name) {
@@ -209,17 +223,18 @@ impl Controller {
         ])
     }
 
-    /// What another node can load is what this one has: a name.
-    fn load_term(&self, term: &Term) -> Result<(), ApplicationError> {
-        match term.as_atom() {
-            Some(name) => {
+    /// Another node can load what this one offers, by its name.
+    fn load_term(&mut self, term: &Term) -> Result<(), ApplicationError> {
+        let Some(name) = term.as_atom() else {
+            let bad_application = Term::from(Atom::from_static("bad_application"));
+            return Err(ApplicationError::Remote(Term::tuple([bad_application, term.clone()])));
+        };
+        match self.offered.get(name) {
+            Some(offered) => self.applications.load(offered.clone()),
+            None => {
                 self.applications.get(name)?;
                 Err(ApplicationError::AlreadyLoaded(name.clone()))
             }
-            None => Err(ApplicationError::Remote(Term::tuple([
-                Atom::from_static("bad_application").into(),
-                term.clone(),
-            ]))),
         }
     }
 

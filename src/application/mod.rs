@@ -107,6 +107,26 @@ impl Node {
         self.do_applications(Ask::Load(Box::new(application))).await
     }
 
+    /// Lets other nodes [load](Node::load_application_on) an application, and start it if that is [allowed](Application::remote_start), too.
+    ///
+    /// # Errors
+    /// If the controller has ended.
+    pub async fn offer_application(&self, application: Application) -> Result<(), ApplicationError> {
+        self.do_applications(Ask::Offer(Box::new(application))).await
+    }
+
+    /// Loads an application of another node, Erlang's or one that [offers](Node::offer_application) it.
+    ///
+    /// # Errors
+    /// If the other node cannot be reached, has no such application, or has loaded it already.
+    pub async fn load_application_on(
+        &self,
+        node: impl Into<Atom>,
+        name: impl Into<Atom>,
+    ) -> Result<(), ApplicationError> {
+        self.ask_remote(node.into(), (Atom::from_static("load_application"), name.into())).await
+    }
+
     /// `application:unload/1`.
     ///
     /// # Errors

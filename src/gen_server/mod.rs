@@ -154,20 +154,19 @@ pub trait GenServer: Sized + Send + 'static {
         Term::from(type_name::<Self>().to_owned())
     }
 
-    /// Tells calls, casts and other messages apart: another behaviour has other words for them.
-    #[doc(hidden)]
+    /// Tells calls, casts and other messages apart. By default in the words of `gen_server`; a behaviour that is built on this one and has
+    /// others, as `gen_event` has, reads them here.
     fn read(message: Payload) -> GenMessage {
         GenMessage::new(message)
     }
 
-    /// The module that `sys:get_status/1` names, and how its header begins.
-    #[doc(hidden)]
+    /// The module that `sys:get_status/1` names, and how its header begins. A behaviour that is built on this one says its own.
     fn behaviour() -> (&'static str, &'static str) {
         ("gen_server", "Status for generic server")
     }
 
-    /// Takes an info out of `value`, an `Option<T>`, if `T` is a type that this server is sent.
-    #[doc(hidden)]
+    /// Takes an info out of `value`, an `Option<T>`, if `T` is a type that this server is sent without encoding. By default that is
+    /// [`Info`](Self::Info) alone; a behaviour that keeps messages of its own beside those of its users takes theirs here.
     fn take_info(value: &mut dyn Any) -> Option<Self::Info> {
         value.downcast_mut::<Option<Self::Info>>()?.take()
     }

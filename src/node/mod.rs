@@ -26,8 +26,8 @@ use tokio::sync::Notify;
 
 use crate::epmd;
 use crate::process::{
-    AnyProcess, Call, Caller, ConnectionId, Context, Delivery, Destination, ExitReason, Local, RegisterError,
-    Relation, SendError, SpawnOptions, SystemLimit, spawn,
+    AnyProcess, Call, Caller, ConnectionId, Context, Delivery, Destination, ExitReason, Local, ProcessInfo,
+    RegisterError, Relation, SendError, SpawnOptions, SystemLimit, spawn,
 };
 use crate::term::{Atom, Pid, Reference, Term};
 use crate::world::{BoxFuture, World};
@@ -321,6 +321,16 @@ impl Node {
     /// `is_process_alive/1`, for a process of this node.
     pub fn is_process_alive(&self, pid: &Pid) -> bool {
         self.inner.local.process(pid).is_some()
+    }
+
+    /// `process_info/1`, for a process of this node that is alive.
+    pub fn process_info(&self, pid: &Pid) -> Option<ProcessInfo> {
+        Some(ProcessInfo::of(&*self.inner.local.process(pid)?))
+    }
+
+    /// `processes/0`: those of this node that are alive.
+    pub fn processes(&self) -> Vec<Pid> {
+        self.inner.local.table.all().iter().map(|process| process.pid().clone()).collect()
     }
 
     /// How many processes are alive.

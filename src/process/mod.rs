@@ -21,6 +21,7 @@ mod destination;
 mod exit;
 mod gen_call;
 mod heritage;
+mod info;
 mod local;
 mod mailbox;
 mod names;
@@ -52,6 +53,7 @@ pub use self::context::{Context, Down, NodeEvent, SendError};
 pub use self::destination::Destination;
 pub use self::exit::ExitReason;
 pub use self::gen_call::{GenMessage, ReplyAddress};
+pub use self::info::{ProcessInfo, Status};
 pub use self::names::RegisterError;
 pub use self::timer::TimerReference;
 
@@ -140,6 +142,9 @@ pub(crate) trait AnyProcess: Send + Sync {
     /// How many messages wait for the process. While it receives some, those that it takes at this moment may be missing.
     fn message_queue_len(&self) -> usize;
     fn activity(&self) -> Activity;
+    fn status(&self) -> Status;
+    /// The type of a server, and the callback that runs or ran last.
+    fn callback(&self) -> (Option<&'static str>, &'static str);
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
     fn usage(&self) -> Usage;
     /// Drops what the process has: its runtime is gone, and there is nobody left to tell.
@@ -396,6 +401,14 @@ impl<M: ProcessMessage> AnyProcess for Process<M> {
 
     fn usage(&self) -> Usage {
         self.usage_now()
+    }
+
+    fn status(&self) -> Status {
+        self.task.status()
+    }
+
+    fn callback(&self) -> (Option<&'static str>, &'static str) {
+        (M::module(), M::callback(self.task.callback()))
     }
 
     fn activity(&self) -> Activity {

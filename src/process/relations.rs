@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 
-use super::{ConnectionId, ExitReason, Giver, Usage};
+use super::{ConnectionId, Destination, ExitReason, Giver, Usage};
 use crate::etf::Payload;
 use crate::term::{Atom, Pid, Reference};
 
@@ -104,6 +104,14 @@ pub(super) struct Watcher {
 pub(super) struct Lost {
     pub(super) links: Vec<Pid>,
     pub(super) monitors: Vec<Reference>,
+}
+
+/// Who a process is related to, as others may see it.
+#[derive(Default)]
+pub(super) struct Related {
+    pub(super) links: Vec<Pid>,
+    pub(super) monitors: Vec<Destination>,
+    pub(super) monitored_by: Vec<Pid>,
 }
 
 impl Relations {
@@ -303,6 +311,22 @@ impl Relations {
         self.watchers.retain(|_, watcher| watcher.connection != Some(connection));
         self.young_watchers.retain(|(_, watcher)| watcher.connection != Some(connection));
         lost
+    }
+
+    /// Who the process is related to now.
+    pub(super) fn related(&self) -> Related {
+        let links = self.links.iter().filter(|(_, link)| link.unlinking.is_none());
+        let monitors = self.monitors.values().map(|(_, monitor)| match &monitor.target {
+            Monitored::Process(pid) => Destination::Pid(pid.clone()),
+            Monitored::Name(name, node) => Destination::Remote(name.clone(), node.clone()),
+        });
+        let old = self.watchers.keys();
+        let young = self.young_watchers.iter().map(|(watcher, _)| watcher);
+        Related {
+            links: links.map(|(pid, _)| pid.clone()).collect(),
+            monitors: monitors.collect(),
+            monitored_by: old.chain(young).map(|(pid, _)| pid.clone()).collect(),
+        }
     }
 
     /// How many there are of each.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Wake, Waker};
 
 use super::scheduler::{Runnable, Schedulers};
-use super::{Process, ProcessMessage};
+use super::{Process, ProcessMessage, Status};
 
 /// It is queued, or is to be once it no longer runs. Without this bit and the next it waits.
 const WOKEN: u8 = 1;
@@ -67,6 +67,14 @@ impl Task {
     #[inline]
     pub(super) fn set_callback(&self, callback: u8) {
         self.callback.store(callback, Ordering::Relaxed);
+    }
+
+    pub(super) fn status(&self) -> Status {
+        match self.state.load(Ordering::Relaxed) {
+            state if state & RUNNING != 0 => Status::Running,
+            state if state & WOKEN != 0 => Status::Runnable,
+            _ => Status::Waiting,
+        }
     }
 
     pub(super) fn set_ended(&self) {
