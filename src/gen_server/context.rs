@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::task::AbortHandle;
 
+use super::system::Seen;
 use super::{GenServer, Message, Server, Start};
 use crate::process::{self, AnyProcess, ExitReason, Signal, TimerReference};
 use crate::sys::Debug;
@@ -36,11 +37,13 @@ pub(super) struct Suspension<S: GenServer> {
     /// What arrived while it was suspended.
     pub(super) waiting: VecDeque<Signal<Message<S>>>,
     pub(super) debug: Option<Debug>,
+    /// The message that is handled now, if somebody looks.
+    pub(super) seen: Option<Seen>,
 }
 
 impl<S: GenServer> Default for Suspension<S> {
     fn default() -> Self {
-        Self { suspended: false, waiting: VecDeque::new(), debug: None }
+        Self { suspended: false, waiting: VecDeque::new(), debug: None, seen: None }
     }
 }
 
@@ -102,6 +105,15 @@ impl<S: GenServer> Context<S> {
     #[inline]
     pub(super) fn next(&mut self) -> Option<&mut Next<S>> {
         self.rare.as_mut().map(|rare| &mut rare.next)
+    }
+
+    /// A callback begins: it is what the process does now, and a timeout that was asked for before has no effect any more.
+    #[inline]
+    pub(super) fn begin(&mut self, callback: u8) {
+        self.process.process().set_callback(callback);
+        if let Some(rare) = &mut self.rare {
+            rare.next.timeout = None;
+        }
     }
 
     /// What system messages have made of the server, if there were any.

@@ -107,8 +107,8 @@ async fn start<S: GenServer>(cx: &mut Context<S>, init: Box<Init<S>>) -> Result<
 
 /// Handles messages until something ends the server.
 async fn serve<S: GenServer>(server: &mut S, cx: &mut Context<S>) -> ExitReason {
-    let mut timeout = None;
     loop {
+        let mut timeout = None;
         if let Some(next) = cx.next() {
             if let Some(reason) = next.stop.take() {
                 return reason;
@@ -120,7 +120,7 @@ async fn serve<S: GenServer>(server: &mut S, cx: &mut Context<S>) -> ExitReason 
                 }
                 continue;
             }
-            timeout = next.timeout.take().or(timeout);
+            timeout = next.timeout;
         }
         let received = match (cx.suspension().is_some(), timeout) {
             (false, None) => cx.receive_signal().await,
@@ -128,11 +128,10 @@ async fn serve<S: GenServer>(server: &mut S, cx: &mut Context<S>) -> ExitReason 
             // Boxed: somebody looks, or has, and a server that nobody looks at is smaller without.
             (true, timeout) => Box::pin(system::receive(cx, timeout)).await,
         };
-        let mut seen = None;
         let message = match received {
             Received::Own(message) => {
                 if cx.suspension().is_some() {
-                    seen = system::Seen::own(&message, cx);
+                    system::see_own(&message, cx);
                 }
                 message
             }
@@ -146,11 +145,14 @@ async fn serve<S: GenServer>(server: &mut S, cx: &mut Context<S>) -> ExitReason 
                 }
                 message => {
                     if cx.suspension().is_some() {
-                        seen = system::Seen::new(&message, cx);
+                        system::see(&message, cx);
                     }
-                    match understand(message, cx, seen.as_deref()) {
+                    match understand(message, cx) {
                         Ok(Some(message)) => message,
-                        Ok(None) => continue,
+                        Ok(None) => {
+                            cx.begin(Callback::INFO);
+                            continue;
+                        }
                         Err(reason) => return reason,
                     }
                 }
@@ -158,15 +160,15 @@ async fn serve<S: GenServer>(server: &mut S, cx: &mut Context<S>) -> ExitReason 
         };
         let handled = match message {
             Message::Call(call, from) => {
-                cx.process().set_callback(Callback::CALL);
+                cx.begin(Callback::CALL);
                 server.handle_call(call, from, cx).await.map(|_| ())
             }
             Message::Cast(cast) => {
-                cx.process().set_callback(Callback::CAST);
+                cx.begin(Callback::CAST);
                 server.handle_cast(cast, cx).await
             }
             Message::Info(info) => {
-                cx.process().set_callback(Callback::INFO);
+                cx.begin(Callback::INFO);
                 server.handle_info(info, cx).await
             }
             Message::System(system) => {
@@ -175,27 +177,26 @@ async fn serve<S: GenServer>(server: &mut S, cx: &mut Context<S>) -> ExitReason 
                 continue;
             }
         };
-        timeout = None;
         if let Err(reason) = handled {
             return reason;
         }
-        if let Some(seen) = seen {
-            seen.done(server, cx);
+        if cx.suspension().is_some() {
+            system::seen(server, cx);
         }
     }
 }
 
 /// The next message, or the atom `timeout` if none arrives in time.
-pub(super) async fn receive_within<S: GenServer>(
+// Not an `async fn`, which would keep its arguments twice: an idle server should be small.
+pub(super) fn receive_within<S: GenServer>(
     cx: &mut Context<S>,
     timeout: Duration,
-) -> Received<Message<S>> {
+) -> impl Future<Output = Received<Message<S>>> {
     let mut deadline = Deadline::default();
-    poll_fn(|task| match cx.poll_receive(task) {
+    poll_fn(move |task| match cx.poll_receive(task) {
         Poll::Pending => deadline.poll(timeout, cx.local(), task).map(|()| Received::Term(timeout_message())),
         received => received,
     })
-    .await
 }
 
 fn timeout_message() -> Payload {
@@ -210,13 +211,12 @@ fn timeout_message() -> Payload {
 fn understand<S: GenServer>(
     message: GenMessage,
     cx: &mut Context<S>,
-    seen: Option<&system::Seen>,
 ) -> Result<Option<Message<S>>, ExitReason> {
     Ok(match message {
         GenMessage::Call { from, request } => match request.decode() {
             Ok(call) => {
                 let local = cx.shared().local().clone();
-                let reply = seen.map(system::Seen::reply);
+                let reply = system::reply_seen(cx);
                 Some(Message::Call(call, ReplyTo::term(from, local, cx.pid().clone(), reply)))
             }
             Err(error) => {

@@ -123,66 +123,71 @@ fn status<S: GenServer>(server: &S, cx: &mut Context<S>) -> Term {
     ])
 }
 
-/// A message that is handled while somebody looks. Boxed: a server that nobody looks at is small.
+/// A message that is handled while somebody looks.
 pub(super) struct Seen {
     /// Who waits, if it is a call.
     from: Option<Term>,
     reply: Arc<OnceLock<Term>>,
 }
 
-impl Seen {
-    /// Notes a message, if somebody looks.
-    pub(super) fn new<S: GenServer>(message: &GenMessage, cx: &mut Context<S>) -> Option<Box<Self>> {
-        cx.suspension()?.debug.as_ref()?;
-        let tagged = |tag, rest: &[Term]| {
-            let elements = [Term::from(Atom::from_static(tag))].into_iter().chain(rest.iter().cloned());
-            Term::tuple(elements.collect::<Vec<_>>())
-        };
-        let (message, from) = match message {
-            GenMessage::Call { from, request } => {
-                let from = from.to_term();
-                (tagged("$gen_call", &[from.clone(), request.term()]), Some(from))
-            }
-            GenMessage::Cast(request) => (tagged("$gen_cast", &[request.term()]), None),
-            GenMessage::Info(info) => (info.term(), None),
-            GenMessage::System { .. } => return None,
-        };
-        note(cx, &Event::In(message));
-        Some(Box::new(Self { from, reply: Arc::default() }))
-    }
+/// Notes a message, if somebody looks.
+pub(super) fn see<S: GenServer>(message: &GenMessage, cx: &mut Context<S>) {
+    let tagged = |tag, rest: &[Term]| {
+        let elements = [Term::from(Atom::from_static(tag))].into_iter().chain(rest.iter().cloned());
+        Term::tuple(elements.collect::<Vec<_>>())
+    };
+    let term = || match message {
+        GenMessage::Call { from, request } => {
+            let from = from.to_term();
+            Some((tagged("$gen_call", &[from.clone(), request.term()]), Some(from)))
+        }
+        GenMessage::Cast(request) => Some((tagged("$gen_cast", &[request.term()]), None)),
+        GenMessage::Info(info) => Some((info.term(), None)),
+        GenMessage::System { .. } => None,
+    };
+    begin(cx, term);
+}
 
-    /// As [`Seen::new`], for a message that was moved here: what is in it is not a term.
-    pub(super) fn own<S: GenServer>(message: &Message<S>, cx: &mut Context<S>) -> Option<Box<Self>> {
-        cx.suspension()?.debug.as_ref()?;
+/// As [`see`], for a message that was moved here: what is in it is not a term.
+pub(super) fn see_own<S: GenServer>(message: &Message<S>, cx: &mut Context<S>) {
+    let term = || {
         let tag = match message {
             Message::Call(..) => "$gen_call",
             Message::Cast(_) => "$gen_cast",
             Message::Info(_) => "$info",
             Message::System(_) => return None,
         };
-        note(cx, &Event::In(Term::tuple([Atom::from_static(tag).into(), Term::from("typed".to_owned())])));
-        Some(Box::new(Self { from: None, reply: Arc::default() }))
-    }
+        let typed = Term::from("typed".to_owned());
+        Some((Term::tuple([Atom::from_static(tag).into(), typed]), None))
+    };
+    begin(cx, term);
+}
 
-    /// Where the reply to it is to be noted.
-    pub(super) fn reply(&self) -> Arc<OnceLock<Term>> {
-        self.reply.clone()
-    }
-
-    /// Notes what its callback has led to.
-    pub(super) fn done<S: GenServer>(self, server: &S, cx: &mut Context<S>) {
-        let state = server.state();
-        let event = match (self.from, self.reply.get()) {
-            (Some(to), Some(reply)) => Event::Out { reply: reply.clone(), to, state },
-            _ => Event::NoReply(state),
-        };
-        note(cx, &event);
+fn begin<S: GenServer>(cx: &mut Context<S>, message: impl FnOnce() -> Option<(Term, Option<Term>)>) {
+    let name = name(cx);
+    let Some(system) = cx.suspension() else { return };
+    let Some(debug) = &mut system.debug else { return };
+    if let Some((message, from)) = message() {
+        debug.event(&name, &Event::In(message));
+        system.seen = Some(Seen { from, reply: Arc::default() });
     }
 }
 
-fn note<S: GenServer>(cx: &mut Context<S>, event: &Event) {
+/// Where the reply to the message that is handled now is to be noted.
+pub(super) fn reply_seen<S: GenServer>(cx: &mut Context<S>) -> Option<Arc<OnceLock<Term>>> {
+    Some(cx.suspension()?.seen.as_ref()?.reply.clone())
+}
+
+/// Notes what the callback has led to that has handled a message.
+pub(super) fn seen<S: GenServer>(server: &S, cx: &mut Context<S>) {
     let name = name(cx);
-    if let Some(debug) = cx.suspension().and_then(|system| system.debug.as_mut()) {
-        debug.event(&name, event);
+    let Some(system) = cx.suspension() else { return };
+    if let (Some(Seen { from, reply }), Some(debug)) = (system.seen.take(), &mut system.debug) {
+        let state = server.state();
+        let event = match (from, reply.get()) {
+            (Some(to), Some(reply)) => Event::Out { reply: reply.clone(), to, state },
+            _ => Event::NoReply(state),
+        };
+        debug.event(&name, &event);
     }
 }
