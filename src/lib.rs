@@ -23,6 +23,7 @@
 //! | [`application`] | trees of processes that are started and stopped by name, in the order of their dependencies |
 //! | [`sys`] | looking into a running server, and suspending it |
 //! | [`gen_event`] | event managers: handlers that come and go, and are told what happens |
+//! | `cron` | schedules in cron's syntax, with time zones (the cargo feature `cron`) |
 //! | [`process`] | bare processes, exit reasons, where messages go, what can go wrong with them |
 //! | [`term`] | Erlang's terms: values, order, syntax |
 //! | [`etf`] | their external form, limits, and [the mapping](etf#rust-types-as-terms) to Rust types |
@@ -36,6 +37,8 @@ extern crate self as beamline;
 pub use beamline_macros::Protocol;
 
 pub mod application;
+#[cfg(feature = "cron")]
+pub mod cron;
 pub mod dist;
 pub mod epmd;
 pub mod etf;

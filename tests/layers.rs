@@ -29,7 +29,7 @@ const LAYERS: [&[&str]; 8] = [
         "event",
         "gen_event",
     ],
-    &["rpc", "global", "pg", "observer", "testing"],
+    &["rpc", "global", "pg", "observer", "cron", "testing"],
 ];
 
 /// Modules that stand outside: the list of what is public, and what the fuzz targets call.

@@ -197,7 +197,7 @@ pub struct System<S: GenServer>(Box<Mutex<Act<S>>>);
 type Act<S> = Box<dyn FnOnce(&mut S, &mut Context<S>) + Send>;
 
 impl<S: GenServer> System<S> {
-    fn new(act: impl FnOnce(&mut S, &mut Context<S>) + Send + 'static) -> Self {
+    pub(crate) fn new(act: impl FnOnce(&mut S, &mut Context<S>) + Send + 'static) -> Self {
         Self(Box::new(Mutex::new(Box::new(act))))
     }
 

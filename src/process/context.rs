@@ -19,7 +19,7 @@ use super::{
 };
 use crate::etf::{EncodeError, Payload};
 use crate::term::{Atom, Pid, Reference, Term};
-use crate::world::World;
+use crate::world::{Mono, World};
 
 /// After so many messages in a row a process lets others run, as an Erlang process does after its reductions.
 const MESSAGES_PER_TURN: u32 = 256;
@@ -440,9 +440,27 @@ impl<M: ProcessMessage> Context<M> {
     }
 
     /// `timer:send_interval/2` to the process itself: `make` makes each message. An interval of zero is one millisecond.
-    pub fn send_interval(&self, every: Duration, make: impl FnMut() -> M + Send + 'static) -> TimerReference {
+    pub fn send_interval(
+        &self,
+        every: Duration,
+        mut make: impl FnMut() -> M + Send + 'static,
+    ) -> TimerReference {
         let every = every.max(Duration::from_millis(1));
-        self.start_timer(every, Fire::Repeat(Box::new(make), every))
+        self.send_again(every, move |due, now| {
+            // From when it was due, not from now: an interval does not drift. Periods slept through fire once.
+            let next = due + every;
+            (Some(make()), Some(if next <= now { now + every } else { next }))
+        })
+    }
+
+    /// A timer that goes on for as long as `again` says when it is due next, which must be later than now. It is given when it was due,
+    /// and the time now.
+    pub(crate) fn send_again(
+        &self,
+        after: Duration,
+        again: impl FnMut(Mono, Mono) -> (Option<M>, Option<Mono>) + Send + 'static,
+    ) -> TimerReference {
+        self.start_timer(after, Fire::Repeat(Box::new(again)))
     }
 
     /// `erlang:send_after/3` to any process. The timer ends with this process.

@@ -1,7 +1,6 @@
 //! The timers of one process: they fire into its own queue, on its node's clock, and end with it.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use crate::process::Shared;
 use crate::world::Mono;
@@ -16,9 +15,12 @@ pub struct TimerReference {
 /// What a timer does when it is due.
 pub(super) enum Fire<M> {
     Message(M),
-    Repeat(Box<dyn FnMut() -> M + Send>, Duration),
+    Repeat(Again<M>),
     Do(Box<dyn FnOnce(&Shared) + Send>),
 }
+
+/// Asked when a repeating timer is due, with when it was to be and the time now: the message, if there is one, and when to be asked again.
+pub(super) type Again<M> = Box<dyn FnMut(Mono, Mono) -> (Option<M>, Option<Mono>) + Send>;
 
 pub(super) struct Timers<M> {
     // By due time, then in the order of their making.
@@ -61,20 +63,23 @@ impl<M> Timers<M> {
 
     /// Takes the next timer that is due, as what it is to do now.
     pub(super) fn fire(&mut self, now: Mono) -> Option<Fire<M>> {
-        let entry = self.timers.first_entry().filter(|entry| entry.key().due <= now)?;
-        let (reference, fire) = entry.remove_entry();
-        let Fire::Repeat(mut make, every) = fire else { return Some(fire) };
-        let message = make();
-        // From when it was due, not from now: an interval does not drift. Periods slept through fire once.
-        let mut due = reference.due + every;
-        if due <= now {
-            due = now + every;
+        loop {
+            let entry = self.timers.first_entry().filter(|entry| entry.key().due <= now)?;
+            let (reference, fire) = entry.remove_entry();
+            let Fire::Repeat(mut again) = fire else { return Some(fire) };
+            let (message, due) = again(reference.due, now);
+            if let Some(due) = due {
+                let next = TimerReference { due, number: reference.number };
+                if let Some(current) = self.repeating.values_mut().find(|current| **current == reference) {
+                    *current = next;
+                }
+                self.timers.insert(next, Fire::Repeat(again));
+            } else {
+                self.repeating.retain(|_, current| *current != reference);
+            }
+            if let Some(message) = message {
+                return Some(Fire::Message(message));
+            }
         }
-        let next = TimerReference { due, number: reference.number };
-        if let Some(current) = self.repeating.values_mut().find(|current| **current == reference) {
-            *current = next;
-        }
-        self.timers.insert(next, Fire::Repeat(make, every));
-        Some(Fire::Message(message))
     }
 }
