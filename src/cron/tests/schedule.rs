@@ -4,11 +4,8 @@ use std::time::SystemTime;
 
 use jiff::Timestamp;
 
+use super::time;
 use crate::cron::{Schedule, ScheduleError};
-
-fn time(text: &str) -> SystemTime {
-    text.parse::<Timestamp>().unwrap().into()
-}
 
 /// The next times of a line after `after`.
 #[track_caller]

@@ -1,0 +1,262 @@
+//! Next times against an evaluator that knows neither croner nor jiff: it looks at one minute after another, on the clocks of two zones
+//! whose rules are written here.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, SystemTime};
+
+use rand_chacha::ChaCha8Rng;
+use rand_core::{Rng, SeedableRng};
+
+use crate::cron::Schedule;
+
+const DAY: i64 = 1440;
+
+/// A zone, by its rules. All times are in minutes since 1970, in Greenwich.
+#[derive(Clone, Copy)]
+struct Zone {
+    name: &'static str,
+    /// Ahead of Greenwich in winter.
+    winter: i64,
+    /// When summer time begins and ends in a year.
+    summer: fn(i64) -> (i64, i64),
+}
+
+const ZONES: [Zone; 2] = [
+    // The last Sundays of March and October, at 01:00 in Greenwich.
+    Zone {
+        name: "Europe/Oslo",
+        winter: 60,
+        summer: |year| (last_sunday(year, 3) * DAY + 60, last_sunday(year, 10) * DAY + 60),
+    },
+    // The second Sunday of March and the first of November, at 2 o'clock as the clocks show it.
+    Zone {
+        name: "America/New_York",
+        winter: -300,
+        summer: |year| (sunday(year, 3, 2) * DAY + 7 * 60, sunday(year, 11, 1) * DAY + 6 * 60),
+    },
+];
+
+impl Zone {
+    fn offset(&self, minute: i64) -> i64 {
+        let (year, ..) = date(minute.div_euclid(DAY));
+        let (begin, end) = (self.summer)(year);
+        if (begin..end).contains(&minute) { self.winter + 60 } else { self.winter }
+    }
+
+    fn local(&self, minute: i64) -> i64 {
+        minute + self.offset(minute)
+    }
+}
+
+/// Days since 1970.
+fn days(year: i64, month: i64, day: i64) -> i64 {
+    let leaps = |year: i64| (year - 1) / 4 - (year - 1) / 100 + (year - 1) / 400;
+    let before: i64 = (1..month).map(|month| length(year, month)).sum();
+    (year - 1970) * 365 + leaps(year) - leaps(1970) + before + day - 1
+}
+
+fn length(year: i64, month: i64) -> i64 {
+    match month {
+        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    }
+}
+
+/// The year, the month and the day.
+fn date(day: i64) -> (i64, i64, i64) {
+    let mut year = 1970 + day / 366;
+    while days(year + 1, 1, 1) <= day {
+        year += 1;
+    }
+    let mut month = 1;
+    while month < 12 && days(year, month + 1, 1) <= day {
+        month += 1;
+    }
+    (year, month, day - days(year, month, 1) + 1)
+}
+
+/// 0 is Sunday; 1 January 1970 was a Thursday.
+fn weekday(day: i64) -> i64 {
+    (day + 4) % 7
+}
+
+fn sunday(year: i64, month: i64, number: i64) -> i64 {
+    (0..7).map(|day| days(year, month, day + 1)).find(|day| weekday(*day) == 0).unwrap() + (number - 1) * 7
+}
+
+fn last_sunday(year: i64, month: i64) -> i64 {
+    (0..7).map(|day| days(year, month, length(year, month)) - day).find(|day| weekday(*day) == 0).unwrap()
+}
+
+/// A line, as the values of its fields.
+struct Line {
+    minutes: BTreeSet<i64>,
+    hours: BTreeSet<i64>,
+    days: Option<BTreeSet<i64>>,
+    months: BTreeSet<i64>,
+    weekdays: Option<BTreeSet<i64>>,
+}
+
+impl Line {
+    fn read(line: &str) -> Self {
+        let months = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
+        let weekdays = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
+        let fields: Vec<&str> = line.split(' ').collect();
+        let star = |field: &str| field == "*";
+        Self {
+            minutes: values(fields[0], 0, 59, &[]),
+            hours: values(fields[1], 0, 23, &[]),
+            days: (!star(fields[2])).then(|| values(fields[2], 1, 31, &[])),
+            months: values(fields[3], 1, 12, &months),
+            weekdays: (!star(fields[4]))
+                .then(|| values(fields[4], 0, 7, &weekdays).iter().map(|day| day % 7).collect()),
+        }
+    }
+
+    /// Whether clocks that show this are at one of the line's times.
+    fn fits(&self, local: i64) -> bool {
+        let (day, minute) = (local.div_euclid(DAY), local.rem_euclid(DAY));
+        if !self.minutes.contains(&(minute % 60)) || !self.hours.contains(&(minute / 60)) {
+            return false;
+        }
+        let (_, month, of_month) = date(day);
+        let fits_day = match (&self.days, &self.weekdays) {
+            (None, None) => true,
+            (Some(days), None) => days.contains(&of_month),
+            (None, Some(weekdays)) => weekdays.contains(&weekday(day)),
+            (Some(days), Some(weekdays)) => days.contains(&of_month) || weekdays.contains(&weekday(day)),
+        };
+        fits_day && self.months.contains(&month)
+    }
+
+    /// Whether it fires in this minute.
+    fn fires(&self, minute: i64, zone: Zone) -> bool {
+        let (offset, local) = (zone.offset(minute), zone.local(minute));
+        if self.hours.len() == 24 {
+            return self.fits(local);
+        }
+        let before = zone.local(minute - 1);
+        if local > before + 1 {
+            return (before + 1..=local).any(|skipped| self.fits(skipped));
+        }
+        let is_second_time = offset < zone.offset(minute - 60);
+        !is_second_time && self.fits(local)
+    }
+}
+
+fn values(field: &str, min: i64, max: i64, names: &[&str]) -> BTreeSet<i64> {
+    let value = |text: &str| match names.iter().position(|name| *name == text) {
+        Some(at) => at as i64 + min,
+        None => text.parse().unwrap(),
+    };
+    let mut values = BTreeSet::new();
+    for item in field.split(',') {
+        let (range, step) = item.split_once('/').unwrap_or((item, "1"));
+        let (from, to) = match range.split_once('-') {
+            Some((from, to)) => (value(from), value(to)),
+            None if range == "*" => (min, max),
+            None => (value(range), value(range)),
+        };
+        values.extend((from..=to).step_by(step.parse().unwrap()));
+    }
+    values
+}
+
+/// Random lines, most of which fire often, and at night, when clocks change.
+struct Lines(ChaCha8Rng);
+
+impl Lines {
+    fn below(&mut self, end: i64) -> i64 {
+        i64::from(self.0.next_u32()) % end
+    }
+
+    fn pick<'a>(&mut self, from: &[&'a str]) -> &'a str {
+        from[self.below(from.len() as i64) as usize]
+    }
+
+    fn range(&mut self, min: i64, max: i64) -> String {
+        let (a, b) = (min + self.below(max - min + 1), min + self.below(max - min + 1));
+        format!("{}-{}", a.min(b), a.max(b))
+    }
+
+    fn field(&mut self, min: i64, max: i64) -> String {
+        let items = 1 + self.below(3);
+        let items: Vec<String> = (0..items)
+            .map(|_| match self.below(6) {
+                0 => self.range(min, max),
+                1 => format!("{}/{}", self.range(min, max), 1 + self.below(max - min)),
+                2 => format!("*/{}", 1 + self.below(max - min)),
+                _ => (min + self.below(max - min + 1)).to_string(),
+            })
+            .collect();
+        items.join(",")
+    }
+
+    fn line(&mut self) -> String {
+        let minute = if self.below(4) == 0 { "*".to_owned() } else { self.field(0, 59) };
+        let hour = match self.below(4) {
+            0 => "*".to_owned(),
+            1 => self.field(0, 23),
+            _ => self.field(0, 4),
+        };
+        let day = if self.below(2) == 0 { "*".to_owned() } else { self.field(1, 31) };
+        let month = match self.below(4) {
+            0 => self.pick(&["mar", "mar-may", "oct,nov", "sep-dec", "jan,mar,oct-nov"]).to_owned(),
+            1 => self.field(1, 12),
+            _ => "*".to_owned(),
+        };
+        let weekday = match self.below(4) {
+            0 => self.pick(&["sun", "mon-fri", "sat,sun", "0", "7", "sun-tue/2"]).to_owned(),
+            1 => self.field(0, 7),
+            _ => "*".to_owned(),
+        };
+        [minute, hour, day, month, weekday].join(" ")
+    }
+}
+
+#[test]
+fn next_times_are_those_of_an_evaluator_that_looks_at_every_minute() {
+    const HORIZON: i64 = 4 * DAY;
+    let mut lines = Lines(ChaCha8Rng::seed_from_u64(20_260_329));
+    let (mut fired, mut cases) = (0, 0);
+    for _ in 0..3000 {
+        let text = lines.line();
+        let line = Line::read(&text);
+        let zone = ZONES[lines.below(2) as usize];
+        let Ok(schedule) = Schedule::parse(&text, zone.name) else {
+            // It is one of the few days that never come.
+            let ever = (days(2000, 1, 1)..days(2028, 12, 31))
+                .any(|day| (0..DAY).any(|minute| line.fits(day * DAY + minute)));
+            assert!(!ever, "{text}");
+            continue;
+        };
+        let (begin, end) = (zone.summer)(2024 + lines.below(8));
+        let change = [begin, end][lines.below(2) as usize];
+        // From two days before until the clocks have changed; some in the hours around it, some within a minute.
+        let from = match lines.below(3) {
+            0 => change - lines.below(2 * DAY),
+            _ => change - 150 + lines.below(300),
+        };
+        let seconds = lines.below(60);
+        let mut after = SystemTime::UNIX_EPOCH + Duration::from_secs((from * 60 + seconds) as u64);
+        let mut minute = from;
+        for _ in 0..6 {
+            let found = (minute + 1..=from + HORIZON).find(|minute| line.fires(*minute, zone));
+            let next = schedule.next_after(after);
+            let next = next.map(|next| next.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs() as i64);
+            cases += 1;
+            let Some(found) = found else {
+                let late = next.is_none_or(|next| next > (from + HORIZON) * 60);
+                assert!(late, "{schedule} after {after:?}: {next:?} instead of none in {HORIZON} minutes");
+                break;
+            };
+            assert_eq!(next, Some(found * 60), "{schedule} after minute {minute}");
+            fired += 1;
+            minute = found;
+            after = SystemTime::UNIX_EPOCH + Duration::from_secs(found as u64 * 60);
+        }
+    }
+    assert!(fired > 5000 && cases > 7000, "{fired} of {cases} had a next time");
+}
