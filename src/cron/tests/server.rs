@@ -83,24 +83,25 @@ fn take(seen: &mut Seen) -> Vec<String> {
 
 #[tokio::test(start_paused = true)]
 async fn a_server_gets_its_messages_at_the_times_of_its_schedule_over_days() {
-    let node = TestNode::new(1).await;
-    let (server, mut seen) = clerk(&node, schedule("30 7 * * mon-fri", "Europe/Oslo"), Duration::ZERO).await;
-    node.advance(5 * DAY).await;
-    let expected = ["2026-01-01T06:30:00Z", "2026-01-02T06:30:00Z", "2026-01-05T06:30:00Z"];
-    assert_eq!(take(&mut seen), expected);
-    // Until the clocks have changed, on 29 March.
-    node.advance(85 * DAY).await;
-    let times = take(&mut seen);
-    assert_eq!(
-        times[times.len() - 3..],
-        ["2026-03-27T06:30:00Z", "2026-03-30T05:30:00Z", "2026-03-31T05:30:00Z"]
-    );
-    assert_eq!(server.call(()).await, Ok(true));
-    assert_eq!(server.call(()).await, Ok(false));
-    node.advance(3 * DAY).await;
-    assert_eq!(take(&mut seen), [""; 0]);
+    let test = TestNode::new(1).await;
+    let (node, clock) = settable(&test).await;
+    // From noon on the day before the clocks change.
+    let noon = time("2026-03-28T12:00:00Z").duration_since(clock.wall()).unwrap();
+    clock.ahead.store(noon.as_secs() as i64, Ordering::Relaxed);
+    let (server, mut seen) =
+        clerk(&node, schedule("30 2,7 * * sun-mon", "Europe/Oslo"), Duration::ZERO).await;
+    test.advance(20 * HOUR).await;
+    assert_eq!(take(&mut seen), ["2026-03-29T01:00:00Z", "2026-03-29T05:30:00Z"]);
+    test.advance(2 * DAY).await;
+    assert_eq!(take(&mut seen), ["2026-03-30T00:30:00Z", "2026-03-30T05:30:00Z"]);
+    let (server_of_all, mut all) = clerk(&node, schedule("0 * * * *", "Europe/Oslo"), Duration::ZERO).await;
+    test.advance(HOUR).await;
+    assert_eq!(take(&mut all), ["2026-03-31T09:00:00Z"]);
+    assert_eq!(server_of_all.call(()).await, Ok(true));
+    assert_eq!(server_of_all.call(()).await, Ok(false));
+    test.advance(2 * HOUR).await;
+    assert_eq!(take(&mut all), [""; 0]);
     server.stop(ExitReason::Normal).await;
-    node.assert_clean().await;
 }
 
 #[tokio::test(start_paused = true)]
