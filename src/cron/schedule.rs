@@ -1,6 +1,7 @@
 //! When: a line of cron, in a time zone.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use croner::parser::CronParser;
@@ -57,7 +58,8 @@ pub enum ScheduleError {
 #[derive(Clone)]
 pub struct Schedule {
     line: String,
-    cron: croner::Cron,
+    // Shared by its clones: it is some kilobytes, a byte for each year.
+    cron: Arc<croner::Cron>,
     zone: TimeZone,
     zone_name: String,
 }
@@ -75,7 +77,12 @@ impl Schedule {
             return Err(ScheduleError::Never);
         }
         let Ok(time_zone) = TimeZone::get(zone) else { return Err(ScheduleError::Zone(zone.to_owned())) };
-        Ok(Self { line: line.trim().to_owned(), cron, zone: time_zone, zone_name: zone.to_owned() })
+        Ok(Self {
+            line: line.trim().to_owned(),
+            cron: Arc::new(cron),
+            zone: time_zone,
+            zone_name: zone.to_owned(),
+        })
     }
 
     /// The first time after `time`. `None` if the line names years, and they are over.

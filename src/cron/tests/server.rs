@@ -196,7 +196,7 @@ async fn jobs_run_beside_each_other_and_outlive_their_panics() {
     let next = cron.list().await.unwrap();
     let minute = Some(time("2026-01-01T00:04:00Z"));
     let half = Some(time("2026-01-01T00:04:30Z"));
-    assert_eq!(next.into_iter().map(|(_, next)| next).collect::<Vec<_>>(), [minute, minute, half]);
+    assert_eq!(next.into_values().collect::<Vec<_>>(), [minute, minute, half]);
     assert_eq!(cron.remove("tell").await, Ok(true));
     assert_eq!(cron.remove("tell").await, Ok(false));
     probe.expect_none(5 * MINUTE).await;
