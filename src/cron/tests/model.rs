@@ -212,6 +212,35 @@ impl Lines {
 }
 
 #[test]
+fn what_passes_the_check_of_a_line_can_be_read() {
+    let words = [
+        "*", "?", "+", "-", ",", "/", "#", "L", "W", "LW", "0", "1", "5", "7", "13", "31", "59", "60",
+        "99999", "sun", "FRI", "jan", "x", "½",
+    ];
+    let mut random = Lines(ChaCha8Rng::seed_from_u64(7));
+    let (mut good, mut bad) = (0, 0);
+    for _ in 0..20_000 {
+        let fields = 5 + random.below(3) as usize;
+        let mut line = vec!["*".to_owned(); fields];
+        for _ in 0..=random.below(2) {
+            let (field, parts) = (random.below(fields as i64) as usize, 1 + random.below(4));
+            line[field] = (0..parts).map(|_| random.pick(&words)).collect();
+        }
+        let line = line.join(" ");
+        // What its check lets through, croner takes: it would refuse it without saying where.
+        match crate::cron::syntax::normalize(&line) {
+            Ok(normal) => {
+                let read = croner::parser::CronParser::new().parse(&normal);
+                assert!(read.is_ok(), "{line} as {normal}: {read:?}");
+                good += 1;
+            }
+            Err(_) => bad += 1,
+        }
+    }
+    assert!(good > 500 && bad > 5000, "{good} are good, {bad} are not");
+}
+
+#[test]
 fn next_times_are_those_of_an_evaluator_that_looks_at_every_minute() {
     const HORIZON: i64 = 2 * DAY;
     let mut lines = Lines(ChaCha8Rng::seed_from_u64(20_260_329));
