@@ -2,4 +2,3 @@
 
 mod model;
 mod processes;
-mod reports;

@@ -11,7 +11,7 @@ use crate::world::World;
 
 /// What children did, in order.
 #[derive(Clone, Default)]
-pub(super) struct Log(Arc<Mutex<Vec<String>>>);
+struct Log(Arc<Mutex<Vec<String>>>);
 
 impl Log {
     fn note(&self, text: String) {
@@ -91,7 +91,7 @@ impl GenServer for Child {
     }
 }
 
-pub(super) fn local() -> Arc<Local> {
+fn local() -> Arc<Local> {
     Arc::new(Local::new(Atom::from_static("test@127.0.0.1"), 4, World::tokio(), 200_000))
 }
 
@@ -102,12 +102,12 @@ pub(super) async fn start(
     Start::<Supervisor>::new(local.clone(), None, spec).await
 }
 
-pub(super) fn worker(id: &'static str, log: &Log) -> ChildSpec {
+fn worker(id: &'static str, log: &Log) -> ChildSpec {
     ChildSpec::worker::<Child>(id, Args::new(id, log)).name(id)
 }
 
 /// Ends a registered child with `reason`, and waits until it has.
-pub(super) async fn end(local: &Arc<Local>, name: &str, reason: Term) {
+async fn end(local: &Arc<Local>, name: &str, reason: Term) {
     let process = local.names.get(name).unwrap_or_else(|| panic!("{name} runs"));
     let child = process.clone().into_any().downcast().expect("it is a child");
     let child = Server::<Child>::new(child);

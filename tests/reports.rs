@@ -1,4 +1,4 @@
-//! What is logged of a crash: OTP's crash and supervisor reports, as events of `tracing`.
+//! What is logged of a crash: OTP's crash and supervisor reports, as events of `tracing`. Alone in its program: who listens first is remembered by all.
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -8,10 +8,9 @@ use std::time::Duration;
 use tracing::field::{Field, Visit};
 use tracing::span;
 
-use super::processes::{Log, end, local, start, worker};
-use crate::process::ExitReason;
-use crate::supervisor::{SupervisorSpec, spec::Restart};
-use crate::term::Term;
+use beamline::prelude::*;
+use beamline::supervisor::{ChildSpec, Restart, Supervisor, SupervisorSpec};
+use beamline::testing::TestNode;
 
 type Event = (&'static str, BTreeMap<String, String>);
 
@@ -56,17 +55,52 @@ impl tracing::Subscriber for Events {
     fn exit(&self, _: &span::Id) {}
 }
 
+/// A server that ends with whatever it is asked.
+struct Child;
+
+impl GenServer for Child {
+    type Args = ();
+    type Call = ExitReason;
+    type Reply = ();
+    type Cast = Term;
+    type Info = Term;
+
+    async fn init((): (), _: &mut Context<Self>) -> Result<Self, ExitReason> {
+        Ok(Self)
+    }
+
+    async fn handle_call(
+        &mut self,
+        why: ExitReason,
+        _: ReplyTo<()>,
+        _: &mut Context<Self>,
+    ) -> Result<Reply, ExitReason> {
+        Err(why)
+    }
+
+    fn state(&self) -> Term {
+        Term::atom("content")
+    }
+}
+
+async fn end(node: &TestNode, name: &str, why: &'static str) {
+    let _ =
+        Server::<Child>::named(node, name).expect("it runs").call(ExitReason::from(Term::atom(why))).await;
+    node.settle().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_crash_is_reported_by_the_server_and_by_its_supervisor() {
-    let (local, log, events) = (local(), Log::default(), Events::default());
+    let events = Events::default();
     // The test's thread is the one that everything runs on.
     let _guard = tracing::subscriber::set_default(events.clone());
-    let spec = SupervisorSpec::one_for_one().intensity(1, Duration::from_secs(5)).child(worker("a", &log));
-    let spec = spec.child(worker("b", &log).restart(Restart::Transient));
-    let supervisor = start(&local, spec).await.unwrap();
-    let pid = local.names.get("a").unwrap().pid().to_string();
-    end(&local, "a", Term::atom("crash")).await;
-    supervisor.which_children().await.unwrap();
+    let node = TestNode::new(1).await;
+    let worker = |name| ChildSpec::worker::<Child>(name, ()).name(name);
+    let spec = SupervisorSpec::one_for_one().intensity(1, Duration::from_secs(5));
+    let spec = spec.child(worker("a")).child(worker("b").restart(Restart::Transient));
+    let supervisor = Supervisor::start(&node, spec).name("top").await.unwrap();
+    let pid = node.whereis("a").unwrap().to_string();
+    end(&node, "a", "crash").await;
     let seen = std::mem::take(&mut *events.0.lock().unwrap());
     let [(crash, told), (report, heard)] = &seen[..] else { panic!("{seen:?}") };
     assert_eq!((*crash, *report), ("beamline::crash_report", "beamline::supervisor"));
@@ -75,13 +109,15 @@ async fn a_crash_is_reported_by_the_server_and_by_its_supervisor() {
         ("registered_name", "a"),
         ("callback", "terminate"),
         ("reason", "crash"),
-        ("ancestors", &format!("[{}]", supervisor.pid())),
+        ("ancestors", "[top]"),
+        ("state", "content"),
         ("message_queue_len", "0"),
     ] {
         assert_eq!(told[field], expected, "{field}: {told:?}");
     }
-    assert!(told["initial_call"].ends_with("::Child") && told["state"].contains("::Child"), "{told:?}");
+    assert!(told["initial_call"].ends_with("::Child"), "{told:?}");
     for (field, expected) in [
+        ("supervisor", "top"),
         ("error_context", "child_terminated"),
         ("reason", "crash"),
         ("child.id", "a"),
@@ -91,10 +127,9 @@ async fn a_crash_is_reported_by_the_server_and_by_its_supervisor() {
         assert_eq!(heard[field], expected, "{field}: {heard:?}");
     }
     // An orderly end of one that need not run is no report; one restart too many is.
-    end(&local, "b", Term::atom("normal")).await;
-    supervisor.which_children().await.unwrap();
+    end(&node, "b", "normal").await;
     assert!(events.0.lock().unwrap().is_empty());
-    end(&local, "a", Term::atom("crash")).await;
+    end(&node, "a", "crash").await;
     assert_eq!(supervisor.ended().await, ExitReason::Shutdown);
     let contexts = events
         .0
