@@ -24,6 +24,7 @@
 //! | [`sys`] | looking into a running server, and suspending it |
 //! | [`gen_event`] | event managers: handlers that come and go, and are told what happens |
 //! | `cron` | schedules in cron's syntax, with time zones (the cargo feature `cron`) |
+//! | [`io`] | printing to devices of any node, and `io_lib:format` |
 //! | [`process`] | bare processes, exit reasons, where messages go, what can go wrong with them |
 //! | [`term`] | Erlang's terms: values, order, syntax |
 //! | [`etf`] | their external form, limits, and [the mapping](etf#rust-types-as-terms) to Rust types |
@@ -47,6 +48,7 @@ pub mod fuzzing;
 pub mod gen_event;
 pub mod gen_server;
 pub mod gen_statem;
+pub mod io;
 pub mod node;
 pub mod process;
 pub mod supervisor;

@@ -164,6 +164,20 @@ async fn callbacks_come_in_their_order() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_an_applications_processes_print_passes_its_master() {
+    let (node, log) = (TestNode::new(1).await, Log::default());
+    node.load_application(application("shop", &log)).await.unwrap();
+    node.start_application("shop", StartType::Temporary).await.unwrap();
+    let master = ask(&node, "shop", "group_leader").await.as_pid().unwrap().clone();
+    assert_ne!(Some(&master), node.whereis("user").as_ref());
+    node.io(master.clone()).format("~s is ~p~n", &["shop".into(), Term::atom("open")]).await.unwrap();
+    assert_eq!(node.printed(), "shop is open\n");
+    node.stop_application("shop").await.unwrap();
+    assert!(node.io(master).put_chars("closed").await.is_err(), "it has ended with its application");
+    assert_eq!(node.printed(), "");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_node_stops_its_applications_in_reverse_order() {
     let (node, log) = (TestNode::new(1).await, Log::default());
     node.load_application(application("top", &log).depends_on("base")).await.unwrap();

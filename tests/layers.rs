@@ -6,12 +6,13 @@ use std::path::Path;
 
 /// The layers, from the ground up. `world` is what drivers stand on, and EPMD's are the first of them; a point in
 /// time is a number, which cores are given too.
-const LAYERS: [&[&str]; 8] = [
+const LAYERS: [&[&str]; 9] = [
     &["term", "etf", "world::Mono"],
     &["dist", "epmd::message", "epmd::registry", "proxy"],
     &["world"],
     &["epmd"],
     &["process"],
+    &["io"],
     &["node"],
     &[
         "sys",

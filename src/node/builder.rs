@@ -12,6 +12,7 @@ use super::{Inner, Node, Running, net_kernel};
 use crate::dist::channel;
 use crate::dist::handshake::{NodeNameError, check_node_name};
 use crate::epmd::{EpmdError, EpmdOptions, Registered, Registration};
+use crate::io::{Output, standard_output};
 use crate::process::{Distribution, Local};
 use crate::term::{Atom, Term};
 use crate::world::World;
@@ -61,12 +62,13 @@ pub enum NodeStartError {
 pub struct Builder {
     name: String,
     world: Option<World>,
+    user: Option<Output>,
     options: Options,
 }
 
 impl Builder {
     pub(super) fn new(name: String) -> Self {
-        Self { name, world: None, options: Options::default() }
+        Self { name, world: None, user: None, options: Options::default() }
     }
 
     /// The secret that all nodes of the cluster share. Without one it is the empty text, which no Erlang node has.
@@ -174,6 +176,14 @@ impl Builder {
         self
     }
 
+    /// Where the output goes that reaches the node's process `user`, which leads all processes that have no other group leader; see
+    /// [`io`](crate::io). To the standard output by default. `write` is called for one request at a time, and holds up a thread of
+    /// the runtime for as long as it takes; what it fails with is answered to whoever prints.
+    pub fn user(mut self, write: impl FnMut(&str) -> io::Result<()> + Send + 'static) -> Self {
+        self.user = Some(Box::new(write));
+        self
+    }
+
     /// How long the node's [applications](crate::application) may take to stop, all of them together, before the node stops without waiting
     /// any longer; 30 seconds by default.
     pub fn shutdown_timeout(mut self, timeout: Duration) -> Self {
@@ -198,7 +208,7 @@ impl Builder {
     /// # Errors
     /// If the name or a cookie is malformed, the address cannot be listened on, or EPMD does not register the name.
     pub async fn start(self) -> Result<Node, NodeStartError> {
-        let Self { name, world, mut options } = self;
+        let Self { name, world, user, mut options } = self;
         let bad_name = |source| NodeStartError::Name { name: name.clone(), source };
         check_node_name(&name).map_err(bad_name)?;
         let node = Atom::new(&name).map_err(|_| bad_name(NodeNameError::TooLong))?;
@@ -255,6 +265,7 @@ impl Builder {
         let distribution: Arc<dyn Distribution> = inner.clone();
         inner.local.connect_to(Arc::downgrade(&distribution));
         net_kernel::start(&inner.local);
+        crate::io::start(&inner.local, user.unwrap_or_else(standard_output));
         inner.local.world.spawn(inner.clone().listen(listener));
         inner.local.world.spawn(inner.clone().pulse());
         let running = Arc::new(Running(inner.clone()));

@@ -25,6 +25,7 @@ use serde::Serialize;
 use tokio::sync::Notify;
 
 use crate::epmd;
+use crate::io::Io;
 use crate::process::{
     AnyProcess, Call, Caller, ConnectionId, Context, Delivery, Destination, ExitReason, Local, ProcessInfo,
     RegisterError, Relation, SendError, SpawnOptions, SystemLimit, spawn,
@@ -341,6 +342,11 @@ impl Node {
     /// How many messages were dropped because nobody was there to receive them, since the node started.
     pub fn dropped_messages(&self) -> u64 {
         self.inner.local.dropped()
+    }
+
+    /// A device of any node, to print to.
+    pub fn io(&self, device: impl Into<Destination>) -> Io {
+        Io::new(self.inner.local.clone(), device.into())
     }
 
     /// `make_ref/0`.

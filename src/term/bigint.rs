@@ -2,6 +2,10 @@
 
 use num_bigint::Sign;
 
+/// Integers of more bytes are written in base 16: other bases take quadratic time, and whoever sends a term decides on
+/// its size.
+const DIGITS_BYTES_MAX: u64 = 1024;
+
 /// An integer of any size.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BigInt(pub(crate) num_bigint::BigInt);
@@ -25,6 +29,11 @@ impl BigInt {
     /// Whether it is below zero.
     pub fn is_negative(&self) -> bool {
         self.0.sign() == Sign::Minus
+    }
+
+    /// Its digits in a base of 2 to 36, of an integer that is not so long that this takes quadratic time.
+    pub(crate) fn to_str_radix(&self, base: u32) -> Option<String> {
+        (self.0.bits() <= DIGITS_BYTES_MAX * 8).then(|| self.0.to_str_radix(base))
     }
 }
 

@@ -5,10 +5,6 @@ use std::fmt;
 use super::text::{is_printable, write_atom, write_float, write_quoted};
 use super::{Atom, BigInt, BitString, Fun, Map, Pid, Port, Reference, Term, Terms};
 
-/// Integers of more bytes are written in base 16: base 10 takes quadratic time, and whoever sends
-/// a term decides on its size.
-const DECIMAL_BYTES_MAX: u64 = 1024;
-
 impl fmt::Display for Term {
     /// In Erlang's syntax, on one line: what `io:format("~0tp")` prints in an `erl` started with `+pc unicode`. Lists of
     /// printable characters are strings, printable binaries are text, the keys of a map are in order.
@@ -158,10 +154,10 @@ impl fmt::Display for Atom {
 impl fmt::Display for BigInt {
     /// In base 10, or as `16#...` if it is longer than a kilobyte.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.bits() > DECIMAL_BYTES_MAX * 8 {
-            return write!(f, "{}16#{:x}", if self.is_negative() { "-" } else { "" }, self.0.magnitude());
+        match self.to_str_radix(10) {
+            Some(digits) => f.write_str(&digits),
+            None => write!(f, "{}16#{:x}", if self.is_negative() { "-" } else { "" }, self.0.magnitude()),
         }
-        fmt::Display::fmt(&self.0, f)
     }
 }
 

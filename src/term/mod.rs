@@ -32,6 +32,7 @@ pub use self::serde::Charlist;
 
 pub(crate) use self::binary::INLINE_MAX;
 pub(crate) use self::compare::bits_term;
+pub(crate) use self::text::{is_printable, write_float, write_quoted};
 
 /// Any Erlang term.
 ///

@@ -43,14 +43,14 @@ pub(super) fn write_atom(text: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result 
 }
 
 /// As `io_lib:printable_unicode_list/1` of one character.
-pub(super) fn is_printable(code: u32) -> bool {
+pub(crate) fn is_printable(code: u32) -> bool {
     matches!(code, 8..=13 | 27 | 0x20..=0x7e | 0xa0..=0xd7ff | 0xe000..=0xfffd | 0x10000..=0x0010_ffff)
 }
 
-pub(super) fn write_quoted(
+pub(crate) fn write_quoted(
     chars: impl Iterator<Item = char>,
     quote: char,
-    f: &mut fmt::Formatter<'_>,
+    f: &mut impl Write,
 ) -> fmt::Result {
     f.write_char(quote)?;
     for char in chars {
@@ -87,7 +87,7 @@ pub(super) fn write_quoted(
 const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
 
 /// The shortest text that is this float again, in the shorter one of the two notations, as `float_to_list(Float, [short])`.
-pub(super) fn write_float(value: f64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+pub(crate) fn write_float(value: f64, f: &mut impl Write) -> fmt::Result {
     if value == 0.0 || !value.is_finite() {
         // No Erlang float is NaN or infinite.
         return write!(f, "{value:?}");

@@ -13,6 +13,7 @@
 //! | stand in for a server | [`Probe::register`], [`expect_call`](Probe::expect_call), [`expect_cast`](Probe::expect_cast) |
 //! | see a supervisor at work | [`TestNode::kill`], [`expect_restart`](TestNode::expect_restart), [`expect_registered`](TestNode::expect_registered) |
 //! | see what happened | [`TestNode::trace`] |
+//! | see what was [printed](crate::io) | [`TestNode::printed`] |
 //! | find what was left behind | [`TestNode::assert_clean`] |
 //! | have several nodes | [`TestNode::cluster`] |
 //!

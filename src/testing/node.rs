@@ -67,6 +67,7 @@ pub struct TestNode {
     node: Node,
     test: Arc<Test>,
     at_start: BTreeSet<Pid>,
+    printed: Arc<Mutex<String>>,
 }
 
 impl TestNode {
@@ -95,22 +96,24 @@ impl TestNode {
         let names = names.map(str::to_owned);
         async move {
             let wires = Arc::new(Wires::default());
-            let mut nodes: Vec<Node> = Vec::new();
+            let mut nodes: Vec<(Node, Arc<Mutex<String>>)> = Vec::new();
             for name in &names {
-                let node = start(name, &test, &wires).await;
-                for other in &nodes {
+                let printed = Arc::new(Mutex::new(String::new()));
+                let node = start(name, &test, &wires, printed.clone()).await;
+                for (other, _) in &nodes {
                     if let Err(error) = node.connect(other.name().clone()).await {
                         panic!("{name} does not connect to {}: {error}", other.name());
                     }
                 }
-                nodes.push(node);
+                nodes.push((node, printed));
             }
             test.settle().await;
             let mut nodes = nodes.into_iter();
             names.map(|_| {
-                let node = nodes.next().unwrap_or_else(|| unreachable!("there are as many as names"));
+                let (node, printed) =
+                    nodes.next().unwrap_or_else(|| unreachable!("there are as many as names"));
                 let at_start = pids(&node);
-                Self { node, test: test.clone(), at_start }
+                Self { node, test: test.clone(), at_start, printed }
             })
         }
     }
@@ -123,6 +126,12 @@ impl TestNode {
     /// How much virtual time has passed since the test began.
     pub fn elapsed(&self) -> Duration {
         self.test.clock.elapsed()
+    }
+
+    /// What the node's `user` was given to print since the last time that this was asked; nothing of it reaches the standard
+    /// output. See [`io`](crate::io).
+    pub fn printed(&self) -> String {
+        std::mem::take(&mut *self.printed.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// A process that the test holds.
@@ -266,7 +275,7 @@ impl std::fmt::Debug for TestNode {
     }
 }
 
-async fn start(name: &str, test: &Arc<Test>, wires: &Arc<Wires>) -> Node {
+async fn start(name: &str, test: &Arc<Test>, wires: &Arc<Wires>, printed: Arc<Mutex<String>>) -> Node {
     let host = name.split_once('@').map_or("", |(_, host)| host).to_owned();
     let entropy = TestEntropy { seed: test.seed, node: name.to_owned(), forks: Mutex::default() };
     let world = World {
@@ -276,7 +285,11 @@ async fn start(name: &str, test: &Arc<Test>, wires: &Arc<Wires>) -> Node {
         probe: Some(test.recorder.clone()),
         gate: Some(test.gate.clone()),
     };
-    match Node::builder(name).cookie("test").world(world).start().await {
+    let user = move |text: &str| {
+        printed.lock().unwrap_or_else(PoisonError::into_inner).push_str(text);
+        Ok(())
+    };
+    match Node::builder(name).cookie("test").world(world).user(user).start().await {
         Ok(node) => node,
         Err(error) => panic!("{name} does not start: {error}"),
     }
