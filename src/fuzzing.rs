@@ -60,6 +60,16 @@ pub fn term_text(input: &[u8]) {
     assert_eq!(term.to_string().parse(), Ok(term));
 }
 
+/// A request to an io device, in Erlang's syntax: whatever is asked is answered, and no more is written than a text may be long.
+pub fn io_request(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    let Ok(request) = Term::parse(text, &limits()) else { return };
+    crate::io::answer(&request, &mut |text| {
+        assert!(text.len() <= crate::io::TEXT_BYTES_MAX.max(input.len() * 4) + 4);
+        Ok(())
+    });
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[expect(dead_code, reason = "made by the decoder only")]

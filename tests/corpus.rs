@@ -8,7 +8,7 @@ use beamline::{epmd, fuzzing};
 /// A target's name, and what it calls.
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 8] = [
+const TARGETS: [Target; 9] = [
     ("dist_frames", fuzzing::dist_frames),
     ("dist_handshake", fuzzing::dist_handshake),
     ("epmd_messages", epmd::fuzzing::messages),
@@ -17,6 +17,7 @@ const TARGETS: [Target; 8] = [
     ("etf_round_trip", fuzzing::etf_round_trip),
     ("serde_decode", fuzzing::serde_decode),
     ("term_text", fuzzing::term_text),
+    ("io_request", fuzzing::io_request),
 ];
 
 #[test]

@@ -31,6 +31,7 @@ mod user;
 use std::sync::Arc;
 
 pub use self::format::{FormatError, FormatErrorKind, TEXT_BYTES_MAX, format};
+pub(crate) use self::request::answer;
 pub(crate) use self::user::{standard_output, start};
 
 use crate::process::{

@@ -12,7 +12,7 @@ const ERROR: Atom = Atom::from_static("error");
 const OK: Atom = Atom::from_static("ok");
 
 /// Answers a request, and writes what it wants written.
-pub(super) fn answer(request: &Term, write: &mut dyn FnMut(&str) -> io::Result<()>) -> Term {
+pub(crate) fn answer(request: &Term, write: &mut dyn FnMut(&str) -> io::Result<()>) -> Term {
     // Requests in a request are done one after the other; the first that fails is answered.
     let mut last = Term::from(OK);
     let mut stack = vec![std::slice::from_ref(request)];
