@@ -25,6 +25,7 @@
 //! | [`gen_event`] | event managers: handlers that come and go, and are told what happens |
 //! | `cron` | schedules in cron's syntax, with time zones (the cargo feature `cron`) |
 //! | [`io`] | printing to devices of any node, and `io_lib:format` |
+//! | [`rpc`] | calling functions of other nodes, and exporting some to them |
 //! | [`process`] | bare processes, exit reasons, where messages go, what can go wrong with them |
 //! | [`term`] | Erlang's terms: values, order, syntax |
 //! | [`etf`] | their external form, limits, and [the mapping](etf#rust-types-as-terms) to Rust types |
@@ -51,6 +52,7 @@ pub mod gen_statem;
 pub mod io;
 pub mod node;
 pub mod process;
+pub mod rpc;
 pub mod supervisor;
 pub mod sys;
 pub mod term;

@@ -12,7 +12,7 @@ const LAYERS: [&[&str]; 9] = [
     &["world"],
     &["epmd"],
     &["process"],
-    &["io"],
+    &["io", "rpc"],
     &["node"],
     &[
         "sys",
@@ -30,7 +30,7 @@ const LAYERS: [&[&str]; 9] = [
         "event",
         "gen_event",
     ],
-    &["rpc", "global", "pg", "observer", "cron", "testing"],
+    &["global", "pg", "observer", "cron", "testing"],
 ];
 
 /// Modules that stand outside: the list of what is public, and what the fuzz targets call.

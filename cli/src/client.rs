@@ -1,12 +1,14 @@
-//! `ping`, `call`, `cast` and `send`: a short-lived hidden node that asks another one for something.
+//! `ping`, `call`, `rpc`, `cast` and `send`: a short-lived hidden node that asks another one for something.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use beamline::dist::handshake::{HandshakeFault, Violation};
 use beamline::epmd;
+use beamline::io;
 use beamline::node::{ConnectError, Node};
 use beamline::process::{CallError, Destination, ExitReason};
+use beamline::rpc::RpcError;
 use beamline::term::{Atom, ParseError, Term};
 use beamline::world::World;
 use tokio::sync::oneshot;
@@ -38,6 +40,34 @@ pub(crate) struct CallArgs {
     #[arg(allow_negative_numbers = true)]
     term: String,
     /// How many seconds to wait for the reply
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
+    timeout: Duration,
+}
+
+/// Run a function of a node, and print what it returns; what it prints itself comes out here, too
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  beamline rpc app@127.0.0.1 erlang system_info otp_release
+  beamline rpc app@127.0.0.1 io format '\"~p nodes~n\"' '[3]'
+  beamline rpc app@127.0.0.1 Elixir.MyApp.Accounts fetch 42 '[preload]' --timeout 30
+
+An Erlang or Elixir node runs any of its functions; a beamline node those that it exports.")]
+pub(crate) struct RpcArgs {
+    /// The node, as NAME@HOST
+    node: NodeName,
+    /// The module
+    #[arg(value_parser = registered_name)]
+    module: Atom,
+    /// The function
+    #[arg(value_parser = registered_name)]
+    function: Atom,
+    /// Its arguments, each a term in Erlang's syntax
+    #[arg(value_name = "ARGUMENT", allow_negative_numbers = true)]
+    arguments: Vec<String>,
+    #[command(flatten)]
+    cluster: Cluster,
+    /// How many seconds to wait for it
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
     timeout: Duration,
 }
@@ -100,6 +130,30 @@ pub(crate) async fn call(args: CallArgs) -> Result<Term, Failure> {
         }
         error => Failure::failed(format!("{name} on {}: {error}", node.atom)),
     })
+}
+
+pub(crate) async fn rpc(args: RpcArgs) -> Result<String, Failure> {
+    let arguments = args.arguments.iter().map(|text| term(text)).collect::<Result<Vec<_>, _>>()?;
+    let client = Client::connect(&args.node, &args.cluster).await?;
+    let called = format!("{}:{}/{} on {}", args.module, args.function, arguments.len(), args.node.atom);
+    let rpc = client.node.rpc(args.node.atom.clone()).timeout(args.timeout);
+    let result = rpc.call::<Term>(args.module, args.function, arguments).await;
+    client.node.stop().await;
+    let failed = |how: String| Err(Failure::failed(format!("{called} {how}")));
+    match result {
+        // A result of several lines is broken where Erlang's shell would break it.
+        Ok(value) => io::format("~tp", &[value]).map_err(|error| Failure::failed(error.to_string())),
+        Err(RpcError::Error { reason, stack }) if reason.is_atom("undef") => {
+            failed(format!("is not there, or not exported (undef), or calls what is not there: {stack}"))
+        }
+        Err(RpcError::Error { reason, stack }) => failed(format!("failed: {reason} in {stack}")),
+        Err(RpcError::Exit(reason)) => failed(format!("exited: {reason}")),
+        Err(RpcError::Throw(thrown)) => failed(format!("threw {thrown}")),
+        Err(RpcError::Timeout(after)) => {
+            failed(format!("did not return within {after:?}; --timeout SECONDS waits longer"))
+        }
+        Err(error) => failed(format!("failed: {error}")),
+    }
 }
 
 pub(crate) async fn cast(args: CastArgs) -> Result<Term, Failure> {

@@ -21,7 +21,7 @@ Examples:
   beamline names                                 which nodes run on this host
   beamline ping app@127.0.0.1                    does the node answer, and is the cookie right
   beamline call shop@127.0.0.1 echo '{hello, [1, 2.5, <<\"text\">>]}'
-  beamline call app@127.0.0.1 application_controller which_applications
+  beamline rpc app@127.0.0.1 erlang system_info process_count
 
 The cookie is that of --cookie, else of the variable BEAMLINE_COOKIE, else of the file ~/.erlang.cookie.
 Exit codes: 0 done, 1 failed, 2 the command line is wrong.";
@@ -41,6 +41,7 @@ enum Command {
     Node(node::Args),
     Ping(client::PingArgs),
     Call(client::CallArgs),
+    Rpc(client::RpcArgs),
     Cast(client::CastArgs),
     Send(client::SendArgs),
     Names(names::Args),
@@ -53,6 +54,7 @@ async fn main() -> ExitCode {
         Some(Command::Node(args)) => node::run(args).await,
         Some(Command::Ping(args)) => client::ping(args).await.and_then(print),
         Some(Command::Call(args)) => client::call(args).await.and_then(print),
+        Some(Command::Rpc(args)) => client::rpc(args).await.and_then(print),
         Some(Command::Cast(args)) => client::cast(args).await.and_then(print),
         Some(Command::Send(args)) => client::send(args).await.and_then(print),
         Some(Command::Names(args)) => names::run(args).await.and_then(print),

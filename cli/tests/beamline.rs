@@ -205,7 +205,7 @@ fn a_fault_is_one_line_that_names_it() {
     let no_epmd = failure(1, epmd, &["ping", "shop@127.0.0.1"]);
     assert!(no_epmd.starts_with(&format!("beamline: no EPMD answers at 127.0.0.1:{epmd} (")), "{no_epmd}");
     let _shop = Node::start(epmd, &["shop@127.0.0.1"]);
-    let cases: [(&[&str], String); 6] = [
+    let cases: [(&[&str], String); 7] = [
         (
             &["ping", "nope@127.0.0.1"],
             format!("no node 'nope@127.0.0.1' is registered with EPMD at 127.0.0.1:{epmd}, which knows shop"),
@@ -228,6 +228,12 @@ fn a_fault_is_one_line_that_names_it() {
         (
             &["send", "shop@127.0.0.1", "nobody", "hello"],
             "no process is registered as nobody on 'shop@127.0.0.1' (noproc)".to_owned(),
+        ),
+        (
+            &["rpc", "shop@127.0.0.1", "erlang", "node"],
+            "erlang:node/0 on 'shop@127.0.0.1' is not there, or not exported (undef), or calls what is not there: \
+             [{erlang,node,[],[]}]"
+                .to_owned(),
         ),
         (
             &["node", "shop@127.0.0.1"],
@@ -306,6 +312,22 @@ async fn the_commands_reach_erlang_nodes_with_long_and_short_names() {
         assert!(nobody.contains("no process is registered as nobody on"), "{nobody}");
         let mute = failure(1, epmd, &["call", name, "test", "hello", "--timeout", "0.2"]);
         assert!(mute.contains("did not reply within 200ms"), "{mute}");
+        assert_eq!(done(epmd, &["rpc", name, "erlang", "abs", "-7"]), "7\n");
+        assert_eq!(done(epmd, &["rpc", name, "lists", "sort", "[b, 1, \"text\"]"]), "[1,b,\"text\"]\n");
+        // What it prints comes out here, before what it returns.
+        assert_eq!(done(epmd, &["rpc", name, "io", "format", "\"~p ~ts~n\"", "[a, [233]]"]), "a é\nok\n");
+        let why = |arguments: &[&str]| {
+            let why = failure(1, epmd, &[&["rpc", name], arguments].concat());
+            why.trim_start_matches("beamline: ").replace(&name.to_owned(), "NODE").replace("'NODE'", "NODE")
+        };
+        assert!(
+            why(&["erlang", "list_to_atom", "1"])
+                .starts_with("erlang:list_to_atom/1 on NODE failed: badarg in [{")
+        );
+        assert_eq!(why(&["erlang", "exit", "bye"]), "erlang:exit/1 on NODE exited: bye\n");
+        assert_eq!(why(&["erlang", "throw", "{a, 1}"]), "erlang:throw/1 on NODE threw {a,1}\n");
+        let slow = why(&["timer", "sleep", "9000", "--timeout", "0.2"]);
+        assert!(slow.starts_with("timer:sleep/1 on NODE did not return within 200ms"), "{slow}");
         let cookie = failure(1, epmd, &["ping", name, "--cookie", "wrong"]);
         assert!(cookie.contains("most likely its cookie is not ours"), "{cookie}");
         // They were hidden, and are gone as soon as Erlang has read the end of their connections.

@@ -4,6 +4,7 @@
 mod alias_server;
 mod counter;
 mod echo;
+mod functions;
 mod relations;
 
 use std::io::Write;
@@ -83,6 +84,7 @@ async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
         .net_ticktime(Duration::from_secs(options.net_ticktime), 4)
         .start()
         .await?;
+    functions::export(&node);
     let tree = SupervisorSpec::one_for_one()
         .intensity(100, Duration::from_secs(10))
         .child(ChildSpec::worker::<echo::Echo>("echo", ()).name("echo"))

@@ -6,7 +6,7 @@ use super::*;
 fn asked(request: &str) -> (String, String) {
     let mut written = String::new();
     let request: Term = request.parse().expect("a term");
-    let answer = request::answer(&request, &mut |text| {
+    let answer = answer(&request, &mut |text| {
         written.push_str(text);
         Ok(())
     });
@@ -69,17 +69,17 @@ fn requests_may_nest_to_any_depth() {
         request = Term::tuple([Term::atom("requests"), Term::list([request])]);
     }
     let mut written = String::new();
-    let answer = request::answer(&request, &mut |text| {
+    let answered = answer(&request, &mut |text| {
         written.push_str(text);
         Ok(())
     });
-    assert_eq!((answer, &*written), (Term::atom("ok"), "x"));
+    assert_eq!((answered, &*written), (Term::atom("ok"), "x"));
     let mut deep = Term::charlist("x");
     for _ in 0..200_000 {
         deep = Term::list([deep]);
     }
     let request = Term::tuple([Term::atom("put_chars"), Term::atom("unicode"), deep]);
-    assert_eq!(request::answer(&request, &mut |_| Ok(())), Term::atom("ok"));
+    assert_eq!(answer(&request, &mut |_| Ok(())), Term::atom("ok"));
 }
 
 #[test]
@@ -142,6 +142,6 @@ fn what_is_nested_too_deeply_is_cut_off() {
 #[test]
 fn what_cannot_be_written_is_answered_with_why() {
     let request: Term = "{put_chars, unicode, \"a\"}".parse().expect("a term");
-    let answer = request::answer(&request, &mut |_| Err(std::io::ErrorKind::BrokenPipe.into()));
+    let answer = answer(&request, &mut |_| Err(std::io::ErrorKind::BrokenPipe.into()));
     assert_eq!(answer.to_string(), "{error,<<\"broken pipe\">>}");
 }

@@ -265,6 +265,7 @@ impl Builder {
         let distribution: Arc<dyn Distribution> = inner.clone();
         inner.local.connect_to(Arc::downgrade(&distribution));
         net_kernel::start(&inner.local);
+        crate::rpc::start(&inner.local);
         crate::io::start(&inner.local, user.unwrap_or_else(standard_output));
         inner.local.world.spawn(inner.clone().listen(listener));
         inner.local.world.spawn(inner.clone().pulse());

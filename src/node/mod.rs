@@ -30,6 +30,7 @@ use crate::process::{
     AnyProcess, Call, Caller, ConnectionId, Context, Delivery, Destination, ExitReason, Local, ProcessInfo,
     RegisterError, Relation, SendError, SpawnOptions, SystemLimit, spawn,
 };
+use crate::rpc::{Function, Rpc};
 use crate::term::{Atom, Pid, Reference, Term};
 use crate::world::{BoxFuture, World};
 
@@ -342,6 +343,22 @@ impl Node {
     /// How many messages were dropped because nobody was there to receive them, since the node started.
     pub fn dropped_messages(&self) -> u64 {
         self.inner.local.dropped()
+    }
+
+    /// Exports a function: from now on other nodes may run it, by [`rpc`](crate::rpc), or in a process that they spawn here. It takes the place of a
+    /// former one of its name and arity.
+    pub fn export(&self, function: Function) {
+        self.inner.local.functions.export(function.0);
+    }
+
+    /// Takes a function back, with all of its arities; says whether it was exported. What runs already runs on.
+    pub fn revoke(&self, module: impl Into<Atom>, function: impl Into<Atom>) -> bool {
+        self.inner.local.functions.revoke(&module.into(), &function.into())
+    }
+
+    /// The functions of another node. What they print comes to this node's `user`.
+    pub fn rpc(&self, node: impl Into<Atom>) -> Rpc {
+        Rpc::new(self.inner.local.clone(), None, node.into())
     }
 
     /// A device of any node, to print to.

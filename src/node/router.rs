@@ -2,10 +2,11 @@
 
 use super::Inner;
 use super::connection::Connection;
+use crate::dist::channel::Outgoing;
 use crate::dist::{Control, Item, Target};
 use crate::etf::Payload;
-use crate::process::{AnyProcess, ExitReason, Pushed, Relation, Taking};
-use crate::term::{Atom, Pid, Reference};
+use crate::process::{AnyProcess, ExitReason, Pushed, Relation, SpawnReply, SpawnRequest, Taking};
+use crate::term::{Pid, Reference};
 use std::sync::Arc;
 
 impl Inner {
@@ -74,12 +75,29 @@ impl Inner {
                 let reason = exit_reason(&reason);
                 let _ = local.deliver_relation(&to, Relation::Down { reference, reason });
             }
-            Control::SpawnRequest { id, from, .. } => self.refuse_spawn(connection, id, from),
+            Control::SpawnRequest {
+                id, from, group_leader, module, function, options, arguments, ..
+            } => {
+                let options = options.term();
+                let (reference, to) = (id.clone(), from.clone());
+                let request = SpawnRequest { id, from, group_leader, module, function, options, arguments };
+                local.spawn_requested(request, Some(connection.id), |reply| {
+                    answer_spawn(connection, reference, to, reply);
+                });
+            }
             Control::GroupLeader { leader, to } => {
                 let _ = local.deliver_relation(&to, Relation::GroupLeader { leader });
             }
-            // This node asks for no processes elsewhere.
-            Control::SpawnReply { .. } => {}
+            Control::SpawnReply { id, to, link, monitor, result } => {
+                let reply = SpawnReply { link, monitor, result };
+                let connection = Some(connection.id);
+                let reply = Relation::SpawnReply { reference: id, reply, connection };
+                if let Err(reply) = local.deliver_relation(&to, reply)
+                    && let Relation::SpawnReply { reference, reply, .. } = *reply
+                {
+                    local.abandon_spawned(&to, &reference, &reply, "noproc");
+                }
+            }
         }
     }
 
@@ -107,14 +125,20 @@ impl Inner {
             self.local.send_down(&pid, name.as_ref(), &from, &reference, &ExitReason::NoProc);
         }
     }
+}
 
-    /// Nothing on this node may be spawned from another one.
-    fn refuse_spawn(&self, connection: &Connection, id: Reference, parent: Pid) {
-        let notsup = Atom::from_static("notsup");
-        let reply = Control::SpawnReply { id, to: parent, link: false, monitor: false, result: Err(notsup) };
-        if let Ok(outgoing) = crate::dist::channel::Outgoing::forward(connection.flags, None, &reply) {
-            connection.push(outgoing);
-        }
+/// Before the new process runs, which has relations to one of the peer's.
+fn answer_spawn(connection: &Connection, id: Reference, to: Pid, reply: SpawnReply) {
+    let SpawnReply { link, monitor, result } = reply;
+    if let Ok(pid) = &result
+        && (link || monitor)
+    {
+        connection.interest(pid);
+    }
+    let reply = Control::SpawnReply { id, to, link, monitor, result };
+    match Outgoing::forward(connection.flags, None, &reply) {
+        Ok(outgoing) => drop(connection.push(outgoing)),
+        Err(error) => tracing::error!(peer = %connection.peer, %error, "a spawn request is not answered"),
     }
 }
 

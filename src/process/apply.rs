@@ -6,14 +6,16 @@ use std::sync::atomic::Ordering;
 use serde::Serialize;
 
 use super::bound::{Counted, Permit};
-use super::relations::Monitored;
-use super::{ExitReason, Received, Relation, Shared, Signal, call};
+use super::functions::SpawnReply;
+use super::relations::{Monitor, Monitored};
+use super::{ConnectionId, ExitReason, Received, Relation, Shared, Signal, call};
 use crate::etf::Payload;
 use crate::term::{Atom, Pid, Reference, Term};
 
 const EXIT: Atom = Atom::from_static("EXIT");
 const DOWN: Atom = Atom::from_static("DOWN");
 const MAILBOX_FULL: Atom = Atom::from_static("mailbox_full");
+const NOCONNECTION: Atom = Atom::from_static("noconnection");
 const PROCESS: Atom = Atom::from_static("process");
 
 /// Applies the relations among `signals` in order; the first `messages` of them are none. What they have to tell the process
@@ -114,8 +116,14 @@ fn apply(shared: &Shared, relation: Relation, deliver: &mut dyn FnMut(Payload)) 
         Relation::Alias { .. } => debug_assert!(false, "a message"),
         Relation::MailboxFull { bound } => return Some(mailbox_full(bound)),
         Relation::GroupLeader { leader } => shared.set_group_leader(leader),
+        Relation::SpawnReply { reference, reply, connection } => {
+            spawn_reply(shared, &reference, reply, connection);
+        }
         Relation::NoConnection { connection } => {
             let lost = shared.with_relations(|relations| relations.connection_lost(connection))?;
+            for caller in lost.spawns {
+                caller.give(Err(NOCONNECTION));
+            }
             let mut exit = None;
             for pid in lost.links {
                 exit = exit.or(link_exit(shared, &pid, ExitReason::NoConnection, deliver));
@@ -127,6 +135,27 @@ fn apply(shared: &Shared, relation: Relation, deliver: &mut dyn FnMut(Payload)) 
         }
     }
     None
+}
+
+fn spawn_reply(shared: &Shared, reference: &Reference, reply: SpawnReply, connection: Option<ConnectionId>) {
+    let caller = shared.with_relations(|relations| relations.take_spawn(reference)).flatten();
+    let Some(caller) = caller.filter(|caller| !caller.is_abandoned()) else {
+        shared.local.abandon_spawned(&shared.pid, reference, &reply, "abandoned");
+        return;
+    };
+    if let Ok(pid) = &reply.result {
+        shared.relations(|relations| {
+            if reply.link {
+                relations.link_received(pid.clone(), connection);
+            }
+            if reply.monitor {
+                let target = Monitored::Process(pid.clone());
+                relations.monitor(reference.clone(), Monitor { target, bound: None, connection: None });
+                relations.monitor_over(reference, connection, None);
+            }
+        });
+    }
+    caller.give(reply.result);
 }
 
 fn link_exit(

@@ -15,7 +15,7 @@ use super::relations::{Monitor, Monitored};
 use super::timer::{Fire, Timers};
 use super::{
     AnyProcess, Attention, Delivery, Destination, ExitReason, Local, Process, ProcessMessage, RegisterError,
-    Shared, Signal, SpawnOptions, TimerReference, Write, spawn,
+    RemoteSpawn, Shared, Signal, SpawnOptions, TimerReference, Write, spawn,
 };
 use crate::etf::{EncodeError, Payload};
 use crate::term::{Atom, Pid, Reference, Term};
@@ -421,6 +421,30 @@ impl<M: ProcessMessage> Context<M> {
         F: Future<Output = ExitReason> + Send + 'static,
     {
         self.spawn_linked(body).map(|process| process.shared.pid.clone()).ok_or(super::SystemLimit)
+    }
+
+    /// `spawn_request/5`: a process of another node, or of this one, that runs a function there which is exported. An Erlang node exports all that
+    /// it has; one of this library what [`Node::export`](crate::node::Node::export) names. What is not there is no error of the request: the process
+    /// ends with `undef`.
+    ///
+    /// ```
+    /// # use beamline::{process::{Context, SpawnError}, term::Term};
+    /// # async fn example(cx: &Context<Term>) -> Result<(), SpawnError> {
+    /// let beep = [Term::charlist("wake up~n"), Term::nil()];
+    /// let spawned = cx.spawn_request("app@127.0.0.1", "io", "format", beep).monitor().await?;
+    /// println!("{} runs there", spawned.pid);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn spawn_request(
+        &self,
+        node: impl Into<Atom>,
+        module: impl Into<Atom>,
+        function: impl Into<Atom>,
+        arguments: impl IntoIterator<Item = Term>,
+    ) -> RemoteSpawn {
+        let arguments = arguments.into_iter().collect();
+        RemoteSpawn::new(self.process.clone(), node.into(), module.into(), function.into(), arguments)
     }
 
     pub(crate) fn spawn_linked<N: ProcessMessage, F>(

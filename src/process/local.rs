@@ -7,6 +7,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use super::deadline::Graces;
+use super::functions::Functions;
 use super::names::Names;
 use super::relations::Monitored;
 use super::scheduler::Schedulers;
@@ -138,6 +139,7 @@ pub(crate) struct Local {
     pub(crate) world: World,
     pub(crate) table: Table,
     pub(crate) names: Names,
+    pub(crate) functions: Functions,
     /// What the processes inherit that no process has spawned.
     heritage: RwLock<Arc<Heritage>>,
     schedulers: OnceLock<Arc<Schedulers>>,
@@ -187,6 +189,7 @@ impl Local {
             world,
             table: Table::new(processes_max),
             names: Names::default(),
+            functions: Functions::default(),
             heritage: RwLock::new(Arc::new(Heritage::of_node(group_leader))),
             schedulers: OnceLock::new(),
             watchdog: OnceLock::new(),
@@ -434,7 +437,7 @@ impl Local {
         process.map_or(Pushed::Ended, |process| process.push_to_alias(alias, message, taking))
     }
 
-    fn remote(
+    pub(super) fn remote(
         &self,
         node: &Atom,
         sender: &Pid,

@@ -13,6 +13,9 @@ use crate::term::{Atom, Pid, Reference};
 /// The outcome of a call, as the waiting caller gets it.
 pub(super) type CallOutcome = Result<Payload, ExitReason>;
 
+/// The outcome of a request for a process.
+pub(super) type SpawnOutcome = Result<Pid, Atom>;
+
 #[derive(Default)]
 pub(super) struct Relations {
     links: BTreeMap<Pid, Link>,
@@ -26,6 +29,8 @@ pub(super) struct Relations {
     aliases: BTreeMap<Reference, bool>,
     /// By the number of their reference. A table that keeps its room: a process makes one call after the other.
     calls: HashMap<u64, Call, BuildHasherDefault<Number>>,
+    /// Requests for processes that are not answered yet, with the connection that each went over.
+    spawns: BTreeMap<Reference, (Giver<SpawnOutcome>, Option<ConnectionId>)>,
     unlink_id: u64,
     /// Every connection that one of them went over: it is told when the process ends.
     connections: Vec<ConnectionId>,
@@ -104,6 +109,7 @@ pub(super) struct Watcher {
 pub(super) struct Lost {
     pub(super) links: Vec<Pid>,
     pub(super) monitors: Vec<Reference>,
+    pub(super) spawns: Vec<Giver<SpawnOutcome>>,
 }
 
 /// Who a process is related to, as others may see it.
@@ -275,6 +281,24 @@ impl Relations {
         self.calls.remove(&number(reference))?.monitor
     }
 
+    /// A process is asked for.
+    pub(super) fn open_spawn(&mut self, reference: Reference, caller: Giver<SpawnOutcome>) {
+        self.spawns.insert(reference, (caller, None));
+    }
+
+    /// Remembers the connection that the request goes over.
+    pub(super) fn spawn_over(&mut self, reference: &Reference, connection: Option<ConnectionId>) {
+        if let Some((_, over)) = self.spawns.get_mut(reference) {
+            *over = connection;
+        }
+        self.over(connection);
+    }
+
+    /// Who waits for the process that was asked for.
+    pub(super) fn take_spawn(&mut self, reference: &Reference) -> Option<Giver<SpawnOutcome>> {
+        self.spawns.remove(reference).map(|(caller, _)| caller)
+    }
+
     #[expect(clippy::disallowed_methods, reason = "the numbers are put in order")]
     fn call_numbers(&self) -> Vec<u64> {
         let mut numbers: Vec<u64> = self.calls.keys().copied().collect();
@@ -308,6 +332,14 @@ impl Relations {
             .filter(|(_, monitor)| monitor.connection == Some(connection))
             .map(|(reference, _)| reference.clone())
             .collect();
+        let spawns = std::mem::take(&mut self.spawns);
+        for (reference, (caller, over)) in spawns {
+            if over == Some(connection) {
+                lost.spawns.push(caller);
+            } else {
+                self.spawns.insert(reference, (caller, over));
+            }
+        }
         self.watchers.retain(|_, watcher| watcher.connection != Some(connection));
         self.young_watchers.retain(|(_, watcher)| watcher.connection != Some(connection));
         lost

@@ -315,6 +315,9 @@ fn refuse<M>(shared: &Shared, rest: &mut VecDeque<Signal<M>>) {
                 local.send_down(pid, name.as_ref(), from, reference, &ExitReason::NoProc);
             }
             Relation::Unlink { from, id } => local.send_unlink_ack(pid, from, *id),
+            Relation::SpawnReply { reference, reply, .. } => {
+                local.abandon_spawned(pid, reference, reply, "noproc");
+            }
             Relation::UnlinkAck { .. }
             | Relation::LinkExit { .. }
             | Relation::Exit { .. }

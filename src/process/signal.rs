@@ -2,7 +2,7 @@
 
 use crate::etf::Payload;
 use crate::process::bound::{Counted, Permit};
-use crate::process::{ConnectionId, ExitReason, Received};
+use crate::process::{ConnectionId, ExitReason, Received, SpawnReply};
 use crate::term::{Atom, Pid, Reference};
 
 /// One entry of a process's queue. `M` is what the process itself understands; it is moved, never encoded.
@@ -77,6 +77,8 @@ pub(crate) enum Relation {
     MailboxFull { bound: usize },
     /// The process has another group leader.
     GroupLeader { leader: Pid },
+    /// The answer to a request for a process.
+    SpawnReply { reference: Reference, reply: SpawnReply, connection: Option<ConnectionId> },
     /// A connection is lost, and with it all relations over it.
     NoConnection { connection: ConnectionId },
 }

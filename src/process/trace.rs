@@ -78,6 +78,7 @@ impl fmt::Display for Relation {
             Self::Alias { message, .. } => write!(f, "{} to an alias", message.term()),
             Self::MailboxFull { bound } => write!(f, "that its mailbox has more than {bound}"),
             Self::GroupLeader { leader } => write!(f, "the group leader {leader}"),
+            Self::SpawnReply { reply, .. } => write!(f, "the reply to a spawn request: {:?}", reply.result),
             Self::NoConnection { .. } => f.write_str("the loss of a connection"),
         }
     }

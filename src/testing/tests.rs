@@ -315,7 +315,7 @@ async fn a_name_is_waited_for_and_a_restart_is_another_process() {
     node.kill(&first, ExitReason::Shutdown).await;
     spawn_named(HOUR);
     let text = failure(node.expect_restart("worker", &first, SECOND)).await;
-    assert_has(&text, &["but nobody has it", "registered: logger_proxy, net_kernel, user", "after 3s"]);
+    assert_has(&text, &["but nobody has it", "registered: logger_proxy, net_kernel, rex, user", "after 3s"]);
     assert_ne!(node.expect_restart("worker", &first, HOUR).await, first);
 }
 
