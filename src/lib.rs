@@ -26,6 +26,7 @@
 //! | `cron` | schedules in cron's syntax, with time zones (the cargo feature `cron`) |
 //! | [`io`] | printing to devices of any node, and `io_lib:format` |
 //! | [`rpc`] | calling functions of other nodes, and exporting some to them |
+//! | [`observer`] | what Erlang's tools ask a node whose inside they show |
 //! | [`process`] | bare processes, exit reasons, where messages go, what can go wrong with them |
 //! | [`term`] | Erlang's terms: values, order, syntax |
 //! | [`etf`] | their external form, limits, and [the mapping](etf#rust-types-as-terms) to Rust types |
@@ -51,6 +52,7 @@ pub mod gen_server;
 pub mod gen_statem;
 pub mod io;
 pub mod node;
+pub mod observer;
 pub mod process;
 pub mod rpc;
 pub mod supervisor;

@@ -258,6 +258,8 @@ impl Builder {
             why: OnceLock::new(),
             stopped: Notify::new(),
             live: AtomicU64::new(0),
+            read_before: AtomicU64::new(0),
+            written_before: AtomicU64::new(0),
             closed: Notify::new(),
             epmd: Mutex::new(Some(registered)),
             this: this.clone(),

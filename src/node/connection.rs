@@ -486,10 +486,14 @@ impl Connection {
         }
     }
 
+    /// How many bytes it has read and written.
+    pub(super) fn traffic(&self) -> (u64, u64) {
+        (self.received.load(Ordering::Relaxed), self.written.load(Ordering::Relaxed))
+    }
+
     /// Sends a tick if one is due; tells whether the peer is dead.
     pub(super) fn tick(&self, ticker: &mut Ticker) -> Tick {
-        let (received, written) =
-            (self.received.load(Ordering::Relaxed), self.written.load(Ordering::Relaxed));
+        let (received, written) = self.traffic();
         let mut out = self.out();
         let queued = !matches!(out.writer, Writer::Idle(_));
         let tick = ticker.check(self.clock.mono(), received, written, queued);

@@ -13,7 +13,7 @@ use crate::dist::channel::OutgoingError;
 use crate::dist::handshake::{Simultaneous, simultaneous};
 use crate::dist::{Control, handshake};
 use crate::etf::{EncodeError, Payload, Writer};
-use crate::process::{ConnectionId, Distribution, Encode, NodeEvent, Relation, Sent, Write};
+use crate::process::{ConnectionId, Distribution, Encode, NodeEvent, Relation, Sent, Traffic, Write};
 use crate::term::{Atom, Pid};
 
 /// What is known of a peer.
@@ -197,6 +197,9 @@ impl Inner {
             peers.remove(&connection.peer);
         }
         self.up().remove(&connection.id);
+        let (read, written) = connection.traffic();
+        self.read_before.fetch_add(read, Ordering::Relaxed);
+        self.written_before.fetch_add(written, Ordering::Relaxed);
         self.lost(connection.id, connection.take_interested());
         self.send_node_downs(&connection.peer);
         self.node_event(connection, false);
@@ -285,6 +288,23 @@ impl Distribution for Inner {
                 }
             }
         }
+    }
+
+    fn traffic(&self) -> Traffic {
+        let (read, written) = (&self.read_before, &self.written_before);
+        let before = Traffic {
+            connections: 0,
+            read: read.load(Ordering::Relaxed),
+            written: written.load(Ordering::Relaxed),
+        };
+        self.up().values().fold(before, |all, connection| {
+            let (read, written) = connection.traffic();
+            Traffic {
+                connections: all.connections + 1,
+                read: all.read + read,
+                written: all.written + written,
+            }
+        })
     }
 
     fn forget(&self, connection: ConnectionId, process: &Pid) {

@@ -82,6 +82,9 @@ pub(crate) struct Inner {
     /// Connections that are not wholly closed, and who waits for fewer of them.
     live: AtomicU64,
     closed: Notify,
+    /// What connections that are no more have read and written.
+    read_before: AtomicU64,
+    written_before: AtomicU64,
     epmd: Mutex<Option<epmd::Registered>>,
     this: Weak<Self>,
 }

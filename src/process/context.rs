@@ -132,6 +132,11 @@ impl<M: ProcessMessage> Context<M> {
         self.poll_signal(cx).map(Signal::receive)
     }
 
+    /// Its turn is over.
+    fn count_received(&mut self) {
+        self.process.task.count_received(std::mem::take(&mut self.received));
+    }
+
     /// How many received messages wait to be handled, besides those in the queue.
     pub(crate) fn set_aside(&self, messages: usize) {
         self.process.task.set_unreceived(self.inbox.len() + messages);
@@ -141,7 +146,7 @@ impl<M: ProcessMessage> Context<M> {
     #[inline]
     pub(crate) fn poll_signal(&mut self, cx: &mut TaskContext<'_>) -> Poll<Signal<M>> {
         if self.received >= MESSAGES_PER_TURN {
-            self.received = 0;
+            self.count_received();
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
@@ -165,7 +170,7 @@ impl<M: ProcessMessage> Context<M> {
                         continue;
                     }
                     Taken::Nothing => {
-                        self.received = 0;
+                        self.count_received();
                         return Poll::Pending;
                     }
                 },

@@ -91,6 +91,9 @@ pub(crate) struct Invocation {
 pub(crate) type Outcome = Result<Term, Option<Raise>>;
 pub(crate) type Run = Arc<dyn Fn(Invocation) -> BoxFuture<'static, Outcome> + Send + Sync>;
 
+/// The module of functions that every module has, as `module_info/1`.
+pub(crate) const ANY_MODULE: Atom = Atom::from_static("_");
+
 /// A function under its name.
 #[derive(Clone)]
 pub(crate) struct Exported {
@@ -121,10 +124,26 @@ impl Functions {
         functions.remove(&(module.clone(), function.clone())).is_some()
     }
 
+    /// Whether there is such a function, for anybody.
+    pub(crate) fn is_exported(&self, module: &Atom, function: &Atom, arity: usize) -> bool {
+        let functions = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let arities = functions.get(&(module.clone(), function.clone()));
+        arities.is_some_and(|arities| arities.iter().any(|it| it.arity == arity))
+    }
+
+    /// Whether there is any function of a module.
+    pub(crate) fn has_module(&self, module: &Atom) -> bool {
+        let functions = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        functions.keys().any(|(it, _)| it == module)
+    }
+
     fn find(&self, module: &Atom, function: &Atom, arity: usize, caller: &Atom) -> Option<Run> {
         let functions = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let arities = functions.get(&(module.clone(), function.clone()))?;
-        let found = arities.iter().find(|it| it.arity == arity)?;
+        let of = |module: &Atom| {
+            let arities = functions.get(&(module.clone(), function.clone()))?;
+            arities.iter().find(|it| it.arity == arity)
+        };
+        let found = of(module).or_else(|| of(&ANY_MODULE))?;
         let may = found.nodes.as_ref().is_none_or(|nodes| nodes.contains(caller));
         may.then(|| found.run.clone())
     }

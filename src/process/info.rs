@@ -34,6 +34,10 @@ pub struct ProcessInfo {
     pub status: Status,
     /// How many messages wait.
     pub message_queue_len: usize,
+    /// How many messages it has received, up to the last time that it waited for one.
+    pub reductions: u64,
+    /// How many bytes it takes itself, its state included. What that has allocated is not known, and neither is the state of one that runs.
+    pub memory: usize,
     /// Who it is linked to.
     pub links: Vec<Pid>,
     /// What it monitors.
@@ -64,6 +68,8 @@ impl ProcessInfo {
             callback,
             status: process.status(),
             message_queue_len: process.message_queue_len(),
+            reductions: process.reductions(),
+            memory: process.memory(),
             links,
             monitors,
             monitored_by,
@@ -114,6 +120,8 @@ impl ProcessInfo {
             ("initial_call", initial_call),
             ("status", atom(status)),
             ("message_queue_len", Term::from(i64::try_from(self.message_queue_len).unwrap_or(i64::MAX))),
+            ("reductions", Term::from(i64::try_from(self.reductions).unwrap_or(i64::MAX))),
+            ("memory", Term::from(i64::try_from(self.memory).unwrap_or(i64::MAX))),
             ("links", pids(&self.links)),
             ("dictionary", Term::list(dictionary)),
             ("trap_exit", self.trap_exit.into()),

@@ -20,7 +20,7 @@ use super::{AnyProcess, Destination, ExitReason, Heritage, Pushed, Taking};
 use crate::dist::{Control, Item, Target};
 use crate::etf::{EncodeError, Payload, Writer};
 use crate::term::{Atom, Pid, Reference};
-use crate::world::World;
+use crate::world::{Mono, World};
 
 /// Tells one connection of a node from every other, former ones to the same peer included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -61,6 +61,17 @@ pub(crate) trait Distribution: Send + Sync {
 
     /// The process has ended: forgets its `monitor_node` and `monitor_nodes`.
     fn process_ended(&self, process: &Pid);
+
+    /// How many connections there are, and how many bytes all there ever were have read and written.
+    fn traffic(&self) -> Traffic;
+}
+
+/// What a node's connections have done.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Traffic {
+    pub(crate) connections: usize,
+    pub(crate) read: u64,
+    pub(crate) written: u64,
 }
 
 /// When a signal is written.
@@ -140,6 +151,8 @@ pub(crate) struct Local {
     pub(crate) table: Table,
     pub(crate) names: Names,
     pub(crate) functions: Functions,
+    /// When the node began.
+    pub(crate) started: Mono,
     /// What the processes inherit that no process has spawned.
     heritage: RwLock<Arc<Heritage>>,
     schedulers: OnceLock<Arc<Schedulers>>,
@@ -186,6 +199,7 @@ impl Local {
         Self {
             node,
             creation,
+            started: world.clock.mono(),
             world,
             table: Table::new(processes_max),
             names: Names::default(),

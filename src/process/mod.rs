@@ -63,10 +63,14 @@ pub(crate) use self::bound::{AnyBound, Taking};
 pub(crate) use self::call::{Caller, DEFAULT_TIMEOUT, end_of};
 pub(crate) use self::context::Received;
 pub(crate) use self::deadline::Deadline;
-pub(crate) use self::functions::{Exported, Failed, Invocation, Outcome, Run, SpawnReply, SpawnRequest};
+pub(crate) use self::functions::{
+    ANY_MODULE, Exported, Failed, Invocation, Outcome, Run, SpawnReply, SpawnRequest,
+};
 pub(crate) use self::gen_call::labelled_call;
 pub(crate) use self::heritage::Heritage;
-pub(crate) use self::local::{Busy, ConnectionId, Delivery, Distribution, Encode, Local, Sent, Write};
+pub(crate) use self::local::{
+    Busy, ConnectionId, Delivery, Distribution, Encode, Local, Sent, Traffic, Write,
+};
 pub(crate) use self::reply_cell::{Giver, Taker, reply_cell};
 pub(crate) use self::run::{SpawnOptions, run_inline, spawn};
 pub(crate) use self::signal::{Relation, Signal};
@@ -145,6 +149,10 @@ pub(crate) trait AnyProcess: Send + Sync {
     /// How many messages wait for the process. While it receives some, those that it takes at this moment may be missing.
     fn message_queue_len(&self) -> usize;
     fn activity(&self) -> Activity;
+    /// How many messages it has received.
+    fn reductions(&self) -> u64;
+    /// How many bytes it takes itself, with its body: what that has allocated is not known.
+    fn memory(&self) -> usize;
     fn status(&self) -> Status;
     /// The type of a server, and the callback that runs or ran last.
     fn callback(&self) -> (Option<&'static str>, &'static str);
@@ -412,6 +420,14 @@ impl<M: ProcessMessage> AnyProcess for Process<M> {
 
     fn callback(&self) -> (Option<&'static str>, &'static str) {
         (M::module(), M::callback(self.task.callback()))
+    }
+
+    fn reductions(&self) -> u64 {
+        self.task.reductions()
+    }
+
+    fn memory(&self) -> usize {
+        size_of_val(self) + self.task.body_size()
     }
 
     fn activity(&self) -> Activity {

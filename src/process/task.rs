@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Wake, Waker};
 
@@ -22,6 +22,8 @@ pub(super) struct Task {
     /// How many messages the process has taken out of its queue and not received yet. It is here because the process stores it with each
     /// of them, and its senders are not to wait for that: they look here only when they wake it.
     unreceived: AtomicU32,
+    /// How many messages it has received, up to the last time that it waited. Only the process itself counts.
+    reductions: AtomicU64,
     /// Which of its callbacks runs, or ran last, for panics and the watchdog.
     callback: AtomicU8,
     body: Mutex<Option<Body>>,
@@ -58,6 +60,21 @@ impl Task {
     #[inline]
     pub(super) fn set_unreceived(&self, messages: usize) {
         self.unreceived.store(messages as u32, Ordering::Relaxed);
+    }
+
+    pub(super) fn reductions(&self) -> u64 {
+        self.reductions.load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    pub(super) fn count_received(&self, messages: u32) {
+        self.reductions.store(self.reductions() + u64::from(messages), Ordering::Relaxed);
+    }
+
+    /// What its body takes, which is not known while it runs.
+    pub(super) fn body_size(&self) -> usize {
+        let body = self.body.try_lock();
+        body.ok().and_then(|body| body.as_ref().map(|body| size_of_val(&*body.future))).unwrap_or(0)
     }
 
     pub(super) fn callback(&self) -> u8 {

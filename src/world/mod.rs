@@ -102,6 +102,16 @@ pub trait Clock: Send + Sync {
     fn to_timer(&self, local: Duration) -> Duration {
         local
     }
+    /// How many bytes of memory the whole program has, where the machine tells. A simulated one does not: it would tell each run something
+    /// else.
+    fn resident_memory(&self) -> Option<u64> {
+        None
+    }
+    /// How long a thread of the runtime has worked, the first being 0. In virtual time that is nothing.
+    fn busy(&self, thread: usize) -> Duration {
+        let _ = thread;
+        Duration::ZERO
+    }
     /// Calls `look` at every `interval` with the time that has passed, from a thread of its own, which no task can hold up, until it
     /// returns false. A clock of virtual time never does: tasks take none of that.
     fn watch(&self, interval: Duration, look: Box<dyn FnMut(Duration) -> bool + Send>) {

@@ -122,6 +122,23 @@ impl Clock for SystemClock {
         SystemTime::now()
     }
 
+    fn resident_memory(&self) -> Option<u64> {
+        // Linux's. Source: proc_pid_status(5).
+        let status = std::fs::read_to_string("/proc/self/status").ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+        Some(kilobytes * 1024)
+    }
+
+    fn busy(&self, thread: usize) -> Duration {
+        let metrics = ::tokio::runtime::Handle::current().metrics();
+        if thread < metrics.num_workers() {
+            metrics.worker_total_busy_duration(thread)
+        } else {
+            Duration::ZERO
+        }
+    }
+
     fn watch(&self, interval: Duration, mut look: Box<dyn FnMut(Duration) -> bool + Send>) {
         // The system's: a runtime's time may be paused.
         let start = std::time::Instant::now();
