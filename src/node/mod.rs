@@ -28,7 +28,7 @@ use crate::epmd;
 use crate::io::Io;
 use crate::process::{
     AnyProcess, Call, Caller, ConnectionId, Context, Delivery, Destination, ExitReason, Local, ProcessInfo,
-    RegisterError, Relation, SendError, SpawnOptions, SystemLimit, spawn,
+    RegisterError, Relation, SendError, SpawnOpt, SpawnOptions, SystemLimit, spawn,
 };
 use crate::rpc::{Function, Rpc};
 use crate::term::{Atom, Pid, Reference, Term};
@@ -264,6 +264,21 @@ impl Node {
         spawn(&self.inner.local, SpawnOptions::default(), body)
             .map(|process| process.pid().clone())
             .ok_or(SystemLimit)
+    }
+
+    /// As [`Node::spawn`], with options.
+    ///
+    /// # Errors
+    /// If the node has as many processes as it may.
+    pub fn spawn_opt<F>(
+        &self,
+        options: SpawnOpt,
+        body: impl FnOnce(Context<Term>) -> F,
+    ) -> Result<Pid, SystemLimit>
+    where
+        F: Future<Output = ExitReason> + Send + 'static,
+    {
+        options.spawn(&self.inner.local, None, body)
     }
 
     /// Sends a message from outside any process. A local process gets it moved if it understands the type.

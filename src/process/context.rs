@@ -15,7 +15,7 @@ use super::relations::{Monitor, Monitored};
 use super::timer::{Fire, Timers};
 use super::{
     AnyProcess, Attention, Delivery, Destination, ExitReason, Local, Process, ProcessMessage, RegisterError,
-    RemoteSpawn, Shared, Signal, SpawnOptions, TimerReference, Write, spawn,
+    RemoteSpawn, Shared, Signal, SpawnOpt, SpawnOptions, TimerReference, Write, spawn,
 };
 use crate::etf::{EncodeError, Payload};
 use crate::term::{Atom, Pid, Reference, Term};
@@ -426,6 +426,21 @@ impl<M: ProcessMessage> Context<M> {
         F: Future<Output = ExitReason> + Send + 'static,
     {
         self.spawn_linked(body).map(|process| process.shared.pid.clone()).ok_or(super::SystemLimit)
+    }
+
+    /// `spawn_opt/2`: as [`Context::spawn`], with options.
+    ///
+    /// # Errors
+    /// If the node has as many processes as it may.
+    pub fn spawn_opt<F>(
+        &self,
+        options: SpawnOpt,
+        body: impl FnOnce(Context<Term>) -> F,
+    ) -> Result<Pid, super::SystemLimit>
+    where
+        F: Future<Output = ExitReason> + Send + 'static,
+    {
+        options.spawn(&self.shared().local, Some(self.shared()), body)
     }
 
     /// `spawn_request/5`: a process of another node, or of this one, that runs a function there which is exported. An Erlang node exports all that

@@ -32,6 +32,7 @@ mod reply_cell;
 mod run;
 mod scheduler;
 mod signal;
+mod spawn_opt;
 mod table;
 mod task;
 mod timer;
@@ -57,6 +58,7 @@ pub use self::functions::{Raise, RemoteSpawn, SpawnError, Spawned};
 pub use self::gen_call::{GenMessage, ReplyAddress};
 pub use self::info::{ProcessInfo, Status};
 pub use self::names::RegisterError;
+pub use self::spawn_opt::SpawnOpt;
 pub use self::timer::TimerReference;
 
 pub(crate) use self::bound::{AnyBound, Taking};

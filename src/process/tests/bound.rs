@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::super::{Call, CallError, Caller, Delivery, Fallback, GenMessage, Mailbox, OnFull, Received};
+use super::super::{
+    Call, CallError, Caller, Delivery, Fallback, GenMessage, Mailbox, OnFull, Received, SpawnOpt,
+};
 use super::*;
 use crate::etf::Payload;
 
@@ -242,4 +244,29 @@ proptest! {
             }
         });
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bare_process_has_the_options_that_it_is_spawned_with() {
+    let local = local();
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let options = SpawnOpt::new().mailbox(Mailbox::bounded(1)).env("colour", "red").link();
+    let parent = start(&local, move |mut cx| async move {
+        let child = cx.spawn_opt(options, move |mut cx| async move {
+            let _ = tell.send((cx.pid().clone(), cx.env("colour")));
+            cx.world().sleep(Duration::from_secs(1)).await;
+            cx.receive().await.into()
+        });
+        assert!(child.is_ok());
+        cx.receive().await.into()
+    });
+    let (child, colour) = told.recv().await.unwrap();
+    assert_eq!(colour, Some(Term::from("red")));
+    assert!(matches!(encoded(&local, &child, 1), Delivery::Done));
+    assert!(matches!(encoded(&local, &child, 2), Delivery::Full));
+    // It is linked, and takes its parent along with the reason that it was sent.
+    local.world.sleep(Duration::from_secs(2)).await;
+    settle().await;
+    assert!(local.process(&child).is_none());
+    assert!(local.process(&parent).is_none());
 }
