@@ -23,6 +23,7 @@
 //! | [`application`] | trees of processes that are started and stopped by name, in the order of their dependencies |
 //! | [`sys`] | looking into a running server, and suspending it |
 //! | [`gen_event`] | event managers: handlers that come and go, and are told what happens |
+//! | [`pg`] | named groups of processes, known on all nodes of a cluster |
 //! | `cron` | schedules in cron's syntax, with time zones (the cargo feature `cron`) |
 //! | [`io`] | printing to devices of any node, and `io_lib:format` |
 //! | [`rpc`] | calling functions of other nodes, and exporting some to them |
@@ -53,6 +54,7 @@ pub mod gen_statem;
 pub mod io;
 pub mod node;
 pub mod observer;
+pub mod pg;
 pub mod process;
 pub mod rpc;
 pub mod supervisor;

@@ -353,4 +353,13 @@ impl Distribution for Inner {
             !watchers.is_empty()
         });
     }
+
+    fn nodes(&self) -> Vec<Atom> {
+        let connections = self.connections();
+        connections.iter().filter(|it| it.is_visible()).map(|it| it.peer.clone()).collect()
+    }
+
+    fn is_connected(&self, node: &Atom) -> bool {
+        self.connection(node).is_some()
+    }
 }

@@ -383,6 +383,11 @@ impl<M: ProcessMessage> Context<M> {
         self.shared().make_reference()
     }
 
+    /// `nodes/0`: the visible nodes that this one is connected to.
+    pub fn nodes(&self) -> Vec<Atom> {
+        self.local().distribution().map(|distribution| distribution.nodes()).unwrap_or_default()
+    }
+
     /// `monitor_node/2`: with `on`, the process gets [`NodeEvent::NodeDown`] once when the connection to `node` is lost, at once if
     /// there is none and none can be made.
     pub fn monitor_node(&self, node: impl Into<Atom>, on: bool) {

@@ -1,5 +1,7 @@
 //! What the processes of one node share: the table, the names, and the way to other nodes.
 
+use std::any::{Any, TypeId};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
@@ -64,6 +66,12 @@ pub(crate) trait Distribution: Send + Sync {
 
     /// How many connections there are, and how many bytes all there ever were have read and written.
     fn traffic(&self) -> Traffic;
+
+    /// The visible nodes that this one is connected to.
+    fn nodes(&self) -> Vec<Atom>;
+
+    /// Whether a connection to `node` stands.
+    fn is_connected(&self, node: &Atom) -> bool;
 }
 
 /// What a node's connections have done.
@@ -162,6 +170,8 @@ pub(crate) struct Local {
     distribution: OnceLock<Weak<dyn Distribution>>,
     references: AtomicU64,
     dropped: AtomicU64,
+    /// What servers show without being asked, as in named tables of `ets`.
+    shown: Mutex<BTreeMap<(Atom, TypeId), Arc<dyn Any + Send + Sync>>>,
 }
 
 impl fmt::Debug for Local {
@@ -211,7 +221,15 @@ impl Local {
             distribution: OnceLock::new(),
             references: AtomicU64::new(1),
             dropped: AtomicU64::new(0),
+            shown: Mutex::default(),
         }
+    }
+
+    /// What the server of this name shows: the same for all who ask, also before the server starts and after it has ended.
+    pub(crate) fn shown_by<T: Default + Send + Sync + 'static>(&self, server: &Atom) -> Arc<T> {
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        let shown = shown.entry((server.clone(), TypeId::of::<T>())).or_insert_with(|| Arc::<T>::default());
+        shown.clone().downcast().unwrap_or_else(|_| unreachable!("its type is in the key"))
     }
 
     /// How long a callback may run, if that is watched: to be set before there are processes.

@@ -1,0 +1,3 @@
+mod core;
+mod model;
+mod processes;
