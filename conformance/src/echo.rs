@@ -20,7 +20,9 @@ impl GenServer for Echo {
     type Cast = Tell;
     type Info = Term;
 
-    async fn init((): (), _: &mut Context<Self>) -> Result<Self, ExitReason> {
+    async fn init((): (), cx: &mut Context<Self>) -> Result<Self, ExitReason> {
+        let joined = cx.pg("pg").join(Atom::from("fixture"), [cx.pid().clone()]).await;
+        joined.map_err(|error| ExitReason::from(Term::from(error.to_string())))?;
         Ok(Self)
     }
 

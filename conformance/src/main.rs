@@ -14,6 +14,7 @@ use std::time::Duration;
 use beamline::application::{Application, StartType};
 use beamline::epmd::EpmdError;
 use beamline::node::{Node, NodeStartError};
+use beamline::pg;
 use beamline::supervisor::{ChildSpec, SupervisorSpec};
 use beamline::term::Atom;
 use clap::Parser;
@@ -87,6 +88,7 @@ async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
     functions::export(&node);
     let tree = SupervisorSpec::one_for_one()
         .intensity(100, Duration::from_secs(10))
+        .child(ChildSpec::worker::<pg::Scope>("pg", pg::Limits::default()).name("pg"))
         .child(ChildSpec::worker::<echo::Echo>("echo", ()).name("echo"))
         .child(ChildSpec::worker::<counter::Counter>("counter", ()).name("counter"))
         .child(ChildSpec::worker::<relations::Relations>("relations", ()).name("relations"))
