@@ -21,8 +21,7 @@ impl GenServer for Echo {
     type Info = Term;
 
     async fn init((): (), cx: &mut Context<Self>) -> Result<Self, ExitReason> {
-        let joined = cx.pg("pg").join(Atom::from("fixture"), [cx.pid().clone()]).await;
-        joined.map_err(|error| ExitReason::from(Term::from(error.to_string())))?;
+        cx.pg("pg").join(Atom::from("fixture"), [cx.pid().clone()]).await?;
         Ok(Self)
     }
 

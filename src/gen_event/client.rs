@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use super::{Ask, Event, EventHandler, EventManager, HandlerId, NewHandler};
 use crate::gen_server::Server;
 use crate::node::Node;
-use crate::process::{Call, CallError, Caller, Context, Delivery, Destination, ProcessMessage, SendError};
+use crate::process::{Call, CallError, Caller, Context, Destination, ProcessMessage, SendError};
 use crate::term::{Atom, Pid, Term};
 
 /// Why a handler was not added, or did not take another's place.
@@ -181,15 +181,7 @@ impl EventManagerRef {
     /// # Errors
     /// If there is no such process on this node, or the event has no external form.
     pub fn notify<T: Serialize + Send + 'static>(&self, event: T) -> Result<(), SendError> {
-        let message = (Atom::from_static("notify"), event);
-        match &self.caller {
-            Caller::Process(process) => process.shared().send(&self.to, message),
-            Caller::Node(local) => match local.send(&local.pid(0, 0), &self.to, message)? {
-                Delivery::NoProc => Err(SendError::NoProc(self.to.clone())),
-                Delivery::Full => Err(SendError::MailboxFull(self.to.clone())),
-                Delivery::Done | Delivery::Busy(_) => Ok(()),
-            },
-        }
+        self.caller.send(&self.to, (Atom::from_static("notify"), event))
     }
 
     /// `gen_event:sync_notify/2`: waits until all handlers have handled the event, for as long as that takes.

@@ -54,7 +54,7 @@ impl std::fmt::Debug for ScopeRef {
 }
 
 impl ScopeRef {
-    fn new(local: Arc<Local>, name: Atom) -> Self {
+    pub(super) fn new(local: Arc<Local>, name: Atom) -> Self {
         let table = local.shown_by(&name);
         Self { local, name, table }
     }

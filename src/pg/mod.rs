@@ -26,12 +26,14 @@
 //! node's scope has heard of it. A process that ends leaves all its groups; those of a node that is lost leave until it is back.
 //! A process may join a group several times and is then a member as often. Reading asks nobody: it looks at a table.
 //!
+//! [`phoenix`] has what Elixir's `Phoenix.PubSub` makes of it.
+//!
 //! Source: `pg` in kernel.
 
 mod client;
 mod core;
 mod message;
-// pub mod phoenix;
+pub mod phoenix;
 mod server;
 mod table;
 

@@ -17,7 +17,8 @@ use super::deadline::Deadline;
 use super::gen_call::{ALIAS, GEN_CALL, reply_reference};
 use super::relations::{CallOutcome, Monitor, Monitored};
 use super::{
-    AnyProcess, Delivery, Destination, ExitReason, Local, Shared, Taker, Write, reply_cell, run_inline,
+    AnyProcess, Delivery, Destination, ExitReason, Local, SendError, Shared, Taker, Write, reply_cell,
+    run_inline,
 };
 use crate::etf::{DecodeError, EncodeError, Payload, Writer};
 use crate::term::{Atom, Pid, Reference, Term};
@@ -99,6 +100,39 @@ pub(crate) enum Caller {
     Process(Arc<dyn AnyProcess>),
     /// Nobody in particular: the call is a process of its own.
     Node(Arc<Local>),
+}
+
+impl Caller {
+    /// Who calls, to those who answer.
+    pub(crate) fn pid(&self) -> Pid {
+        match self {
+            Self::Process(process) => process.pid().clone(),
+            Self::Node(local) => local.pid(0, 0),
+        }
+    }
+
+    pub(crate) fn local(&self) -> &Arc<Local> {
+        match self {
+            Self::Process(process) => process.shared().local(),
+            Self::Node(local) => local,
+        }
+    }
+
+    /// `!`. One that is no process is not suspended for a busy connection.
+    pub(crate) fn send<T: Serialize + Send + 'static>(
+        &self,
+        to: &Destination,
+        message: T,
+    ) -> Result<(), SendError> {
+        match self {
+            Self::Process(process) => process.shared().send(to, message),
+            Self::Node(local) => match local.send(&self.pid(), to, message)? {
+                Delivery::NoProc => Err(SendError::NoProc(to.clone())),
+                Delivery::Full => Err(SendError::MailboxFull(to.clone())),
+                Delivery::Done | Delivery::Busy(_) => Ok(()),
+            },
+        }
+    }
 }
 
 impl<Q, R> Call<Q, R> {
