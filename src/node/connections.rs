@@ -359,7 +359,7 @@ impl Distribution for Inner {
         connections.iter().filter(|it| it.is_visible()).map(|it| it.peer.clone()).collect()
     }
 
-    fn is_connected(&self, node: &Atom) -> bool {
-        self.connection(node).is_some()
+    fn connection_to(&self, node: &Atom) -> Option<ConnectionId> {
+        self.connection(node).map(|connection| connection.id)
     }
 }

@@ -352,6 +352,12 @@ impl PubSubRef {
         }
     }
 
+    /// The topics that somebody of this node is subscribed to.
+    #[cfg(test)]
+    pub(super) fn subscribed_topics(&self) -> Vec<String> {
+        self.topics.write().keys().map(|topic| String::from_utf8_lossy(topic).into_owned()).collect()
+    }
+
     async fn ask(&self, ask: Ask) -> Result<(), CallError> {
         let process = self.caller.local().names.get(&self.name).ok_or(CallError::NoProc)?;
         let process = process.into_any().downcast().map_err(|_| CallError::NoProc)?;

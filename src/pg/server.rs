@@ -9,7 +9,7 @@ use super::core::{Change, Core, Effect, Watch};
 use super::message::{GroupEvent, Message, Told};
 use super::table::Table;
 use crate::gen_server::{Context, GenServer, Reply, ReplyTo};
-use crate::process::{Destination, ExitReason};
+use crate::process::{ConnectionId, Destination, ExitReason};
 use crate::term::{Atom, Pid, Reference, Term};
 
 /// What other nodes may make a scope hold.
@@ -34,6 +34,9 @@ pub struct Scope {
     table: Shown,
     monitored: BTreeMap<Reference, Monitored>,
     watches: BTreeMap<Watch, Reference>,
+    /// The connections over which the scopes of other nodes were met. What is meant for them goes over these or not at all: over a
+    /// next one a scope hears of this one anew, and an Erlang scope that hears of a leave before crashes.
+    met_over: BTreeMap<Pid, Option<ConnectionId>>,
     /// Who is told of all changes.
     scope_monitors: BTreeMap<Reference, Pid>,
     /// Who is told of a group's.
@@ -97,6 +100,7 @@ impl GenServer for Scope {
             table,
             monitored: BTreeMap::new(),
             watches: BTreeMap::new(),
+            met_over: BTreeMap::new(),
             scope_monitors: BTreeMap::new(),
             group_monitors: BTreeMap::new(),
         };
@@ -204,6 +208,9 @@ impl Scope {
             match effect {
                 Effect::Monitor(watch) => {
                     let (Watch::Member(pid) | Watch::Peer(pid)) = &watch;
+                    if matches!(watch, Watch::Peer(_)) {
+                        self.met_over.insert(pid.clone(), connection(&pid.node, cx));
+                    }
                     let reference = cx.monitor(pid);
                     self.watches.insert(watch.clone(), reference.clone());
                     self.monitored.insert(reference, Monitored::Watch(watch));
@@ -216,12 +223,17 @@ impl Scope {
                 }
                 Effect::Send(to, message) => {
                     for pid in to {
-                        send(pid.node.clone(), pid.into(), &message, cx);
+                        let met_over = self.met_over.get(&pid).copied().flatten();
+                        if cx.local().is_local(&pid.node) || met_over == connection(&pid.node, cx) {
+                            send(pid.into(), &message, cx);
+                        }
                     }
                 }
                 Effect::Discover(node) => {
-                    let to = Destination::Remote(self.name.clone(), node.clone());
-                    send(node, to, &Message::Discover(cx.pid().clone()), cx);
+                    if connection(&node, cx).is_some() {
+                        let to = Destination::Remote(self.name.clone(), node);
+                        send(to, &Message::Discover(cx.pid().clone()), cx);
+                    }
                 }
                 Effect::Change(change) => {
                     self.table.0.apply(&change);
@@ -246,6 +258,9 @@ impl Scope {
         match self.monitored.remove(reference)? {
             Monitored::Watch(watch) => {
                 self.watches.remove(&watch);
+                if let Watch::Peer(peer) = &watch {
+                    self.met_over.remove(peer);
+                }
                 return Some(watch);
             }
             Monitored::ByScope => {
@@ -264,12 +279,11 @@ impl Scope {
     }
 }
 
-/// Sends as with the option `noconnect`: a scope whose node is lost hears from this one when it is back.
-fn send(node: Atom, to: Destination, message: &Message, cx: &Context<Scope>) {
-    let connected = cx.local().distribution().is_some_and(|distribution| distribution.is_connected(&node));
-    if !connected && !cx.local().is_local(&node) {
-        return;
-    }
+fn connection(node: &Atom, cx: &Context<Scope>) -> Option<ConnectionId> {
+    cx.local().distribution()?.connection_to(node)
+}
+
+fn send(to: Destination, message: &Message, cx: &Context<Scope>) {
     let sent = match message {
         Message::Sync(..) => cx.cast(to, message),
         _ => cx.send(to, message.clone()),

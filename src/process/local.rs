@@ -70,8 +70,8 @@ pub(crate) trait Distribution: Send + Sync {
     /// The visible nodes that this one is connected to.
     fn nodes(&self) -> Vec<Atom>;
 
-    /// Whether a connection to `node` stands.
-    fn is_connected(&self, node: &Atom) -> bool;
+    /// The connection to `node`, if one stands.
+    fn connection_to(&self, node: &Atom) -> Option<ConnectionId>;
 }
 
 /// What a node's connections have done.

@@ -1,3 +1,4 @@
 mod core;
 mod model;
+mod phoenix;
 mod processes;

@@ -116,6 +116,8 @@ struct Node {
     /// What somebody who monitors the scope has been told since it started.
     heard: Groups,
     watches: BTreeSet<Watch>,
+    /// The connections over which others were met.
+    met_over: BTreeMap<Pid, Option<u32>>,
     erlang: Erlang,
     /// Who has joined here: the model.
     joined: Vec<(Term, Pid)>,
@@ -130,6 +132,7 @@ impl Node {
             table: Table::default(),
             heard: Groups::new(),
             watches: BTreeSet::new(),
+            met_over: BTreeMap::new(),
             erlang: Erlang::default(),
             joined: Vec::new(),
         }
@@ -147,7 +150,8 @@ impl Node {
 struct Cluster {
     nodes: Vec<Node>,
     lives: u32,
-    connected: BTreeSet<(usize, usize)>,
+    connections: u32,
+    connected: BTreeMap<(usize, usize), u32>,
     under_way: BTreeMap<(usize, usize), VecDeque<Item>>,
 }
 
@@ -162,15 +166,19 @@ fn group(n: u8) -> Term {
 impl Cluster {
     fn new() -> Self {
         let nodes = NODES.iter().map(|name| Node::new(name, 0)).collect();
-        Self { nodes, lives: 0, connected: BTreeSet::new(), under_way: BTreeMap::new() }
+        Self { nodes, lives: 0, connections: 0, connected: BTreeMap::new(), under_way: BTreeMap::new() }
     }
 
     fn index(pid: &Pid) -> usize {
         NODES.iter().position(|name| pid.node == *name).expect("it is a node of the cluster")
     }
 
+    fn connection(&self, a: usize, b: usize) -> Option<u32> {
+        self.connected.get(&pair(a, b)).copied()
+    }
+
     fn is_connected(&self, a: usize, b: usize) -> bool {
-        self.connected.contains(&pair(a, b))
+        self.connection(a, b).is_some()
     }
 
     fn queue(&mut self, from: usize, to: usize) -> &mut VecDeque<Item> {
@@ -184,6 +192,8 @@ impl Cluster {
                     assert!(self.nodes[at].watches.insert(watch.clone()), "{watch:?} is monitored already");
                     if let Watch::Peer(peer) = watch {
                         let to = Self::index(&peer);
+                        let connection = self.connection(at, to);
+                        self.nodes[at].met_over.insert(peer.clone(), connection);
                         if !self.is_connected(at, to) || self.nodes[to].this != peer {
                             self.queue(to, at).push_back(Item::Down(peer));
                         }
@@ -195,7 +205,8 @@ impl Cluster {
                 Effect::Send(to, message) => {
                     for pid in to {
                         let to = Self::index(&pid);
-                        if self.is_connected(at, to) {
+                        let met_over = self.nodes[at].met_over[&pid];
+                        if self.is_connected(at, to) && self.connection(at, to) == met_over {
                             self.queue(at, to).push_back(Item::Message(Some(pid), message.clone()));
                         }
                     }
@@ -268,7 +279,9 @@ impl Cluster {
     }
 
     fn connect(&mut self, a: usize, b: usize) {
-        if a != b && self.connected.insert(pair(a, b)) {
+        if a != b && !self.is_connected(a, b) {
+            self.connections += 1;
+            self.connected.insert(pair(a, b), self.connections);
             self.queue(a, b).push_back(Item::NodeUp);
             self.queue(b, a).push_back(Item::NodeUp);
         }
@@ -327,7 +340,7 @@ impl Cluster {
             }
             Op::Connect(a, b) => self.connect(a, b),
             Op::Disconnect(a, b, n, m) => {
-                if self.connected.remove(&pair(a, b)) {
+                if self.connected.remove(&pair(a, b)).is_some() {
                     for (from, to, kept) in [(a, b, n), (b, a, m)] {
                         // What was not of the connection is not lost with it.
                         let mut at = 0;
