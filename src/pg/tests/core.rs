@@ -1,7 +1,12 @@
 //! The core, one event at a time; what is to be sent is what `pg.erl` of OTP 25 sends.
 
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
 use crate::pg::core::{Change, Core, ENTRY_LEN, Effect, MEMBER_LEN, Watch};
 use crate::pg::message::{Action, Message, Told};
+use crate::pg::table::Table;
 use crate::term::{Atom, Pid, Term};
 
 const LIMIT: usize = 1 << 20;
@@ -226,5 +231,56 @@ fn messages_are_told_from_whatever_else_arrives() {
         ["{discover,P}", "{sync,P}", "{sync,1,[]}", "{sync,P,[g]}", "{sync,P,[{g,1}]}", "{sync,P,[{g,[]}|x]}"]
     {
         assert_eq!(cast(other), None, "{other}");
+    }
+}
+
+fn message() -> impl Strategy<Value = Message> {
+    let node = || prop::sample::select(vec!["a@h", "b@h", "c@h"]);
+    let scope = || (node(), 1..3_u32).prop_map(|(node, id)| pid(node, id));
+    let pids = || prop::collection::vec((node(), 7..10_u32).prop_map(|(node, id)| pid(node, id)), 0..5);
+    let name = || prop::sample::select(vec![group("g"), group("h"), Term::from("x".repeat(500))]);
+    let groups = move || prop::collection::vec((name(), pids()), 0..4);
+    prop_oneof![
+        2 => scope().prop_map(Message::Discover),
+        2 => (scope(), groups()).prop_map(|(scope, groups)| Message::Sync(scope, groups)),
+        4 => (scope(), name(), pids()).prop_map(|(scope, name, pids)| Message::Join(scope, name, pids)),
+        3 => (scope(), pids(), prop::collection::vec(name(), 0..4))
+            .prop_map(|(scope, pids, names)| Message::Leave(scope, pids, names)),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn whatever_scopes_say_what_is_held_is_counted_and_goes_with_them(
+        said in prop::collection::vec((message(), any::<bool>()), 1..60),
+    ) {
+        let limit = 3 * ENTRY_LEN + 4 * MEMBER_LEN;
+        let mut core = Core::new(here(), limit);
+        let table = Table::default();
+        let mut met = BTreeSet::new();
+        for (message, ends) in said {
+            let mut effects = core.told(message);
+            if ends && let Some(peer) = met.pop_first() {
+                effects.extend(core.down(Watch::Peer(peer)));
+            }
+            for effect in effects {
+                match effect {
+                    Effect::Monitor(Watch::Peer(peer)) => prop_assert!(met.insert(peer)),
+                    Effect::Change(change) => table.apply(&change),
+                    _ => {}
+                }
+            }
+            let memberships: usize = table.read().values().map(|members| members.all.len()).sum();
+            let least = met.len() * ENTRY_LEN + memberships * MEMBER_LEN;
+            prop_assert!(least <= core.held() && core.held() <= 3 * limit, "{least} {}", core.held());
+        }
+        for peer in met {
+            for effect in core.down(Watch::Peer(peer)) {
+                let Effect::Change(change) = effect else { continue };
+                table.apply(&change);
+            }
+        }
+        prop_assert_eq!(core.held(), 0);
+        prop_assert!(table.read().is_empty());
     }
 }
