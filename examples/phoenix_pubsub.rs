@@ -50,19 +50,14 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     say("one", one_heard.recv().await);
     say("two", two_heard.recv().await);
 
-    // Wait until the nodes know of each other's workers.
-    let scope = one.pg(phoenix::SCOPE);
-    let watcher = one.spawn(|mut cx| async move {
-        cx.receive().await;
-        ExitReason::Normal
-    })?;
-    let adapter = Term::atom("Elixir.MyApp.PubSub.Adapter");
-    scope.monitor(adapter.clone(), &watcher).await?;
     one.connect("two@127.0.0.1").await?;
-    while one.is_process_alive(&watcher) {
+    // Before they know of each other's workers nothing goes from one to the other.
+    let adapter = Term::atom("Elixir.MyApp.PubSub.Adapter");
+    let knows = |node: &Node| node.pg(phoenix::SCOPE).get_members(adapter.clone()).len() == 2;
+    while !(knows(&one) && knows(&two)) {
         tokio::task::yield_now().await;
     }
-    println!("{} nodes have it", scope.get_members(adapter).len());
+    println!("both know both");
 
     one.pubsub(PUBSUB).broadcast(TOPIC, &Term::tuple([Term::atom("ping"), Term::from(1)]))?;
     // Each hears the ping, and the other's pong.

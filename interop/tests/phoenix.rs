@@ -52,10 +52,9 @@ async fn broadcasts_reach_the_subscribers_of_both() {
         groups.iter().all(|group| scope.get_members(group.clone()).len() == 2)
     })
     .await;
-    let theirs = format!(
-        "[length(pg:get_members('Elixir.Phoenix.PubSub', G)) || G <- tuple_to_list(persistent_term:get(P))]"
-    );
-    eventually("on both sides", async || erl.eval(&theirs).await == "[2,2,2]").await;
+    let theirs =
+        "[length(pg:get_members('Elixir.Phoenix.PubSub', G)) || G <- tuple_to_list(persistent_term:get(P))]";
+    eventually("on both sides", async || erl.eval(theirs).await == "[2,2,2]").await;
 
     // As a channel of Phoenix's sends it.
     let text = "#{'__struct__' => 'Elixir.Phoenix.Socket.Broadcast',event => <<\"new\">>,payload => #{<<\"n\">> => 1},topic => <<\"room:1\">>}";

@@ -86,7 +86,8 @@ impl ScopeRef {
         self.done(Ask::Leave(group.into(), self.local(pids)?)).await
     }
 
-    /// `pg:get_members/2`: the processes in a group, on all nodes; one that has joined several times is there as often.
+    /// `pg:get_members/2`: the processes in a group, on all nodes, in no particular order; one that has joined several times is
+    /// there as often.
     pub fn get_members(&self, group: impl Into<Term>) -> Vec<Pid> {
         self.table.read().get(&group.into()).map(|members| members.all.clone()).unwrap_or_default()
     }

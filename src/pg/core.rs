@@ -23,7 +23,15 @@ pub(super) struct Core {
     /// The scopes of other nodes.
     peers: BTreeMap<Pid, Peer>,
     /// What counts towards the limit, by node.
-    held: BTreeMap<Atom, usize>,
+    held: BTreeMap<Atom, Account>,
+}
+
+/// What the scopes of a node make this one hold.
+#[derive(Default)]
+struct Account {
+    len: usize,
+    /// Something was not taken in, and that was logged.
+    exceeded: bool,
 }
 
 /// What is known of another scope.
@@ -272,9 +280,10 @@ impl Core {
             }
             new = Some((own.term(), len));
         }
-        let room = self.limit.saturating_sub(self.held_of(&from.node)) / MEMBER_LEN;
+        let held = self.held.get(&from.node).map_or(0, |account| account.len);
+        let room = self.limit.saturating_sub(held) / MEMBER_LEN;
         if room < pids.len() {
-            tracing::warn!(scope = %from, %group, dropped = pids.len() - room, "pg: too many members of a node");
+            self.exceed(&from.node);
             pids.truncate(room);
         }
         self.hold(&from.node, pids.len() * MEMBER_LEN);
@@ -289,27 +298,32 @@ impl Core {
         pids
     }
 
-    fn held_of(&self, node: &Atom) -> usize {
-        self.held.get(node).copied().unwrap_or_default()
-    }
-
     /// Counts towards the limit of a node. Returns whether there was room.
     fn hold(&mut self, node: &Atom, len: usize) -> bool {
-        let held = self.held_of(node).saturating_add(len);
+        let account = self.held.entry(node.clone()).or_default();
+        let held = account.len.saturating_add(len);
         if held > self.limit {
-            tracing::warn!(%node, "pg: too many members of a node");
+            self.exceed(node);
             return false;
         }
-        self.held.insert(node.clone(), held);
+        account.len = held;
         true
     }
 
     fn release(&mut self, node: &Atom, len: usize) {
-        let held = self.held_of(node).saturating_sub(len);
-        if held == 0 {
+        let Some(account) = self.held.get_mut(node) else { return };
+        account.len = account.len.saturating_sub(len);
+        if account.len == 0 {
             self.held.remove(node);
-        } else {
-            self.held.insert(node.clone(), held);
+        }
+    }
+
+    /// There was no room. It is said once, or a node could fill the log.
+    fn exceed(&mut self, node: &Atom) {
+        if let Some(account) = self.held.get_mut(node)
+            && !std::mem::replace(&mut account.exceeded, true)
+        {
+            tracing::warn!(%node, limit = self.limit, "pg: the node has too many members: further ones are not taken in");
         }
     }
 
@@ -334,7 +348,7 @@ impl Core {
     /// What counts towards limits now.
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
-        self.held.values().sum()
+        self.held.values().map(|account| account.len).sum()
     }
 }
 

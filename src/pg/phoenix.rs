@@ -16,7 +16,7 @@
 //! What is broadcast by any node of the cluster reaches the subscribers of all as it is; Phoenix's channels, for one, send maps with the key
 //! `__struct__`.
 //!
-//! Source: `Phoenix.PubSub.PG2` of phoenix_pubsub 2.1.
+//! Source: `Phoenix.PubSub.PG2` of phoenix_pubsub 2.1 and 2.2.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
@@ -170,6 +170,10 @@ fn group(pubsub: &Atom, number: usize) -> Result<Atom, crate::term::AtomError> {
 /// Takes what other nodes broadcast.
 struct Worker(Arc<Topics>);
 
+/// It is asked nothing.
+#[derive(Deserialize)]
+enum Nothing {}
+
 /// `{forward_to_local, Topic, Message, Dispatcher}`.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -179,9 +183,9 @@ enum Forward {
 
 impl GenServer for Worker {
     type Args = Arc<Topics>;
-    type Call = Term;
-    type Reply = Term;
-    type Cast = Term;
+    type Call = Nothing;
+    type Reply = ();
+    type Cast = Nothing;
     type Info = Forward;
 
     async fn init(topics: Arc<Topics>, cx: &mut Context<Self>) -> Result<Self, ExitReason> {
@@ -192,12 +196,11 @@ impl GenServer for Worker {
 
     async fn handle_call(
         &mut self,
-        _: Term,
-        _: ReplyTo<Term>,
+        nothing: Nothing,
+        _: ReplyTo<()>,
         _: &mut Context<Self>,
     ) -> Result<Reply, ExitReason> {
-        // It answers nobody: a caller waits as long as it wants to.
-        Ok(Reply::Later)
+        match nothing {}
     }
 
     async fn handle_info(&mut self, forward: Forward, cx: &mut Context<Self>) -> Result<(), ExitReason> {

@@ -360,11 +360,11 @@ impl Cluster {
                 }
                 self.lives += 1;
                 self.nodes[at] = Node::new(NODES[at], self.lives);
-                for to in 0..NODES.len() {
+                for (to, name) in NODES.iter().enumerate() {
                     // What waited for the former one is gone.
                     self.queue(to, at).retain(|item| matches!(item, Item::Message(..)));
                     if to != at && self.is_connected(at, to) {
-                        let effects = self.nodes[at].core.node_up(pid(NODES[to], 0).node);
+                        let effects = self.nodes[at].core.node_up(pid(name, 0).node);
                         self.follow(at, effects);
                     }
                 }
