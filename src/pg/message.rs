@@ -70,6 +70,13 @@ impl Told {
 }
 
 impl Message {
+    /// The scope that says it.
+    pub(super) fn sender(&self) -> &Pid {
+        match self {
+            Self::Discover(pid) | Self::Sync(pid, _) | Self::Join(pid, ..) | Self::Leave(pid, ..) => pid,
+        }
+    }
+
     /// `{sync, Peer, [{Group, Pids}]}`. `None` of anything else.
     pub(super) fn from_cast(cast: &Term) -> Option<Self> {
         let [tag, peer, groups] = cast.as_tuple()? else { return None };

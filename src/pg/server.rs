@@ -199,6 +199,11 @@ impl Scope {
     }
 
     fn told(&mut self, message: Message, cx: &mut Context<Self>) {
+        let node = &message.sender().node;
+        // It is lost already: to monitor its scope would be to connect to it again.
+        if !cx.local().is_local(node) && connection(node, cx).is_none() {
+            return;
+        }
         let effects = self.core.told(message);
         self.follow(effects, cx);
     }

@@ -222,3 +222,22 @@ async fn a_scope_is_told_nothing_over_another_connection_than_it_was_met_over() 
     // Had it been an Erlang scope that was discovered anew meanwhile, it would not know the group.
     peer.expect_none(SOON).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_scope_connects_to_no_node_that_is_lost() {
+    let [a, b] = TestNode::cluster(8, NODES).await;
+    let here = start(&a).await;
+    let peer = b.probe();
+    let sys = a.sys("pg");
+    sys.suspend().await.unwrap();
+    let peer: Term = peer.pid().clone().into();
+    b.send(("pg", "a@test"), Term::tuple([Term::atom("discover"), peer.clone()])).unwrap();
+    b.cast(("pg", "a@test"), &Term::tuple([Term::atom("sync"), peer, Term::list([])])).unwrap();
+    a.settle().await;
+    a.disconnect("b@test");
+    a.settle().await;
+    sys.resume().await.unwrap();
+    here.join(group(), [sleeper(&a)]).await.unwrap();
+    a.advance(SOON).await;
+    assert!(a.nodes().is_empty());
+}
