@@ -241,6 +241,30 @@ impl Inner {
     }
 }
 
+fn send_on(
+    connection: &Connection,
+    sender: Option<&Pid>,
+    interest: Option<&Pid>,
+    control: &Control<Encode<'_>>,
+    write: Write,
+) -> Result<Sent, EncodeError> {
+    let encode = |encode: &Encode<'_>, writer: &mut Writer| encode(writer);
+    let pushed = match connection.send(sender, interest, control, encode, write) {
+        Ok(pushed) => pushed,
+        Err(OutgoingError::Encode(error)) => return Err(error),
+        Err(error) => {
+            tracing::error!(peer = %connection.peer, %error, "a signal cannot be sent");
+            return Ok(Sent::NoConnection);
+        }
+    };
+    let connection = connection.id;
+    Ok(match pushed {
+        Pushed::Queued => Sent::Queued { connection, busy: None },
+        Pushed::Busy(busy) => Sent::Queued { connection, busy: Some(busy) },
+        Pushed::Closed => Sent::NoConnection,
+    })
+}
+
 enum Found {
     Up(Arc<Connection>),
     Pending(Arc<Attempt>),
@@ -270,21 +294,7 @@ impl Distribution for Inner {
                     // It was decided meanwhile.
                 }
                 Some(Found::Up(connection)) => {
-                    let encode = |encode: &Encode<'_>, writer: &mut Writer| encode(writer);
-                    let pushed = match connection.send(sender, interest, &control, encode, write) {
-                        Ok(pushed) => pushed,
-                        Err(OutgoingError::Encode(error)) => return Err(error),
-                        Err(error) => {
-                            tracing::error!(peer = %node, %error, "a signal cannot be sent");
-                            return Ok(Sent::NoConnection);
-                        }
-                    };
-                    let connection = connection.id;
-                    return Ok(match pushed {
-                        Pushed::Queued => Sent::Queued { connection, busy: None },
-                        Pushed::Busy(busy) => Sent::Queued { connection, busy: Some(busy) },
-                        Pushed::Closed => Sent::NoConnection,
-                    });
+                    return send_on(&connection, sender, interest, &control, write);
                 }
             }
         }
@@ -361,5 +371,18 @@ impl Distribution for Inner {
 
     fn connection_to(&self, node: &Atom) -> Option<ConnectionId> {
         self.connection(node).map(|connection| connection.id)
+    }
+
+    fn send_over(
+        &self,
+        connection: ConnectionId,
+        sender: &Pid,
+        control: Control<Encode<'_>>,
+    ) -> Result<Sent, EncodeError> {
+        let found = self.up().get(&connection).cloned();
+        match found {
+            Some(connection) => send_on(&connection, Some(sender), None, &control, Write::Now),
+            None => Ok(Sent::NoConnection),
+        }
     }
 }

@@ -36,7 +36,7 @@ pub struct Scope {
     watches: BTreeMap<Watch, Reference>,
     /// The connections over which the scopes of other nodes were met. What is meant for them goes over these or not at all: over a
     /// next one a scope hears of this one anew, and an Erlang scope that hears of a leave before crashes.
-    met_over: BTreeMap<Pid, Option<ConnectionId>>,
+    met_over: BTreeMap<Pid, ConnectionId>,
     /// Who is told of all changes.
     scope_monitors: BTreeMap<Reference, Pid>,
     /// Who is told of a group's.
@@ -213,10 +213,20 @@ impl Scope {
             match effect {
                 Effect::Monitor(watch) => {
                     let (Watch::Member(pid) | Watch::Peer(pid)) = &watch;
-                    if matches!(watch, Watch::Peer(_)) {
-                        self.met_over.insert(pid.clone(), connection(&pid.node, cx));
-                    }
                     let reference = cx.monitor(pid);
+                    if matches!(watch, Watch::Peer(_)) && !cx.local().is_local(&pid.node) {
+                        match cx.monitored_over(&reference) {
+                            Some(over) if connection(&pid.node, cx) == Some(over) => {
+                                self.met_over.insert(pid.clone(), over);
+                            }
+                            // It is lost, or is connected to only now: it was not met, and there will be a `nodeup`.
+                            _ => {
+                                cx.demonitor(&reference);
+                                self.core.down(watch);
+                                return;
+                            }
+                        }
+                    }
                     self.watches.insert(watch.clone(), reference.clone());
                     self.monitored.insert(reference, Monitored::Watch(watch));
                 }
@@ -228,16 +238,14 @@ impl Scope {
                 }
                 Effect::Send(to, message) => {
                     for pid in to {
-                        let met_over = self.met_over.get(&pid).copied().flatten();
-                        if cx.local().is_local(&pid.node) || met_over == connection(&pid.node, cx) {
-                            send(pid.into(), &message, cx);
-                        }
+                        let over = self.met_over.get(&pid).copied();
+                        send(pid.into(), over, &message, cx);
                     }
                 }
                 Effect::Discover(node) => {
-                    if connection(&node, cx).is_some() {
+                    if let Some(over) = connection(&node, cx) {
                         let to = Destination::Remote(self.name.clone(), node);
-                        send(to, &Message::Discover(cx.pid().clone()), cx);
+                        send(to, Some(over), &Message::Discover(cx.pid().clone()), cx);
                     }
                 }
                 Effect::Change(change) => {
@@ -288,10 +296,14 @@ fn connection(node: &Atom, cx: &Context<Scope>) -> Option<ConnectionId> {
     cx.local().distribution()?.connection_to(node)
 }
 
-fn send(to: Destination, message: &Message, cx: &Context<Scope>) {
-    let sent = match message {
-        Message::Sync(..) => cx.cast(to, message),
-        _ => cx.send(to, message.clone()),
+/// Sends over a connection; or to a process of this node, that others may take for a scope.
+fn send(to: Destination, over: Option<ConnectionId>, message: &Message, cx: &Context<Scope>) {
+    const GEN_CAST: Atom = Atom::from_static("$gen_cast");
+    let sent = match (message, over) {
+        (Message::Sync(..), Some(over)) => cx.send_over(over, &to, &(GEN_CAST, message)),
+        (Message::Sync(..), None) => cx.cast(to, message),
+        (_, Some(over)) => cx.send_over(over, &to, message),
+        (_, None) => cx.send(to, message.clone()),
     };
     if let Err(error) = sent {
         tracing::debug!(%error, "a scope of pg is not told");

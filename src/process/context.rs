@@ -14,10 +14,10 @@ use super::mailbox::{Batch, Signals, Taken};
 use super::relations::{Monitor, Monitored};
 use super::timer::{Fire, Timers};
 use super::{
-    AnyProcess, Attention, Delivery, Destination, ExitReason, Local, Process, ProcessMessage, RegisterError,
-    RemoteSpawn, Shared, Signal, SpawnOpt, SpawnOptions, TimerReference, Write, spawn,
+    AnyProcess, Attention, ConnectionId, Delivery, Destination, ExitReason, Local, Process, ProcessMessage,
+    RegisterError, RemoteSpawn, Shared, Signal, SpawnOpt, SpawnOptions, TimerReference, Write, spawn,
 };
-use crate::etf::{EncodeError, Payload};
+use crate::etf::{EncodeError, Payload, Writer};
 use crate::term::{Atom, Pid, Reference, Term};
 use crate::world::{Mono, World};
 
@@ -248,6 +248,23 @@ impl<M: ProcessMessage> Context<M> {
             shared.relations(|relations| relations.monitor_over(&reference, connection, bound));
         }
         reference
+    }
+
+    /// The connection that a monitor goes over.
+    pub(crate) fn monitored_over(&self, reference: &Reference) -> Option<ConnectionId> {
+        self.shared().with_relations(|relations| relations.monitored_over(reference)).flatten()
+    }
+
+    /// Sends a message to another node over a certain connection, or not at all.
+    pub(crate) fn send_over<T: Serialize>(
+        &self,
+        connection: ConnectionId,
+        to: &Destination,
+        message: &T,
+    ) -> Result<(), SendError> {
+        let shared = self.shared();
+        let encode = |writer: &mut Writer| crate::etf::serialize(message, writer);
+        shared.sent(to, shared.local.send_over(connection, &shared.pid, to, &encode)?)
     }
 
     /// `demonitor/2` with `flush`: no [`Down`] of this monitor arrives afterwards. Returns whether the monitor was still

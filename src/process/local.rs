@@ -72,6 +72,17 @@ pub(crate) trait Distribution: Send + Sync {
 
     /// The connection to `node`, if one stands.
     fn connection_to(&self, node: &Atom) -> Option<ConnectionId>;
+
+    /// As [`Distribution::send`], over this connection or not at all.
+    ///
+    /// # Errors
+    /// If a value in the signal has no external form.
+    fn send_over(
+        &self,
+        connection: ConnectionId,
+        sender: &Pid,
+        control: Control<Encode<'_>>,
+    ) -> Result<Sent, EncodeError>;
 }
 
 /// What a node's connections have done.
@@ -200,6 +211,15 @@ const FIRST_WORD_BITS: u32 = 18;
 /// Spreads a count over the first two words of a reference.
 pub(super) fn reference_words(count: u64) -> (u32, u32) {
     ((count & ((1 << FIRST_WORD_BITS) - 1)) as u32, (count >> FIRST_WORD_BITS) as u32)
+}
+
+/// What the sender of a message to another node learns.
+fn delivery(sent: Sent) -> Delivery {
+    match sent {
+        Sent::Queued { busy: Some(busy), .. } => Delivery::Busy(busy),
+        // As in Erlang, a message that cannot be delivered to another node is dropped silently.
+        Sent::Queued { busy: None, .. } | Sent::NoConnection => Delivery::Done,
+    }
 }
 
 impl Local {
@@ -432,12 +452,7 @@ impl Local {
         encode: Encode<'_>,
         taking: Taking,
     ) -> Result<Delivery, EncodeError> {
-        let (node, target) = match to {
-            Destination::Pid(pid) => (&pid.node, Target::Pid(pid.clone())),
-            Destination::Name(name) => (&self.node, Target::Name(name.clone())),
-            Destination::Remote(name, node) => (node, Target::Name(name.clone())),
-            Destination::Alias(alias) => (&alias.node, Target::Alias(alias.clone())),
-        };
+        let (node, target) = self.address(to);
         if self.is_local(node) {
             let message = Payload::from_writer(encode)?;
             let pushed = match &target {
@@ -455,11 +470,30 @@ impl Local {
         let priority = taking == Taking::Priority;
         let control = Control::Send { from: Some(sender.clone()), to: target, message: encode, priority };
         let Some(distribution) = self.distribution() else { return Ok(Delivery::Done) };
-        Ok(match distribution.send(node, Some(sender), None, control, Write::Now)? {
-            Sent::Queued { busy: Some(busy), .. } => Delivery::Busy(busy),
-            // As in Erlang, a message that cannot be delivered to another node is dropped silently.
-            Sent::Queued { busy: None, .. } | Sent::NoConnection => Delivery::Done,
-        })
+        Ok(delivery(distribution.send(node, Some(sender), None, control, Write::Now)?))
+    }
+
+    /// Sends a message to another node over a certain connection, or not at all.
+    pub(super) fn send_over(
+        &self,
+        connection: ConnectionId,
+        sender: &Pid,
+        to: &Destination,
+        encode: Encode<'_>,
+    ) -> Result<Delivery, EncodeError> {
+        let (_, to) = self.address(to);
+        let control = Control::Send { from: Some(sender.clone()), to, message: encode, priority: false };
+        let Some(distribution) = self.distribution() else { return Ok(Delivery::Done) };
+        Ok(delivery(distribution.send_over(connection, sender, control)?))
+    }
+
+    fn address<'a>(&'a self, to: &'a Destination) -> (&'a Atom, Target) {
+        match to {
+            Destination::Pid(pid) => (&pid.node, Target::Pid(pid.clone())),
+            Destination::Name(name) => (&self.node, Target::Name(name.clone())),
+            Destination::Remote(name, node) => (node, Target::Name(name.clone())),
+            Destination::Alias(alias) => (&alias.node, Target::Alias(alias.clone())),
+        }
     }
 
     /// Delivers a message to the process behind an alias, if there is one; whether the alias is active is known to the process

@@ -201,6 +201,12 @@ impl Relations {
         self.over(connection);
     }
 
+    /// The connection that a monitor went over, if it is there and goes over one.
+    pub(super) fn monitored_over(&self, reference: &Reference) -> Option<ConnectionId> {
+        let (known, monitor) = self.monitors.get(&number(reference))?;
+        (known == reference).then_some(monitor.connection)?
+    }
+
     pub(super) fn demonitor(&mut self, reference: &Reference) -> Option<Monitor> {
         let number = number(reference);
         let (known, _) = self.monitors.get(&number)?;

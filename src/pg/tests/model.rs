@@ -117,7 +117,7 @@ struct Node {
     heard: Groups,
     watches: BTreeSet<Watch>,
     /// The connections over which others were met.
-    met_over: BTreeMap<Pid, Option<u32>>,
+    met_over: BTreeMap<Pid, u32>,
     erlang: Erlang,
     /// Who has joined here: the model.
     joined: Vec<(Term, Pid)>,
@@ -192,9 +192,17 @@ impl Cluster {
                     assert!(self.nodes[at].watches.insert(watch.clone()), "{watch:?} is monitored already");
                     if let Watch::Peer(peer) = watch {
                         let to = Self::index(&peer);
-                        let connection = self.connection(at, to);
+                        let Some(connection) = self.connection(at, to) else {
+                            // It was not met.
+                            let node = &mut self.nodes[at];
+                            let watch = Watch::Peer(peer.clone());
+                            node.watches.remove(&watch);
+                            node.erlang.0.remove(&peer);
+                            node.core.down(watch);
+                            return;
+                        };
                         self.nodes[at].met_over.insert(peer.clone(), connection);
-                        if !self.is_connected(at, to) || self.nodes[to].this != peer {
+                        if self.nodes[to].this != peer {
                             self.queue(to, at).push_back(Item::Down(peer));
                         }
                     }
@@ -206,7 +214,7 @@ impl Cluster {
                     for pid in to {
                         let to = Self::index(&pid);
                         let met_over = self.nodes[at].met_over[&pid];
-                        if self.is_connected(at, to) && self.connection(at, to) == met_over {
+                        if self.connection(at, to) == Some(met_over) {
                             self.queue(at, to).push_back(Item::Message(Some(pid), message.clone()));
                         }
                     }
