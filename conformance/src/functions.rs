@@ -27,6 +27,9 @@ pub(crate) fn export(node: &Node) {
         let _ = cx.send(to, term);
         Ok(Atom::from_static("ok"))
     }));
+    node.export(Function::new("pg", "get_members", |cx: Context<Term>, group: Term| async move {
+        Ok(cx.pg("pg").get_members(group))
+    }));
 }
 
 /// Of any size.

@@ -544,6 +544,8 @@ async fn the_fixtures_echo_is_in_a_group() {
     erl.connect("fixture@127.0.0.1").await;
     eventually("it is known", async || !erl.groups().await.is_empty()).await;
     let Is::Erlang(erl) = &mut erl.is else { unreachable!() };
-    let answer = "[Echo] = pg:get_members(fixture), gen_server:call(Echo, hello)";
+    let theirs = "[Echo] = pg:get_members(fixture), [Echo] = rpc:call('fixture@127.0.0.1', pg, get_members, [fixture]), ok";
+    assert_eq!(erl.eval(theirs).await, "ok");
+    let answer = "gen_server:call(Echo, hello)";
     assert_eq!(erl.eval(answer).await, "hello");
 }
