@@ -28,6 +28,7 @@
 //! | [`io`] | printing to devices of any node, and `io_lib:format` |
 //! | [`rpc`] | calling functions of other nodes, and exporting some to them |
 //! | [`observer`] | what Erlang's tools ask a node whose inside they show |
+//! | [`pg`] | groups of processes, known on all nodes |
 //! | [`process`] | bare processes, exit reasons, where messages go, what can go wrong with them |
 //! | [`term`] | Erlang's terms: values, order, syntax |
 //! | [`etf`] | their external form, limits, and [the mapping](etf#rust-types-as-terms) to Rust types |
