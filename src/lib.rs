@@ -29,6 +29,7 @@
 //! | [`rpc`] | calling functions of other nodes, and exporting some to them |
 //! | [`observer`] | what Erlang's tools ask a node whose inside they show |
 //! | [`pg`] | groups of processes, known on all nodes |
+//! | `logger` | what this program logs, as events of Erlang's loggers (the cargo feature `logger`) |
 //! | [`process`] | bare processes, exit reasons, where messages go, what can go wrong with them |
 //! | [`term`] | Erlang's terms: values, order, syntax |
 //! | [`etf`] | their external form, limits, and [the mapping](etf#rust-types-as-terms) to Rust types |
@@ -53,6 +54,8 @@ pub mod gen_event;
 pub mod gen_server;
 pub mod gen_statem;
 pub mod io;
+#[cfg(feature = "logger")]
+pub mod logger;
 pub mod node;
 pub mod observer;
 pub mod pg;

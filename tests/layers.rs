@@ -12,7 +12,7 @@ const LAYERS: [&[&str]; 9] = [
     &["world"],
     &["epmd"],
     &["process"],
-    &["io", "rpc"],
+    &["io", "rpc", "logger"],
     &["node"],
     &[
         "sys",

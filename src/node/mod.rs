@@ -379,6 +379,12 @@ impl Node {
         Rpc::new(self.inner.local.clone(), None, node.into())
     }
 
+    /// A layer of `tracing-subscriber` that sends this program's events to the logger of an Erlang node.
+    #[cfg(feature = "logger")]
+    pub fn logger(&self, node: impl Into<Atom>) -> crate::logger::LoggerLayer {
+        crate::logger::LoggerLayer::new(&self.inner.local, node.into())
+    }
+
     /// A device of any node, to print to.
     pub fn io(&self, device: impl Into<Destination>) -> Io {
         Io::new(self.inner.local.clone(), device.into())
