@@ -6,4 +6,4 @@ source=$(dirname "$0")/fixture.erl
 export ERL_EPMD_PORT="$3" ERL_CRASH_DUMP_SECONDS=0
 exec "${BEAMLINE_ERL:-erl}" -noinput -boot no_dot_erlang -start_epmd false "$kind" "$1" -setcookie "$2" \
     -kernel net_ticktime "$4" logger_level critical \
-    -eval "{ok, M, B} = compile:file(\"$source\", [binary]), {module, M} = code:load_binary(M, \"fixture\", B), fixture:start()."
+    -eval "{ok, M, B} = compile:file(\"$source\", [binary]), {module, M} = code:load_binary(M, \"fixture\", B), fixture:start(), io:put_chars(\"ready $1\\n\")."

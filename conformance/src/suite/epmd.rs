@@ -28,7 +28,6 @@ pub(crate) struct Entry {
 /// A name that is registered while this lives.
 pub(crate) struct Registration {
     pub(crate) wire: Wire,
-    pub(crate) creation: u32,
 }
 
 /// ALIVE2 of a visible node.
@@ -91,8 +90,11 @@ impl Epmd {
             121 => 2,
             _ => return Err(seen(format!("{head:?} in answer to ALIVE2"))),
         };
-        let creation = wire.exactly(len, end)?.iter().fold(0, |value, &byte| value << 8 | u32::from(byte));
-        Ok((head[1] == 0).then_some(Registration { wire, creation }))
+        let creation = wire.exactly(len, end)?;
+        if head[1] == 0 && creation.iter().all(|&byte| byte == 0) {
+            return Err(seen("the creation 0"));
+        }
+        Ok((head[1] == 0).then_some(Registration { wire }))
     }
 
     /// Whether the name goes away within this time.

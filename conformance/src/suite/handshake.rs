@@ -14,7 +14,6 @@ pub(crate) const FRAGMENTS: u64 = 1 << 23;
 /// "I have all that OTP 25 demands."
 pub(crate) const DIGEST_25: u64 = 1 << 26;
 pub(crate) const UNLINK_ID: u64 = 1 << 25;
-pub(crate) const SPAWN: u64 = 1 << 32;
 pub(crate) const NAME_ME: u64 = 1 << 33;
 pub(crate) const V4_NC: u64 = 1 << 34;
 pub(crate) const ALTACT: u64 = 1 << 37;

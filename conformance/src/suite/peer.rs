@@ -76,7 +76,7 @@ impl Signal {
     pub(crate) fn reason(&self) -> Result<Term, Failure> {
         match self.op() {
             op::EXIT | op::EXIT2 => Ok(self.at(3).clone()),
-            op::MONITOR_EXIT => Ok(self.at(4).clone()),
+            op::MONITOR_EXIT | op::EXIT_TT => Ok(self.at(4).clone()),
             _ => self.term(),
         }
     }
@@ -219,16 +219,21 @@ impl Peer {
     /// The next signal of the node, whatever came before it.
     pub(crate) fn next(&mut self, end: Instant) -> Result<Signal, WireError> {
         loop {
-            let packet = self.wire.packet(4, end)?;
-            if packet.is_empty() {
-                self.ticks.push(Instant::now());
-                continue;
-            }
-            let broken = |error| WireError::Other(std::io::Error::other(format!("a packet with {error}")));
-            if let Some(signal) = self.packet(&packet).map_err(broken)? {
+            if let Some(signal) = self.step(end)? {
                 return Ok(signal);
             }
         }
+    }
+
+    /// Reads one packet, which may end a signal.
+    pub(crate) fn step(&mut self, end: Instant) -> Result<Option<Signal>, WireError> {
+        let packet = self.wire.packet(4, end)?;
+        if packet.is_empty() {
+            self.ticks.push(Instant::now());
+            return Ok(None);
+        }
+        self.packet(&packet)
+            .map_err(|error| WireError::Other(std::io::Error::other(format!("a packet with {error}"))))
     }
 
     fn packet(&mut self, packet: &[u8]) -> Result<Option<Signal>, String> {
@@ -337,7 +342,7 @@ impl Peer {
         loop {
             match self.next(end) {
                 Ok(signal) => self.backlog.push_back(signal),
-                Err(WireError::Silent(_)) => break,
+                Err(WireError::Silent) => break,
                 Err(error) => return Err(error.into()),
             }
         }
@@ -506,5 +511,7 @@ pub(crate) fn is_down(signal: &Signal, reference: &Term) -> bool {
 }
 
 pub(crate) fn is_exit(signal: &Signal, from: &Term, to: &Term) -> bool {
-    [op::EXIT, op::PAYLOAD_EXIT].contains(&signal.op()) && signal.at(1) == from && signal.at(2) == to
+    [op::EXIT, op::EXIT_TT, op::PAYLOAD_EXIT, op::PAYLOAD_EXIT_TT].contains(&signal.op())
+        && signal.at(1) == from
+        && signal.at(2) == to
 }

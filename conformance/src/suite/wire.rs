@@ -15,7 +15,7 @@ pub(crate) enum WireError {
     /// The node closed it.
     Closed,
     /// Nothing came in time.
-    Silent(Duration),
+    Silent,
     Other(std::io::Error),
 }
 
@@ -23,7 +23,7 @@ impl fmt::Display for WireError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Closed => write!(f, "the node closed the connection"),
-            Self::Silent(time) => write!(f, "nothing came for {} ms", time.as_millis()),
+            Self::Silent => write!(f, "nothing came in time"),
             Self::Other(error) => write!(f, "{error}"),
         }
     }
@@ -103,9 +103,14 @@ impl Wire {
         self.send(&packet)
     }
 
-    /// Makes a close an RST: what is unread is there on purpose.
-    pub(crate) fn peek_stream(&self) -> &TcpStream {
-        &self.stream
+    /// Waits until there is something to read, and leaves it unread: a close is an RST then.
+    pub(crate) fn wait_for_data(&mut self, within: Duration) -> Result<(), WireError> {
+        self.stream.set_read_timeout(Some(within))?;
+        match self.stream.peek(&mut [0]) {
+            Ok(0) => Err(WireError::Closed),
+            Ok(_) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Reads `len` bytes until `end`.
@@ -131,11 +136,10 @@ impl Wire {
     }
 
     fn fill(&mut self, len: usize, end: Instant) -> Result<(), WireError> {
-        let begun = Instant::now();
         while self.read.len() - self.taken < len {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Err(WireError::Silent(begun.elapsed()));
+                return Err(WireError::Silent);
             }
             self.stream.set_read_timeout(Some(left))?;
             let mut chunk = [0; 1 << 16];

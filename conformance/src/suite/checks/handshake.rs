@@ -290,7 +290,7 @@ fn silent(target: &Target) -> Result<Outcome, Failure> {
         let left = end.saturating_duration_since(Instant::now());
         match wire.until_closed(left.max(Duration::from_millis(10))) {
             Ok(_) => {}
-            Err(WireError::Silent(_)) => {
+            Err(WireError::Silent) => {
                 return Err(seen(format!(
                     "after {what}, {} ms later, the connection is open",
                     begun.elapsed().as_millis()
@@ -315,7 +315,7 @@ fn slowloris(target: &Target) -> Result<Outcome, Failure> {
         target.serves()?;
         match wire.until_closed(Duration::from_secs(1)) {
             Ok(_) => return Ok(Outcome::Passed),
-            Err(WireError::Silent(_)) => {}
+            Err(WireError::Silent) => {}
             Err(error) => return Err(error.into()),
         }
         if Instant::now() > end {

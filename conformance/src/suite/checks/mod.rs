@@ -1,7 +1,17 @@
 //! The checks, one file a group.
 
+mod control;
 mod epmd;
+mod fragments;
 mod handshake;
+mod header;
+mod load;
+mod nodes;
+mod relations;
+mod services;
+mod spawn;
+mod terms;
+mod ticks;
 
 use crate::target::Target;
 use crate::{Failure, Outcome};
@@ -37,7 +47,20 @@ const fn check(
 
 /// All of them, in the order of their numbers.
 pub(crate) fn all() -> Vec<Check> {
-    let groups: [&[Check]; _] = [epmd::CHECKS, handshake::CHECKS];
+    let groups: [&[Check]; _] = [
+        epmd::CHECKS,
+        handshake::CHECKS,
+        ticks::CHECKS,
+        terms::CHECKS,
+        header::CHECKS,
+        fragments::CHECKS,
+        control::CHECKS,
+        relations::CHECKS,
+        spawn::CHECKS,
+        services::CHECKS,
+        nodes::CHECKS,
+        load::CHECKS,
+    ];
     let mut all = groups.concat();
     all.sort_by_key(|check| check.number);
     all
