@@ -184,11 +184,11 @@ fn run(options: Options) -> Result<bool, String> {
 fn select(all: &[Check], list: &str) -> Result<Vec<Check>, String> {
     let mut selected = Vec::new();
     for item in list.split(',').map(str::trim) {
-        let range = match item.split_once('-').map(|(first, last)| (first.parse(), last.parse())) {
-            Some((Ok(first), Ok(last))) => first..=last,
-            _ => item.parse().map_or(1..=0, |number: u8| number..=number),
-        };
-        let found = all.iter().filter(|check| check.name == item || range.contains(&check.number));
+        let (first, last) = item.split_once('-').unwrap_or((item, item));
+        let range = first.parse::<u8>().ok().zip(last.parse::<u8>().ok());
+        let found = all.iter().filter(|check| {
+            check.name == item || range.is_some_and(|(first, last)| (first..=last).contains(&check.number))
+        });
         let before = selected.len();
         selected.extend(found.cloned());
         if selected.len() == before {

@@ -425,7 +425,7 @@ impl Peer {
     pub(crate) fn whereis(&mut self, name: &str) -> Result<Term, Failure> {
         let from = self.pid();
         let tag = self.reference();
-        self.send(&from, &Term::from(name), Term::from(tuple!["$gen_call", tuple![&from, &tag], "log"]))?;
+        self.send(&from, &Term::from(name), tuple!["$gen_call", tuple![&from, &tag], "log"])?;
         let reply = self.wait("an answer", PATIENCE, |it| is_message(it, &from).then(|| it.clone()))?;
         match reply.at(1) {
             pid @ Term::Pid(_) => Ok(pid.clone()),

@@ -1,7 +1,7 @@
 //! Control messages: what closes the connection, what is dropped, and the less common forms.
 
 use super::{Check, Lane, check};
-use crate::handshake::{ALTACT, Me};
+use crate::handshake::ALTACT;
 use crate::peer::{Peer, is_message, op};
 use crate::target::Target;
 use crate::term::{Pid, Reference, Term, list, tuple};
@@ -26,35 +26,34 @@ pub(super) fn former(pid: &Term) -> Term {
     }
 }
 
+/// Control messages that close the connection of the process `me`.
+fn broken(me: &Term, victim: &Term) -> Vec<(&'static str, Term)> {
+    vec![
+        ("the operation 99", tuple![99]),
+        ("the operation 5", tuple![5]),
+        ("an operation that is an atom", tuple!["link"]),
+        ("an operation past a small integer", tuple![1 << 40]),
+        ("a negative operation", tuple![-1]),
+        ("an integer", Term::Int(6)),
+        ("a list", Term::string("ab")),
+        ("an empty tuple", tuple![]),
+        ("a link without a second pid", tuple![op::LINK, me]),
+        ("a link with a pid too many", tuple![op::LINK, me, victim, victim]),
+        ("a send to a name that is an integer", tuple![op::REG_SEND, me, "", 5]),
+        ("a send without a payload", tuple![op::REG_SEND, me, "", "echo"]),
+        ("an exit without a payload", tuple![op::PAYLOAD_EXIT2, me, victim]),
+        ("a monitor whose reference is an atom", tuple![op::MONITOR, me, victim, "reference"]),
+    ]
+}
+
 fn unknown(target: &Target) -> Result<Outcome, Failure> {
     let mut peer = Peer::connect(target)?;
     let victim = peer.victim()?;
-    let pid = |me: &str| Term::Pid(Pid { node: me.to_owned(), id: 1, serial: 0, creation: 5 });
-    let cases: Vec<(&str, Box<dyn Fn(&str) -> Term>)> = vec![
-        ("the operation 99", Box::new(|_| tuple![99])),
-        ("the operation 5", Box::new(|_| tuple![5])),
-        ("an operation that is an atom", Box::new(|_| tuple!["link"])),
-        ("an operation past a small integer", Box::new(|_| tuple![1 << 40])),
-        ("a negative operation", Box::new(|_| tuple![-1])),
-        ("an integer", Box::new(|_| Term::Int(6))),
-        ("a list", Box::new(|_| Term::string("ab"))),
-        ("an empty tuple", Box::new(|_| tuple![])),
-        ("a link without a second pid", Box::new(move |me| tuple![op::LINK, pid(me)])),
-        ("a link with a pid too many", Box::new(move |me| tuple![op::LINK, pid(me), pid(me), pid(me)])),
-        ("a send to a name that is an integer", Box::new(move |me| tuple![op::REG_SEND, pid(me), "", 5])),
-        ("a send without a payload", Box::new(move |me| tuple![op::REG_SEND, pid(me), "", "echo"])),
-        ("an exit without a payload", {
-            let victim = victim.clone();
-            Box::new(move |me| tuple![op::PAYLOAD_EXIT2, pid(me), &victim])
-        }),
-        ("a monitor whose reference is an atom", {
-            let victim = victim.clone();
-            Box::new(move |me| tuple![op::MONITOR, pid(me), &victim, "reference"])
-        }),
-    ];
-    for (what, control) in cases {
-        let peer = Peer::connect_as(target, Me { creation: 5, ..target.me() })?;
-        peer.control(control(&peer.me.name))?;
+    for at in 0..broken(&victim, &victim).len() {
+        let mut peer = Peer::connect(target)?;
+        let me = peer.pid();
+        let (what, control) = broken(&me, &victim).swap_remove(at);
+        peer.control(control)?;
         peer.closes(what)?;
     }
     let peer = Peer::connect(target)?;

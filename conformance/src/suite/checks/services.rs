@@ -129,11 +129,11 @@ fn pg(target: &Target) -> Result<Outcome, Failure> {
         &name,
         tuple!["$gen_cast", tuple!["sync", &scope, list![tuple![&group, list![&member]]]]],
     )?;
-    until(&mut control, "sync", &group, &[member.clone()])?;
+    until(&mut control, "sync", &group, std::slice::from_ref(&member))?;
     peer.send(&scope, &name, tuple!["join", &scope, &group, &member])?;
     until(&mut control, "a second join", &group, &[member.clone(), member.clone()])?;
     peer.send(&scope, &name, tuple!["leave", &scope, &member, list![&group]])?;
-    until(&mut control, "leave", &group, &[member.clone()])?;
+    until(&mut control, "leave", &group, std::slice::from_ref(&member))?;
     // The scope dies: whoever monitors it is told.
     let monitor = peer.wait("a monitor of our scope", PATIENCE, |it| {
         (it.op() == op::MONITOR && *it.at(2) == scope).then(|| it.clone())
