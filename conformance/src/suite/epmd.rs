@@ -44,7 +44,7 @@ pub(crate) fn alive(name: &str, port: u16) -> Vec<u8> {
 impl Epmd {
     pub(crate) fn connect(&self) -> Result<Wire, Failure> {
         Wire::connect(&self.host, self.port)
-            .map_err(|error| Failure::Harness(format!("no EPMD at {}:{}: {error}", self.host, self.port)))
+            .map_err(|error| seen(format!("no EPMD at {}:{}: {error}", self.host, self.port)))
     }
 
     /// Sends a request and returns all that comes until EPMD closes the connection.

@@ -35,6 +35,7 @@ pub(crate) mod op {
     pub(crate) const SPAWN_REQUEST: i64 = 29;
     pub(crate) const SPAWN_REQUEST_TT: i64 = 30;
     pub(crate) const SPAWN_REPLY: i64 = 31;
+    pub(crate) const SPAWN_REPLY_TT: i64 = 32;
     pub(crate) const ALIAS_SEND: i64 = 33;
     pub(crate) const ALIAS_SEND_TT: i64 = 34;
     pub(crate) const UNLINK_ID: i64 = 35;
@@ -272,10 +273,10 @@ impl Peer {
             }
             70 => {
                 let open = self.open.get_mut(&seen.sequence).ok_or("a fragment of no sequence")?;
-                open.left -= 1;
-                if open.left != seen.fragment {
-                    return Err(format!("fragment {} in place of {}", seen.fragment, open.left));
+                if seen.fragment == 0 || open.left != seen.fragment.saturating_add(1) {
+                    return Err(format!("fragment {} after {}", seen.fragment, open.left));
                 }
+                open.left = seen.fragment;
                 open.signal.payload.extend(rest);
                 Ok(if open.left == 1 { self.open.remove(&seen.sequence).map(|it| it.signal) } else { None })
             }

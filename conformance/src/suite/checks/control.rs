@@ -1,5 +1,6 @@
 //! Control messages: what closes the connection, what is dropped, and the less common forms.
 
+use super::spawn::replied;
 use super::{Check, Lane, check};
 use crate::handshake::ALTACT;
 use crate::peer::{Peer, is_message, op};
@@ -189,6 +190,10 @@ fn token_forms(target: &Target) -> Result<Outcome, Failure> {
         &token
     ];
     peer.signal(spawn, list![&me, "spawned"])?;
+    let (_, result) = replied(&mut peer, &request)?;
+    if !matches!(result, Term::Pid(_)) {
+        return Err(seen(format!("{result:?} for 30")));
+    }
     let reply = peer.message(&me).map_err(|error| seen(format!("for 30: {error}")))?;
     if reply.is("spawned") { Ok(Outcome::Passed) } else { Err(seen(format!("{reply:?} for 30"))) }
 }

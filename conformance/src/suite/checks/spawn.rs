@@ -31,9 +31,9 @@ fn request(
 }
 
 /// The flags and the result of the reply to a request.
-fn replied(peer: &mut Peer, id: &Term) -> Result<(Term, Term), Failure> {
+pub(super) fn replied(peer: &mut Peer, id: &Term) -> Result<(Term, Term), Failure> {
     let reply = peer.wait("SPAWN_REPLY", PATIENCE, |it| {
-        (it.op() == op::SPAWN_REPLY && it.at(1) == id).then(|| it.clone())
+        ([op::SPAWN_REPLY, op::SPAWN_REPLY_TT].contains(&it.op()) && it.at(1) == id).then(|| it.clone())
     })?;
     Ok((reply.at(3).clone(), reply.at(4).clone()))
 }

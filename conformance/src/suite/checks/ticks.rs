@@ -17,7 +17,7 @@ pub(super) const CHECKS: &[Check] = &[
 ];
 
 /// How late a busy machine may make a tick.
-const SLACK: Duration = Duration::from_millis(700);
+const SLACK: Duration = Duration::from_millis(900);
 
 fn sent(target: &Target) -> Result<Outcome, Failure> {
     let Some(node) = target.another()? else { return no_start() };
@@ -58,7 +58,7 @@ fn timeout(target: &Target) -> Result<Outcome, Failure> {
         .until_closed(most)
         .map_err(|error| seen(format!("a silent peer is still connected after {most:?}: {error}")))?;
     let time = begun.elapsed();
-    if time + SLACK / 7 < node.target.ticktime * 3 / 4 {
+    if time + SLACK / 9 < node.target.ticktime * 3 / 4 {
         return Err(seen(format!("closed after {} ms already", time.as_millis())));
     }
     let end = Instant::now() + PATIENCE;

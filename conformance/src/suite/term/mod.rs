@@ -1,5 +1,8 @@
 //! The suite's own terms, written from the external term format's document: it shares no line with the library that it judges.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 
 /// How deep a term may be nested that is read here. Deeper ones are compared as bytes.
@@ -179,7 +182,7 @@ impl Term {
         }
     }
 
-    /// Its external form without the version byte, as Erlang itself would write it.
+    /// Its external form without the version byte, as Erlang itself would write it (but for the order in maps).
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut out = Vec::new();
         self.write(&mut out);
