@@ -221,18 +221,22 @@ pub(crate) struct SpawnReply {
     pub(crate) result: Result<Pid, Atom>,
 }
 
-/// Options that say how a process of Erlang's uses its memory, which one of ours does not.
-const OF_MEMORY: [&str; 7] = [
-    "priority",
-    "fullsweep_after",
-    "min_heap_size",
-    "min_bin_vheap_size",
-    "max_heap_size",
-    "message_queue_data",
-    "async_dist",
-];
+/// Whether Erlang takes this option of a process's memory or scheduling, which one of ours does not have.
+fn is_of_memory(name: &Term, value: &Term) -> bool {
+    let one_of = |atoms: &[&str]| atoms.iter().any(|atom| value.is_atom(atom));
+    match name.as_atom().map(Atom::as_str) {
+        Some("priority") => one_of(&["low", "normal", "high", "max"]),
+        Some("message_queue_data") => one_of(&["on_heap", "off_heap"]),
+        Some("async_dist") => one_of(&["true", "false"]),
+        Some("max_heap_size") => matches!(value, Term::Integer(0..) | Term::Map(_)),
+        Some("fullsweep_after" | "min_heap_size" | "min_bin_vheap_size") => {
+            matches!(value, Term::Integer(0..))
+        }
+        _ => false,
+    }
+}
 
-/// `link` and `monitor`. None if there is an option that is not known.
+/// `link` and `monitor`. None if there is an option that Erlang does not know, or with such a value.
 fn options(options: &Term) -> Option<(bool, bool)> {
     let (mut link, mut monitor) = (false, false);
     for option in options.as_list()? {
@@ -241,7 +245,7 @@ fn options(options: &Term) -> Option<(bool, bool)> {
             (Some("monitor"), _) => monitor = true,
             // Its own options are the asking node's business.
             (_, Some([tag, Term::List(_)])) if tag.is_atom("monitor") => monitor = true,
-            (_, Some([tag, _])) if OF_MEMORY.iter().any(|known| tag.is_atom(known)) => {}
+            (_, Some([tag, value])) if is_of_memory(tag, value) => {}
             _ => return None,
         }
     }
