@@ -67,28 +67,31 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Judges a node of the Erlang distribution: connects to it as a peer and checks what it does, byte by byte.
-///
-/// The node has to run on this host, registered with the EPMD, with the processes echo, counter, relations and alias_server of
-/// `fixture-node`. For a stock Erlang, conformance/erlang/node.sh starts such a node:
-///
-///     epmd -port 4400 -daemon
-///     conformance/erlang/node.sh n@127.0.0.1 secret 4400 60 &
-///     beamline-conformance --node n@127.0.0.1 --cookie secret --epmd-port 4400 \
-///         --start 'conformance/erlang/node.sh {name} {cookie} {epmd} {ticktime}' \
-///         --expect conformance/expected/otp-25.txt
-///
-/// For this project's own:
-///
-///     fixture-node --name n@127.0.0.1 --cookie secret --epmd-port 4500 &
-///     beamline-conformance --node n@127.0.0.1 --cookie secret --epmd-port 4500 --start 'fixture-node --name {name} \
-///         --cookie {cookie} --epmd-port {epmd} --net-ticktime {ticktime}' --expect conformance/expected/beamline.txt
-///
-/// One line a check: its number, its name, and `ok`, `FAIL:` with what was seen instead, or `skip:` with the reason; then a
-/// summary. The exit code is 0 if all is as it must be (or, with --expect, as it is expected), 1 if not, and 2 if the suite
-/// could not do its work.
+/// What `--help` teaches.
+const HELP: &str = r"Judges a node of the Erlang distribution: connects to it as a peer and checks what it does, byte by byte.
+
+The node has to run on this host, registered with the EPMD, with the processes echo, counter, relations and alias_server of
+`fixture-node`. For a stock Erlang, conformance/erlang/node.sh starts such a node:
+
+    epmd -port 4400 -daemon
+    conformance/erlang/node.sh n@127.0.0.1 secret 4400 60 &
+    beamline-conformance --node n@127.0.0.1 --cookie secret --epmd-port 4400 \
+        --start 'conformance/erlang/node.sh {name} {cookie} {epmd} {ticktime}' \
+        --expect conformance/expected/otp-25.txt
+
+For this project's own:
+
+    fixture-node --name n@127.0.0.1 --cookie secret --epmd-port 4500 &
+    beamline-conformance --node n@127.0.0.1 --cookie secret --epmd-port 4500 --start 'fixture-node --name {name} \
+        --cookie {cookie} --epmd-port {epmd} --net-ticktime {ticktime}' --expect conformance/expected/beamline.txt
+
+One line a check: its number, its name, and `ok`, `FAIL:` with what was seen instead, or `skip:` with the reason; then a
+summary. The exit code is 0 if all is as it must be (or, with --expect, as it is expected), 1 if not, and 2 if the suite
+could not do its work.";
+
+/// Judges a node of the Erlang distribution from outside, byte by byte
 #[derive(Parser)]
-#[command(version, verbatim_doc_comment)]
+#[command(version, long_about = HELP)]
 struct Options {
     /// The node to judge
     #[arg(long, value_name = "NAME@HOST", required_unless_present = "list")]

@@ -1,12 +1,13 @@
 //! Remote spawn, and the calls that are made with it.
 
+use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
 use super::{Check, Lane, check};
 use crate::peer::{Peer, is_down, is_exit, is_message, op};
 use crate::target::Target;
 use crate::term::{Term, list, tuple};
-use crate::wire::PATIENCE;
+use crate::wire::{PATIENCE, WireError};
 use crate::{Failure, Outcome, seen};
 
 pub(super) const CHECKS: &[Check] = &[
@@ -149,14 +150,17 @@ fn fails(target: &Target) -> Result<Outcome, Failure> {
     Ok(Outcome::Passed)
 }
 
-/// How many processes the node has.
-fn processes(peer: &mut Peer) -> Result<i64, Failure> {
-    let info = returned(peer, ("observer_backend", "sys_info"), Term::nil())?;
-    let count = info.elements().unwrap_or_default().iter().find_map(|entry| match entry.items() {
+/// How many processes the node has, if it says.
+fn processes(peer: &mut Peer) -> Result<Option<i64>, Failure> {
+    let result = erpc(peer, ("observer_backend", "sys_info"), Term::nil())?;
+    let info = match &result[..] {
+        [class, info] if class.is("return") => info,
+        _ => return Ok(None),
+    };
+    Ok(info.elements().unwrap_or_default().iter().find_map(|entry| match entry.items() {
         Some([key, Term::Int(count)]) if key.is("process_count") => Some(*count),
         _ => None,
-    });
-    count.ok_or_else(|| seen("no process_count in observer_backend:sys_info()"))
+    }))
 }
 
 fn dead_parent(target: &Target) -> Result<Outcome, Failure> {
@@ -164,22 +168,51 @@ fn dead_parent(target: &Target) -> Result<Outcome, Failure> {
     let mut control = Peer::connect(target)?;
     let before = processes(&mut control)?;
     let mut peer = Peer::connect(target)?;
+    let mut bytes = Vec::new();
     for _ in 0..SPAWNED {
-        request(&mut peer, ("fixture", "sleep"), list![600_000], list!["link"])?;
+        let (me, id) = (peer.pid(), peer.reference());
+        let control = tuple![op::SPAWN_REQUEST, &id, &me, &me, tuple!["fixture", "sleep", 1], list!["link"]];
+        bytes.extend(peer.frame(&control.bytes(), Some(&list![600_000].bytes())));
     }
-    drop(peer);
+    peer.wire.send(&bytes)?;
+    peer.wire.sender().shutdown(Shutdown::Write);
+    // Those of which we still hear end with the connection.
+    let mut heard = Vec::new();
     let end = Instant::now() + PATIENCE / 2;
     loop {
-        let now = processes(&mut control)?;
+        match peer.next(end) {
+            Ok(reply) if reply.op() == op::SPAWN_REPLY => heard.push(reply.at(4).clone()),
+            Ok(_) => {}
+            Err(WireError::Closed) => break,
+            Err(error) => return Err(seen(format!("after a half-close: {error}"))),
+        }
+    }
+    drop(peer);
+    for pid in heard {
+        if !matches!(pid, Term::Pid(_)) {
+            return Err(seen(format!("{pid:?} in place of a process")));
+        }
+        let (_, reference) = control.monitor(&pid)?;
+        let reason = control.down(&reference)?.1;
+        if !["noproc", "noconnection"].iter().any(|gone| reason.is(gone)) {
+            return Err(seen(format!("{reason:?} for a process whose parent's node is gone")));
+        }
+    }
+    // And the others, as far as the node counts its processes.
+    let end = Instant::now() + PATIENCE / 2;
+    while let Some(before) = before
+        && let Some(now) = processes(&mut control)?
+    {
         // Other checks' processes come and go.
         if now < before + SPAWNED / 2 {
-            return Ok(Outcome::Passed);
+            break;
         }
         if Instant::now() > end {
             return Err(seen(format!("{now} processes, where there were {before}")));
         }
         std::thread::sleep(Duration::from_millis(50));
     }
+    Ok(Outcome::Passed)
 }
 
 fn erpc_results(target: &Target) -> Result<Outcome, Failure> {
