@@ -11,6 +11,8 @@ use crate::{Failure, seen};
 pub(crate) const PUBLISHED: u64 = 1;
 pub(crate) const HEADER: u64 = 1 << 13;
 pub(crate) const FRAGMENTS: u64 = 1 << 23;
+/// Of pids and of names.
+pub(crate) const MONITORS: u64 = 1 << 3 | 1 << 5;
 /// "I have all that OTP 25 demands."
 pub(crate) const DIGEST_25: u64 = 1 << 26;
 pub(crate) const UNLINK_ID: u64 = 1 << 25;

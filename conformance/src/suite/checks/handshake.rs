@@ -4,12 +4,12 @@ use std::time::{Duration, Instant};
 
 use super::{Check, Lane, check, no_start};
 use crate::handshake::{
-    DIGEST_25, HIDDEN, Lie, MANDATORY_25, Me, NAME_ME, UNLINK_ID, V4_NC, accept, answer, challenge, initiate,
-    introduce, introduction, name_message, prove, short, status,
+    DIGEST_25, HIDDEN, Lie, MANDATORY_25, MONITORS, Me, NAME_ME, UNLINK_ID, V4_NC, accept, answer, challenge,
+    initiate, introduce, introduction, name_message, prove, short, status,
 };
-use crate::peer::{Peer, op};
+use crate::peer::{Peer, is_message, op};
 use crate::target::{Target, incoming};
-use crate::term::{number, take, tuple};
+use crate::term::{Term, number, take, tuple};
 use crate::wire::{PATIENCE, Wire, WireError};
 use crate::{Failure, Outcome, seen};
 
@@ -171,11 +171,38 @@ fn digest_flag(target: &Target) -> Result<Outcome, Failure> {
     let me = Me { flags: DIGEST_25 | UNLINK_ID | V4_NC, ..target.me() };
     let mut peer = Peer::connect_as(target, me)?;
     // Mandatory means that they are used.
-    let reply = peer.call("echo", tuple![1, crate::term::Term::float(1.5)])?;
-    if reply == tuple![1, crate::term::Term::float(1.5)] {
-        Ok(Outcome::Passed)
-    } else {
-        Err(seen(format!("echo answers {reply:?}")))
+    let term = tuple![1, Term::float(1.5), Term::Bits(vec![0x80], 1), Term::map(Vec::new()), "é"];
+    let reply = peer.call("echo", &term)?;
+    if reply != term {
+        return Err(seen(format!("echo answers {reply:?}")));
+    }
+    // And what was not offered is not: no sender beside a message, no reason outside of the control message. Without
+    // monitors there would be no DOWN at all.
+    let me = Me { flags: DIGEST_25 | UNLINK_ID | V4_NC | MONITORS, ..target.me() };
+    let mut peer = Peer::connect_as(target, me)?;
+    let (me, victim) = (peer.pid(), peer.victim()?);
+    let reference = peer.reference();
+    peer.control(tuple![op::MONITOR, &me, &victim, &reference])?;
+    peer.control(tuple![op::LINK, &me, &victim])?;
+    peer.signal(tuple![op::SEND, "", &victim], tuple!["stop", "told"])?;
+    let mut ops = Vec::new();
+    for _ in 0..2 {
+        let end = Instant::now() + PATIENCE;
+        let signal =
+            peer.next(end).map_err(|error| seen(format!("waiting for an exit and a DOWN: {error}")))?;
+        ops.push(Term::Tuple(signal.control));
+    }
+    let right =
+        [tuple![op::EXIT, &victim, &me, "told"], tuple![op::MONITOR_EXIT, &victim, &me, &reference, "told"]];
+    if ops != right {
+        return Err(seen(format!("{ops:?} for a link and a monitor")));
+    }
+    let tag = peer.reference();
+    let call = tuple!["$gen_call", tuple![&me, &tag], "hello"];
+    peer.signal(tuple![op::REG_SEND, &me, "", "echo"], call)?;
+    match peer.wait("echo", PATIENCE, |it| is_message(it, &me).then(|| it.op()))? {
+        op::SEND => Ok(Outcome::Passed),
+        other => Err(seen(format!("a message as {other}"))),
     }
 }
 
@@ -267,6 +294,8 @@ fn bad_first(target: &Target) -> Result<Outcome, Failure> {
 }
 
 fn silent(target: &Target) -> Result<Outcome, Failure> {
+    // One that the node itself has begun, where it can be told to.
+    let called = called(target, "silent")?;
     let begun = Instant::now();
     let mut stages = Vec::new();
     stages.push(("nothing was sent", target.wire()?));
@@ -299,7 +328,10 @@ fn silent(target: &Target) -> Result<Outcome, Failure> {
             Err(error) => return Err(error.into()),
         }
     }
-    Ok(Outcome::Passed)
+    match called {
+        Some(mut called) => called.is_given_up("silence from whom the node calls"),
+        None => Ok(Outcome::Passed),
+    }
 }
 
 fn slowloris(target: &Target) -> Result<Outcome, Failure> {
