@@ -4,7 +4,7 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use crate::term::{number, take};
-use crate::wire::{PATIENCE, Wire, WireError};
+use crate::wire::{LOOK, PATIENCE, Wire, WireError};
 use crate::{Failure, seen};
 
 /// Where an EPMD listens.
@@ -107,7 +107,7 @@ impl Epmd {
             if Instant::now() > end {
                 return Ok(false);
             }
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::sleep(LOOK);
         }
     }
 

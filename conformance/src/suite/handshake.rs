@@ -1,11 +1,11 @@
 //! The handshake, a message at a time, from *Distribution Handshake* in Erlang's document of the protocol.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use md5::{Digest, Md5};
 
 use crate::term::{number, take};
-use crate::wire::{PATIENCE, Wire, WireError};
+use crate::wire::{PATIENCE, Wire};
 use crate::{Failure, seen};
 
 pub(crate) const PUBLISHED: u64 = 1;
@@ -153,14 +153,8 @@ pub(crate) enum Lie {
     Name,
 }
 
-/// The rest of a handshake of the accepting side, after the introduction. Returns what the node does not accept of it
-/// as `Closed`.
-pub(crate) fn accept(
-    wire: &mut Wire,
-    me: &Me,
-    cookie: &str,
-    lie: Lie,
-) -> Result<Result<(), WireError>, Failure> {
+/// The rest of a handshake of the accepting side, after the introduction. A node that does not take a lie may end it.
+pub(crate) fn accept(wire: &mut Wire, me: &Me, cookie: &str, lie: Lie) -> Result<(), Failure> {
     const MINE: u32 = 4_000_000_001;
     wire.send_short(b"sok")?;
     let name = if lie == Lie::Name { format!("not_{}", me.name) } else { me.name.clone() };
@@ -171,11 +165,7 @@ pub(crate) fn accept(
     message.extend((name.len() as u16).to_be_bytes());
     message.extend(name.as_bytes());
     wire.send_short(&message)?;
-    let reply = match wire.packet(2, Instant::now() + Duration::from_secs(5)) {
-        Ok(reply) => reply,
-        Err(WireError::Closed) => return Ok(Err(WireError::Closed)),
-        Err(error) => return Err(seen(format!("waiting for the answer to a challenge: {error}"))),
-    };
+    let reply = short(wire, "the answer to a challenge")?;
     let right = digest(cookie, MINE);
     if reply.len() != 21 || reply[0] != b'r' || reply[5..] != right {
         return Err(seen(format!("{reply:?} in place of the right answer to a challenge")));
@@ -187,5 +177,5 @@ pub(crate) fn accept(
         proof[0] ^= 1;
     }
     ack.extend(proof);
-    Ok(wire.send_short(&ack))
+    Ok(wire.send_short(&ack)?)
 }

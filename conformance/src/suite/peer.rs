@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::handshake::{self, Challenge, FRAGMENTS, HEADER, Me};
 use crate::target::Target;
 use crate::term::{Pid, Reference, Term, number, take, tuple};
-use crate::wire::{PATIENCE, Sender, Wire, WireError};
+use crate::wire::{CLOSING, LOOK, PATIENCE, Sender, Wire, WireError};
 use crate::{Failure, seen};
 
 /// The control messages that the suite names.
@@ -150,7 +150,7 @@ impl Peer {
             let mut last = Instant::now();
             loop {
                 // Often, so that the end of the connection is soon seen.
-                std::thread::sleep(Duration::from_millis(50));
+                std::thread::sleep(LOOK);
                 let Some(sender) = Sender::upgrade(&sender) else { return };
                 if last.elapsed() >= every {
                     last = Instant::now();
@@ -442,7 +442,7 @@ impl Peer {
 
     /// Fails unless the node closes the connection.
     pub(crate) fn closes(mut self, after: &str) -> Result<(), Failure> {
-        match self.wire.until_closed(PATIENCE / 2) {
+        match self.wire.until_closed(CLOSING) {
             Ok(_) => Ok(()),
             Err(error) => Err(seen(format!("after {after} the connection stays open ({error})"))),
         }

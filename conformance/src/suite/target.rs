@@ -9,11 +9,16 @@ use std::time::{Duration, Instant};
 use crate::epmd::Epmd;
 use crate::handshake::{HIDDEN, Me};
 use crate::peer::Peer;
-use crate::wire::{PATIENCE, Wire, WireError};
+use crate::term::{Term, tuple};
+use crate::wire::{LOOK, PATIENCE, Wire, WireError};
 use crate::{Failure, seen};
 
 /// How long a node may take to start or to stop.
 const START: Duration = Duration::from_secs(30);
+/// How long a node that has just started may take for an answer, before it is asked again.
+const ATTEMPT: Duration = Duration::from_millis(300);
+/// How long a process that aborts may take to end.
+const ABORTING: Duration = Duration::from_millis(500);
 /// The ticktime of nodes that are started for a check that waits for it.
 pub(crate) const SHORT_TICKTIME: Duration = Duration::from_secs(4);
 
@@ -123,7 +128,7 @@ impl Target {
         loop {
             if started.target.epmd.port_please(started.target.alive())?.is_some()
                 // Its name is known before it has its processes.
-                && started.target.serves_within(Duration::from_millis(300)).is_ok()
+                && started.target.serves_within(ATTEMPT).is_ok()
             {
                 return Ok(Some(started));
             }
@@ -131,16 +136,15 @@ impl Target {
             if ended.is_some() || Instant::now() > end {
                 return Err(Failure::Harness(format!("no node from {command}: {ended:?}")));
             }
-            std::thread::sleep(Duration::from_millis(50));
+            std::thread::sleep(LOOK);
         }
     }
 
     /// Has `relations` monitor a name of ours, so that the node has to connect to us.
     pub(crate) fn connect_to(&self, control: &mut Peer, me: &str) -> Result<(), Failure> {
-        use crate::term::tuple;
         let reply = control.call("relations", tuple!["monitor", tuple!["x", me]])?;
         match reply {
-            crate::term::Term::Reference(_) => Ok(()),
+            Term::Reference(_) => Ok(()),
             other => Err(seen(format!("{other:?} from relations, told to monitor"))),
         }
     }
@@ -162,7 +166,7 @@ pub(crate) fn incoming(listener: &TcpListener, within: Duration) -> Result<Optio
         if Instant::now() > end {
             return Ok(None);
         }
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::sleep(LOOK);
     }
 }
 
@@ -184,20 +188,19 @@ impl Started {
             if Instant::now() > end {
                 return Err(seen("it does not end after SIGTERM"));
             }
-            std::thread::sleep(Duration::from_millis(10));
+            std::thread::sleep(LOOK);
         }
         Ok(())
     }
 
     /// Whether its process still runs.
     pub(crate) fn runs(&mut self) -> bool {
-        // A process that aborts takes a while to end.
-        let end = Instant::now() + PATIENCE / 20;
+        let end = Instant::now() + ABORTING;
         while Instant::now() < end {
             if !matches!(self.child.try_wait(), Ok(None)) {
                 return false;
             }
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::sleep(LOOK);
         }
         true
     }

@@ -8,6 +8,12 @@ use std::time::{Duration, Instant};
 
 /// How long the suite waits for whatever should come at once. A bound for nodes that are at fault, not a measure.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+/// The same for the end of a connection.
+pub(crate) const CLOSING: Duration = Duration::from_secs(5);
+/// How long the suite listens for what must not come.
+pub(crate) const QUIET: Duration = Duration::from_millis(200);
+/// Between two looks at what is to change.
+pub(crate) const LOOK: Duration = Duration::from_millis(20);
 
 /// What went wrong with a connection.
 #[derive(Debug)]

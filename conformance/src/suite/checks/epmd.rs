@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Check, Lane, check, no_start};
 use crate::target::Target;
-use crate::wire::PATIENCE;
+use crate::wire::{CLOSING, PATIENCE};
 use crate::{Failure, Outcome, seen};
 
 pub(super) const CHECKS: &[Check] = &[
@@ -16,6 +16,9 @@ pub(super) const CHECKS: &[Check] = &[
     check(5, "epmd-extra-byte", Lane::Services, extra_byte),
     check(6, "epmd-garbage", Lane::Services, garbage),
 ];
+
+/// How long a name may outlive its node.
+const FORGOTTEN: Duration = Duration::from_secs(2);
 
 fn registered(target: &Target) -> Result<Outcome, Failure> {
     let entry = target.epmd.port_please(target.alive())?.ok_or_else(|| seen("not registered"))?;
@@ -34,7 +37,7 @@ fn registered(target: &Target) -> Result<Outcome, Failure> {
 fn unregister(target: &Target) -> Result<Outcome, Failure> {
     let Some(mut node) = target.another()? else { return no_start() };
     node.stop()?;
-    if target.epmd.forgets(node.target.alive(), Duration::from_secs(2))? {
+    if target.epmd.forgets(node.target.alive(), FORGOTTEN)? {
         return Ok(Outcome::Passed);
     }
     Err(seen("the name is still registered 2 s after the node ended"))
@@ -73,7 +76,7 @@ fn extra_byte(target: &Target) -> Result<Outcome, Failure> {
         return Err(seen("a name that was just given is unknown"));
     }
     ours.wire.send(&[0])?;
-    if !target.epmd.forgets(name, Duration::from_secs(2))? {
+    if !target.epmd.forgets(name, FORGOTTEN)? {
         return Err(seen("still registered"));
     }
     ours.wire.until_closed(PATIENCE).map_err(|error| seen(format!("the socket stays open: {error}")))?;
@@ -106,12 +109,12 @@ fn garbage(target: &Target) -> Result<Outcome, Failure> {
         let mut wire = target.epmd.connect()?;
         // It may be closed before all is written.
         let _ = wire.send(bytes);
-        wire.until_closed(PATIENCE / 2).map_err(|error| seen(format!("after {what}: {error}")))?;
+        wire.until_closed(CLOSING).map_err(|error| seen(format!("after {what}: {error}")))?;
     }
     // Half a request is waited for; when no more can come, there is nothing to wait for.
     let mut wire = target.epmd.connect()?;
     wire.send(&[0, 10, 122, b'a'])?;
     wire.sender().shutdown(Shutdown::Write);
-    wire.until_closed(PATIENCE / 2).map_err(|error| seen(format!("after half a request: {error}")))?;
+    wire.until_closed(CLOSING).map_err(|error| seen(format!("after half a request: {error}")))?;
     registered(target)
 }

@@ -3,14 +3,15 @@
 use std::time::{Duration, Instant};
 
 use super::{Check, Lane, check, no_start};
+use crate::epmd::Registration;
 use crate::handshake::{
     DIGEST_25, HIDDEN, Lie, MANDATORY_25, MONITORS, Me, NAME_ME, UNLINK_ID, V4_NC, accept, answer, challenge,
-    initiate, introduce, introduction, name_message, prove, short, status,
+    initiate, introduce, introduction, name_message, prove, status,
 };
 use crate::peer::{Peer, is_message, op};
-use crate::target::{Target, incoming};
+use crate::target::{Started, Target, incoming};
 use crate::term::{Term, number, take, tuple};
-use crate::wire::{PATIENCE, Wire, WireError};
+use crate::wire::{CLOSING, LOOK, PATIENCE, Wire, WireError};
 use crate::{Failure, Outcome, seen};
 
 pub(super) const CHECKS: &[Check] = &[
@@ -34,6 +35,10 @@ pub(super) const CHECKS: &[Check] = &[
     check(24, "hs-wrong-node", Lane::Starts, wrong_node),
     check(25, "hs-self", Lane::Services, own_name),
 ];
+
+/// How much later than its limit a handshake may be ended.
+const SETUP_SLACK: Duration = Duration::from_secs(3);
+const BETWEEN_BYTES: Duration = Duration::from_secs(1);
 
 fn right(target: &Target) -> Result<Outcome, Failure> {
     let peer = Peer::connect(target)?;
@@ -74,8 +79,9 @@ struct Called {
     wire: Wire,
     me: Me,
     control: Peer,
-    _registration: crate::epmd::Registration,
-    _node: crate::target::Started,
+    /// The name is ours for as long as it is there.
+    _registration: Registration,
+    node: Started,
 }
 
 /// Starts a node and has it connect to a peer whose name begins with `prefix`. `None` if no node can be started.
@@ -98,7 +104,7 @@ fn called(target: &Target, prefix: &str) -> Result<Option<Called>, Failure> {
     if introduction.flags & MANDATORY_25 != MANDATORY_25 {
         return Err(seen(format!("the flags {:#x} in an introduction", introduction.flags)));
     }
-    Ok(Some(Called { wire, me, control, _registration: registration, _node: node }))
+    Ok(Some(Called { wire, me, control, _registration: registration, node }))
 }
 
 impl Called {
@@ -125,7 +131,7 @@ impl Called {
                     _ => {}
                 }
             }
-            std::thread::sleep(Duration::from_millis(50));
+            std::thread::sleep(LOOK);
         }
         Err(seen("a monitor over the connection never ends"))
     }
@@ -142,13 +148,13 @@ fn goes_up(mut peer: Peer) -> Result<Outcome, Failure> {
 
 fn mutual(target: &Target) -> Result<Outcome, Failure> {
     let Some(mut called) = called(target, "peer")? else { return no_start() };
-    // Whether the node closes before it has read all makes no difference.
-    let _ = accept(&mut called.wire, &called.me, &target.cookie, Lie::Digest)?;
+    accept(&mut called.wire, &called.me, &target.cookie, Lie::Digest)?;
     called.is_given_up("a wrong digest")
 }
 
 fn wrong_node(target: &Target) -> Result<Outcome, Failure> {
     let Some(mut called) = called(target, "peer")? else { return no_start() };
+    // It may close before it answers the challenge.
     let _ = accept(&mut called.wire, &called.me, &target.cookie, Lie::Name);
     called.is_given_up("the name of another node")
 }
@@ -270,7 +276,7 @@ fn bad_name(target: &Target) -> Result<Outcome, Failure> {
 /// Fails unless the node closes the connection without a word.
 fn refused(wire: &mut Wire, after: &str) -> Result<(), Failure> {
     let more = wire
-        .until_closed(PATIENCE / 3)
+        .until_closed(CLOSING)
         .map_err(|error| seen(format!("after {after} the connection stays open: {error}")))?;
     if more.is_empty() { Ok(()) } else { Err(seen(format!("{more:?} after {after}"))) }
 }
@@ -314,10 +320,10 @@ fn silent(target: &Target) -> Result<Outcome, Failure> {
         return Err(seen(format!("the status {status:?} for a name that is connected")));
     }
     stages.push(("the status alive", wire));
-    let end = begun + target.setup + Duration::from_secs(3);
+    let end = begun + target.setup + SETUP_SLACK;
     for (what, wire) in &mut stages {
         let left = end.saturating_duration_since(Instant::now());
-        match wire.until_closed(left.max(Duration::from_millis(10))) {
+        match wire.until_closed(left.max(LOOK)) {
             Ok(_) => {}
             Err(WireError::Silent) => {
                 return Err(seen(format!(
@@ -339,13 +345,13 @@ fn slowloris(target: &Target) -> Result<Outcome, Failure> {
     let message = name_message(me.flags, me.creation, me.name.as_bytes());
     let mut bytes = (message.len() as u16).to_be_bytes().to_vec();
     bytes.extend(message);
-    let end = Instant::now() + target.setup + Duration::from_secs(3);
+    let end = Instant::now() + target.setup + SETUP_SLACK;
     for byte in bytes {
         if wire.send(&[byte]).is_err() {
             return Ok(Outcome::Passed);
         }
         target.serves()?;
-        match wire.until_closed(Duration::from_secs(1)) {
+        match wire.until_closed(BETWEEN_BYTES) {
             Ok(_) => return Ok(Outcome::Passed),
             Err(WireError::Silent) => {}
             Err(error) => return Err(error.into()),
@@ -412,21 +418,20 @@ fn alive_false(target: &Target) -> Result<Outcome, Failure> {
 fn simultaneous_lt(target: &Target) -> Result<Outcome, Failure> {
     // `a` is before `node`.
     let Some(mut called) = called(target, "a")? else { return no_start() };
-    let mut mine = called._node.target.wire()?;
+    let mut mine = called.node.target.wire()?;
     let status = introduce(&mut mine, &called.me)?;
     if status != "nok" {
         return Err(seen(format!("the status {status:?}")));
     }
     drop(mine);
-    accept(&mut called.wire, &called.me, &target.cookie, Lie::None)?
-        .map_err(|error| seen(format!("the node's own attempt: {error}")))?;
+    accept(&mut called.wire, &called.me, &target.cookie, Lie::None)?;
     let node = called.control.node.clone();
     goes_up(Peer::up(called.wire, called.me, node))
 }
 
 fn simultaneous_gt(target: &Target) -> Result<Outcome, Failure> {
     let Some(mut called) = called(target, "z")? else { return no_start() };
-    let mut mine = called._node.target.wire()?;
+    let mut mine = called.node.target.wire()?;
     let status = introduce(&mut mine, &called.me)?;
     if status != "ok_simultaneous" {
         return Err(seen(format!("the status {status:?}")));
@@ -483,7 +488,6 @@ fn own_name(target: &Target) -> Result<Outcome, Failure> {
         Err(_) => {}
         Ok(_) => return Err(seen("a connection of the node to itself")),
     }
-    drop(short(&mut wire, "a close"));
     target.serves()?;
     Ok(Outcome::Passed)
 }

@@ -166,6 +166,7 @@ fn tcp_edges(target: &Target) -> Result<Outcome, Failure> {
 fn parallel(target: &Target) -> Result<Outcome, Failure> {
     const HANDSHAKES: usize = 500;
     const PEERS: usize = 100;
+    const MOST: Duration = Duration::from_secs(5);
     let entry = target.epmd.port_please(target.alive())?.ok_or_else(|| seen("not registered"))?;
     let mut peers = Vec::new();
     for _ in 0..PEERS {
@@ -192,7 +193,7 @@ fn parallel(target: &Target) -> Result<Outcome, Failure> {
         }
     }
     target.serves().map_err(|error| seen(format!("with {} in handshake: {error}", waiting.len())))?;
-    if begun.elapsed() > Duration::from_secs(5) {
+    if begun.elapsed() > MOST {
         return Err(seen(format!(
             "{} ms to serve {PEERS} peers and a newcomer",
             begun.elapsed().as_millis()

@@ -1,13 +1,13 @@
 //! Nodes that go and come back.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::control::former;
 use super::{Check, Lane, check, no_start};
 use crate::peer::{Peer, op};
 use crate::target::Target;
 use crate::term::{Term, tuple};
-use crate::wire::PATIENCE;
+use crate::wire::{LOOK, PATIENCE, QUIET};
 use crate::{Failure, Outcome, seen};
 
 pub(super) const CHECKS: &[Check] = &[
@@ -26,9 +26,9 @@ fn heard(peer: &mut Peer, last: &Term) -> Result<Vec<Term>, Failure> {
         all.extend(log.elements().unwrap_or_default().to_vec());
         if !found && all.contains(last) {
             found = true;
-            end = Instant::now() + Duration::from_millis(200);
+            end = Instant::now() + QUIET;
         }
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::sleep(LOOK);
     }
     Ok(all)
 }
@@ -85,7 +85,7 @@ fn reconnect(target: &Target) -> Result<Outcome, Failure> {
                 again = Some(peer);
                 break;
             }
-            Err(_) => std::thread::sleep(Duration::from_millis(20)),
+            Err(_) => std::thread::sleep(LOOK),
         }
     }
     let mut peer = again.ok_or_else(|| seen("no connection for a new creation"))?;
@@ -109,7 +109,7 @@ fn reconnect(target: &Target) -> Result<Outcome, Failure> {
     if !reason.is("told") {
         return Err(seen(format!("the reason {reason:?} over a new link")));
     }
-    peer.nothing(Duration::from_millis(100), |it| *it.at(2) == old)
+    peer.nothing(QUIET, |it| *it.at(2) == old)
         .map_err(|error| seen(format!("a signal to the former: {error}")))?;
     Ok(Outcome::Passed)
 }

@@ -7,7 +7,7 @@ use super::{Check, Lane, check};
 use crate::peer::{Peer, is_down, is_exit, is_message, op};
 use crate::target::Target;
 use crate::term::{Term, list, tuple};
-use crate::wire::PATIENCE;
+use crate::wire::{LOOK, PATIENCE, QUIET};
 use crate::{Failure, Outcome, seen};
 
 pub(super) const CHECKS: &[Check] = &[
@@ -21,8 +21,8 @@ pub(super) const CHECKS: &[Check] = &[
     check(59, "alias", Lane::Services, alias),
 ];
 
-/// How long the suite listens for what must not come.
-const QUIET: Duration = Duration::from_millis(200);
+/// How long a server that may not be started yet has for an answer.
+const ATTEMPT: Duration = Duration::from_millis(500);
 
 /// A process of the node that has ended.
 fn dead(peer: &mut Peer) -> Result<Term, Failure> {
@@ -114,12 +114,12 @@ fn monitor_down(target: &Target) -> Result<Outcome, Failure> {
 fn restarted(peer: &mut Peer) -> Result<(), Failure> {
     let mut reply = None;
     for _ in 0..20 {
-        match peer.call_within("counter", "get", Duration::from_millis(500)) {
+        match peer.call_within("counter", "get", ATTEMPT) {
             Ok(count) => {
                 reply = Some(count);
                 break;
             }
-            Err(_) => std::thread::sleep(Duration::from_millis(20)),
+            Err(_) => std::thread::sleep(LOOK),
         }
     }
     is("a counter that was started again", &reply.ok_or_else(|| seen("the counter is not restarted"))?, 0)
@@ -303,7 +303,7 @@ fn exit_kinds(target: &Target) -> Result<Outcome, Failure> {
     is("a kill of one that traps, by its link", &first.reason()?, "killed")?;
     is("a kill of one that traps", &peer.down(&reference)?.1, "killed")?;
     for _ in 0..20 {
-        if peer.call_within("relations", "log", Duration::from_millis(500)).is_ok() {
+        if peer.call_within("relations", "log", ATTEMPT).is_ok() {
             return Ok(Outcome::Passed);
         }
     }

@@ -2,7 +2,7 @@
 
 use std::io::Read;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::spawn::returned;
 use super::{Check, Lane, check};
@@ -10,7 +10,7 @@ use crate::handshake::PUBLISHED;
 use crate::peer::{Peer, op};
 use crate::target::Target;
 use crate::term::{Term, list, tuple};
-use crate::wire::PATIENCE;
+use crate::wire::{CLOSING, LOOK, PATIENCE};
 use crate::{Failure, Outcome, seen};
 
 pub(super) const CHECKS: &[Check] =
@@ -58,7 +58,7 @@ fn global_sync(target: &Target) -> Result<Outcome, Failure> {
     let status = loop {
         match child.try_wait() {
             Ok(Some(status)) => break Some(status),
-            Ok(None) if Instant::now() < end => std::thread::sleep(Duration::from_millis(20)),
+            Ok(None) if Instant::now() < end => std::thread::sleep(LOOK),
             _ => {
                 let _ = child.kill();
                 let _ = child.wait();
@@ -85,7 +85,7 @@ fn members(peer: &mut Peer, group: &str) -> Result<Vec<Term>, Failure> {
 }
 
 fn until(peer: &mut Peer, what: &str, group: &str, right: &[Term]) -> Result<(), Failure> {
-    let end = Instant::now() + PATIENCE / 2;
+    let end = Instant::now() + CLOSING;
     loop {
         let got = members(peer, group)?;
         if got == right {
@@ -94,7 +94,7 @@ fn until(peer: &mut Peer, what: &str, group: &str, right: &[Term]) -> Result<(),
         if Instant::now() > end {
             return Err(seen(format!("the members {got:?} after {what}")));
         }
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::sleep(LOOK);
     }
 }
 

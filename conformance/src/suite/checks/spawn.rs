@@ -1,13 +1,13 @@
 //! Remote spawn, and the calls that are made with it.
 
 use std::net::Shutdown;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::{Check, Lane, check};
 use crate::peer::{Peer, is_down, is_exit, is_message, op};
 use crate::target::Target;
 use crate::term::{Term, list, tuple};
-use crate::wire::{PATIENCE, WireError};
+use crate::wire::{CLOSING, LOOK, PATIENCE, QUIET, WireError};
 use crate::{Failure, Outcome, seen};
 
 pub(super) const CHECKS: &[Check] = &[
@@ -89,7 +89,7 @@ fn spawns(target: &Target) -> Result<Outcome, Failure> {
     let (_, id) = request(&mut peer, ("fixture", "reply_to"), list![&to, "again"], Term::nil())?;
     let (flags, pid) = replied(&mut peer, &id)?;
     peer.message(&to)?;
-    peer.nothing(Duration::from_millis(100), |it| *it.at(1) == pid && !is_message(it, &to))?;
+    peer.nothing(QUIET, |it| *it.at(1) == pid && !is_message(it, &to))?;
     if flags == Term::Int(0) {
         Ok(Outcome::Passed)
     } else {
@@ -178,7 +178,7 @@ fn dead_parent(target: &Target) -> Result<Outcome, Failure> {
     peer.wire.sender().shutdown(Shutdown::Write);
     // Those of which we still hear end with the connection.
     let mut heard = Vec::new();
-    let end = Instant::now() + PATIENCE / 2;
+    let end = Instant::now() + CLOSING;
     loop {
         match peer.next(end) {
             Ok(reply) if reply.op() == op::SPAWN_REPLY => heard.push(reply.at(4).clone()),
@@ -199,7 +199,7 @@ fn dead_parent(target: &Target) -> Result<Outcome, Failure> {
         }
     }
     // And the others, as far as the node counts its processes.
-    let end = Instant::now() + PATIENCE / 2;
+    let end = Instant::now() + CLOSING;
     while let Some(before) = before
         && let Some(now) = processes(&mut control)?
     {
@@ -210,7 +210,7 @@ fn dead_parent(target: &Target) -> Result<Outcome, Failure> {
         if Instant::now() > end {
             return Err(seen(format!("{now} processes, where there were {before}")));
         }
-        std::thread::sleep(Duration::from_millis(50));
+        std::thread::sleep(LOOK);
     }
     Ok(Outcome::Passed)
 }

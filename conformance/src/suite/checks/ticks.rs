@@ -7,7 +7,7 @@ use crate::handshake::PUBLISHED;
 use crate::peer::{Peer, is_message, op};
 use crate::target::Target;
 use crate::term::{Term, tuple};
-use crate::wire::PATIENCE;
+use crate::wire::{LOOK, PATIENCE};
 use crate::{Failure, Outcome, seen};
 
 pub(super) const CHECKS: &[Check] = &[
@@ -68,7 +68,7 @@ fn timeout(target: &Target) -> Result<Outcome, Failure> {
             Some([down]) if *down == tuple!["DOWN", &reference, "process", &watched, "noconnection"] => {
                 return Ok(Outcome::Passed);
             }
-            Some([]) if Instant::now() < end => std::thread::sleep(Duration::from_millis(20)),
+            Some([]) if Instant::now() < end => std::thread::sleep(LOOK),
             _ => return Err(seen(format!("a monitor of a process there gives {log:?}"))),
         }
     }
@@ -77,6 +77,8 @@ fn timeout(target: &Target) -> Result<Outcome, Failure> {
 fn slow_reader(target: &Target) -> Result<Outcome, Failure> {
     const MESSAGES: usize = 100;
     const SIZE: usize = 1_000_000;
+    /// Between two packets: 1.5 MB a second.
+    const SLOW: Duration = Duration::from_millis(40);
     let Some(node) = target.another()? else { return no_start() };
     let mut peer = Peer::connect(&node.target)?;
     let me = peer.pid();
@@ -90,7 +92,7 @@ fn slow_reader(target: &Target) -> Result<Outcome, Failure> {
     let mut got = 0;
     while got < MESSAGES {
         if Instant::now() < slow {
-            std::thread::sleep(Duration::from_millis(40));
+            std::thread::sleep(SLOW);
         }
         let signal =
             peer.step(end).map_err(|error| seen(format!("after {got} of {MESSAGES} messages: {error}")))?;
