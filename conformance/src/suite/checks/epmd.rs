@@ -4,6 +4,7 @@ use std::net::Shutdown;
 use std::time::Duration;
 
 use super::{Check, Lane, check, no_start};
+use crate::epmd::alive;
 use crate::target::Target;
 use crate::wire::{CLOSING, PATIENCE};
 use crate::{Failure, Outcome, seen};
@@ -84,7 +85,7 @@ fn extra_byte(target: &Target) -> Result<Outcome, Failure> {
 }
 
 fn garbage(target: &Target) -> Result<Outcome, Failure> {
-    let mut nul = crate::epmd::alive("a_b", 1);
+    let mut nul = alive("a_b", 1);
     if let Some(byte) = nul.iter_mut().find(|byte| **byte == b'_') {
         *byte = 0;
     }
@@ -93,7 +94,7 @@ fn garbage(target: &Target) -> Result<Outcome, Failure> {
     let mut bodiless = vec![0xff, 0xff];
     bodiless.extend([110; 65535]);
     // A request whose inner length is larger than itself.
-    let mut lying = crate::epmd::alive("lying", 1);
+    let mut lying = alive("lying", 1);
     lying.truncate(lying.len() - 4);
     let mut lying_packet = (lying.len() as u16).to_be_bytes().to_vec();
     lying_packet.extend(&lying);

@@ -6,7 +6,7 @@ use super::header::{Entry, header};
 use super::{Check, Lane, check, no_start};
 use crate::peer::{Peer, gen_call, is_message, op, prefixed};
 use crate::target::Target;
-use crate::term::{Term, list, tuple};
+use crate::term::{Pid, Term, list, tuple};
 use crate::wire::PATIENCE;
 use crate::{Failure, Outcome, seen};
 
@@ -119,7 +119,7 @@ fn interleaved(target: &Target) -> Result<Outcome, Failure> {
 }
 
 fn order(target: &Target) -> Result<Outcome, Failure> {
-    let me = Term::Pid(crate::term::Pid { node: "a@b".to_owned(), id: 1, serial: 0, creation: 9 });
+    let me = Term::Pid(Pid { node: "a@b".to_owned(), id: 1, serial: 0, creation: 9 });
     let control = tuple![op::REG_SEND, &me, "", "no_such_name"].bytes();
     let begin = |sequence, fragment| first(sequence, fragment, &[], &control, &[104]);
     let safe = [

@@ -313,7 +313,8 @@ fn silent(target: &Target) -> Result<Outcome, Failure> {
     challenge(&mut wire)?;
     stages.push(("the challenge", wire));
     let me = target.me();
-    let _first = Peer::connect_as(target, me.clone())?;
+    let mut first = Peer::connect_as(target, me.clone())?;
+    first.stays("the handshake")?;
     let mut wire = target.wire()?;
     let status = introduce(&mut wire, &me)?;
     if status != "alive" {
@@ -386,7 +387,9 @@ fn old_n(target: &Target) -> Result<Outcome, Failure> {
 
 fn alive_true(target: &Target) -> Result<Outcome, Failure> {
     let me = target.me();
-    let first = Peer::connect_as(target, me.clone())?;
+    let mut first = Peer::connect_as(target, me.clone())?;
+    // Between its acknowledgement and the first signal a node may still take the first connection for an attempt.
+    first.stays("the handshake")?;
     let mut wire = target.wire()?;
     let first_status = introduce(&mut wire, &me)?;
     if first_status != "alive" {
@@ -404,6 +407,7 @@ fn alive_true(target: &Target) -> Result<Outcome, Failure> {
 fn alive_false(target: &Target) -> Result<Outcome, Failure> {
     let me = target.me();
     let mut first = Peer::connect_as(target, me.clone())?;
+    first.stays("the handshake")?;
     let mut wire = target.wire()?;
     let status = introduce(&mut wire, &me)?;
     if status != "alive" {

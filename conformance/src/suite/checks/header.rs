@@ -4,7 +4,7 @@ use super::{Check, Lane, check};
 use crate::handshake::{FRAGMENTS, HEADER};
 use crate::peer::{Peer, gen_call, is_message, op, prefixed};
 use crate::target::Target;
-use crate::term::{Term, list, tuple};
+use crate::term::{Pid, Term, list, tuple};
 use crate::wire::PATIENCE;
 use crate::{Failure, Outcome, seen};
 
@@ -123,7 +123,7 @@ fn cache(target: &Target) -> Result<Outcome, Failure> {
 
 fn bad_ref(target: &Target) -> Result<Outcome, Failure> {
     let me = target.me();
-    let pid = Term::Pid(crate::term::Pid { node: me.name, id: 1, serial: 0, creation: me.creation });
+    let pid = Term::Pid(Pid { node: me.name, id: 1, serial: 0, creation: me.creation });
     let send = tuple![op::REG_SEND, &pid, "", "no_such_name"].bytes();
     let mut unfilled = header(&[Entry(1234, None)], false);
     unfilled.extend(&send);
