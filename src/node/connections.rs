@@ -13,7 +13,9 @@ use crate::dist::channel::OutgoingError;
 use crate::dist::handshake::{Simultaneous, simultaneous};
 use crate::dist::{Control, handshake};
 use crate::etf::{EncodeError, Payload, Writer};
-use crate::process::{ConnectionId, Distribution, Encode, NodeEvent, Relation, Sent, Traffic, Write};
+use crate::process::{
+    ConnectionId, Distribution, Encode, Local, NodeEvent, Relation, Sent, SpawnReply, Traffic, Write,
+};
 use crate::term::{Atom, Pid};
 
 /// What is known of a peer.
@@ -160,7 +162,7 @@ impl Inner {
         }
         self.node_event(&connection, true);
         if let Some(attempt) = attempt {
-            attempt.succeeded(&connection);
+            attempt.succeeded(&self.local, &connection);
         }
         peers.insert(peer, Peer::Up(connection.clone()));
         self.up().insert(id, connection.clone());
@@ -242,6 +244,7 @@ impl Inner {
 }
 
 fn send_on(
+    local: &Local,
     connection: &Connection,
     sender: Option<&Pid>,
     interest: Option<&Pid>,
@@ -252,10 +255,10 @@ fn send_on(
     let pushed = match connection.send(sender, interest, control, encode, write) {
         Ok(pushed) => pushed,
         Err(OutgoingError::Encode(error)) => return Err(error),
-        Err(error) => {
-            tracing::error!(peer = %connection.peer, %error, "a signal cannot be sent");
-            return Ok(Sent::NoConnection);
+        Err(error) if unsent(local, &connection.peer, control, &error) => {
+            return Ok(Sent::Queued { connection: connection.id, busy: None });
         }
+        Err(_) => return Ok(Sent::NoConnection),
     };
     let connection = connection.id;
     Ok(match pushed {
@@ -263,6 +266,20 @@ fn send_on(
         Pushed::Busy(busy) => Sent::Queued { connection, busy: Some(busy) },
         Pushed::Closed => Sent::NoConnection,
     })
+}
+
+/// A signal has no form that the peer understands. Whoever asks it for a process is answered, as Erlang's runtime does; returns whether that is it.
+pub(super) fn unsent<P>(local: &Local, peer: &Atom, control: &Control<P>, error: &OutgoingError) -> bool {
+    if let (Control::SpawnRequest { id, from, .. }, OutgoingError::NotAgreed(_)) = (control, error) {
+        let result = Err(Atom::from_static("notsup"));
+        let reply = SpawnReply { link: false, monitor: false, result };
+        let reply = Relation::SpawnReply { reference: id.clone(), reply, connection: None };
+        // Who has ended waits no more.
+        let _ = local.deliver_relation(from, reply);
+        return true;
+    }
+    tracing::error!(%peer, %error, "a signal cannot be sent");
+    false
 }
 
 enum Found {
@@ -294,7 +311,7 @@ impl Distribution for Inner {
                     // It was decided meanwhile.
                 }
                 Some(Found::Up(connection)) => {
-                    return send_on(&connection, sender, interest, &control, write);
+                    return send_on(&self.local, &connection, sender, interest, &control, write);
                 }
             }
         }
@@ -381,7 +398,7 @@ impl Distribution for Inner {
     ) -> Result<Sent, EncodeError> {
         let found = self.up().get(&connection).cloned();
         match found {
-            Some(connection) => send_on(&connection, Some(sender), None, &control, Write::Now),
+            Some(connection) => send_on(&self.local, &connection, Some(sender), None, &control, Write::Now),
             None => Ok(Sent::NoConnection),
         }
     }

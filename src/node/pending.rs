@@ -8,11 +8,12 @@ use tokio::task::AbortHandle;
 
 use super::ConnectError;
 use super::connection::Connection;
+use super::connections::unsent;
 use super::options::Options;
 use crate::dist::Control;
 use crate::dist::channel::Outgoing;
 use crate::etf::{EncodeError, Payload};
-use crate::process::{Busy, ConnectionId, Encode, Sent};
+use crate::process::{Busy, ConnectionId, Encode, Local, Sent};
 use crate::term::{Atom, Pid};
 
 /// Who waits to hear how an attempt ended.
@@ -116,7 +117,7 @@ impl Attempt {
     }
 
     /// The connection stands: sends what has waited for it.
-    pub(super) fn succeeded(&self, connection: &Connection) {
+    pub(super) fn succeeded(&self, local: &Local, connection: &Connection) {
         let mut state = self.state();
         state.outcome = Some(Ok(()));
         self.busy.clear();
@@ -128,7 +129,9 @@ impl Attempt {
                 Ok(outgoing) => {
                     connection.push(outgoing);
                 }
-                Err(error) => tracing::error!(peer = %self.peer, %error, "a signal cannot be sent"),
+                Err(error) => {
+                    unsent(local, &self.peer, &control, &error);
+                }
             }
         }
         for waiter in std::mem::take(&mut state.waiters) {

@@ -175,6 +175,15 @@ impl ReplyAddress {
         &self.pid
     }
 
+    /// Whether `sys:get_state/1` of the caller takes `{ok, State}`, as it does from OTP 26.1 on, and not the state itself, which is what it took
+    /// before. Nothing says which it is but the alias: those of the older nodes have three words.
+    pub(crate) fn takes_ok_state(&self) -> bool {
+        match &self.tag {
+            Tag::Alias(alias) | Tag::Other(_, Some(alias)) => alias.words().len() > 3,
+            Tag::Other(_, None) => false,
+        }
+    }
+
     /// `{Pid, Tag}`.
     pub(crate) fn to_term(&self) -> Term {
         let tag = match &self.tag {

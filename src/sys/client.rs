@@ -1,6 +1,8 @@
 //! Sending system messages.
 
-use serde::de::DeserializeOwned;
+use std::fmt;
+
+use serde::de::{Deserialize, DeserializeOwned, Deserializer};
 
 use crate::node::Node;
 use crate::process::{Call, Caller, Context, Destination, ExitReason, ProcessMessage};
@@ -27,6 +29,29 @@ pub struct Sys {
     to: Destination,
 }
 
+/// The state of a server, as [`Sys::get_state`] tells it.
+///
+/// From OTP 26.1 on it comes as `{ok, State}`, before as it is. So of a server of an older node whose state is itself `{ok, _}` this has
+/// what is in it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct State(pub Term);
+
+impl<'de> Deserialize<'de> for State {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let reply = Term::deserialize(deserializer)?;
+        Ok(Self(match reply.as_tuple() {
+            Some([tag, state]) if tag.is_atom("ok") => state.clone(),
+            _ => reply,
+        }))
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 impl Sys {
     fn call<R: DeserializeOwned>(&self, request: Term) -> Call<Term, R> {
         Call::labelled(self.caller.clone(), self.to.clone(), SYSTEM, request)
@@ -38,7 +63,7 @@ impl Sys {
     }
 
     /// `sys:get_state/1`.
-    pub fn get_state(&self) -> Call<Term, Term> {
+    pub fn get_state(&self) -> Call<Term, State> {
         self.call(Atom::from_static("get_state").into())
     }
 

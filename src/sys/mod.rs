@@ -25,7 +25,7 @@ use std::time::SystemTime;
 use crate::process::ExitReason;
 use crate::term::{Atom, Term};
 
-pub use self::client::Sys;
+pub use self::client::{State, Sys};
 
 pub(crate) use self::debug::{Debug, Event};
 
