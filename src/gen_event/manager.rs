@@ -121,6 +121,10 @@ impl<E: Event> GenServer for EventManager<E> {
         message::read(message)
     }
 
+    fn event_out(&self, _: &Term, _: Option<Term>) -> Option<Term> {
+        None
+    }
+
     fn behaviour() -> (&'static str, &'static str) {
         ("gen_event", "Status for event handler")
     }

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use tokio::task::AbortHandle;
 
-use super::system::Seen;
+use super::system::Replies;
 use super::{GenServer, Message, Server, Start};
 use crate::process::{self, AnyProcess, ExitReason, Signal, TimerReference};
 use crate::sys::Debug;
-use crate::term::Pid;
+use crate::term::{Pid, Term};
 
 /// A server's view of itself; it has all that [a process](process::Context) has.
 pub struct Context<S: GenServer> {
@@ -38,12 +38,20 @@ pub(super) struct Suspension<S: GenServer> {
     pub(super) waiting: VecDeque<Signal<Message<S>>>,
     pub(super) debug: Option<Debug>,
     /// The message that is handled now, if somebody looks.
-    pub(super) seen: Option<Seen>,
+    pub(super) seen: Option<Term>,
+    /// What was answered meanwhile.
+    pub(super) replies: Replies,
 }
 
 impl<S: GenServer> Default for Suspension<S> {
     fn default() -> Self {
-        Self { suspended: false, waiting: VecDeque::new(), debug: None, seen: None }
+        Self {
+            suspended: false,
+            waiting: VecDeque::new(),
+            debug: None,
+            seen: None,
+            replies: Replies::default(),
+        }
     }
 }
 

@@ -165,6 +165,23 @@ pub trait GenServer: Sized + Send + 'static {
         ("gen_server", "Status for generic server")
     }
 
+    /// What `sys` notes of a message that arrives: `{in, Message}`. A behaviour that is built on this one notes it in its own words.
+    #[doc(hidden)]
+    fn event_in(&self, message: &Term) -> Term {
+        Term::tuple([Term::atom("in"), message.clone()])
+    }
+
+    /// What `sys` notes when a message has been handled, with the reply if that was sent: `{out, Reply, From, State}` or `{noreply, State}`.
+    #[doc(hidden)]
+    fn event_out(&self, message: &Term, reply: Option<Term>) -> Option<Term> {
+        Some(match (message.as_tuple(), reply) {
+            (Some([_, from, _]), Some(reply)) => {
+                Term::tuple([Term::atom("out"), reply, from.clone(), self.state()])
+            }
+            _ => Term::tuple([Term::atom("noreply"), self.state()]),
+        })
+    }
+
     /// Takes an info out of `value`, an `Option<T>`, if `T` is a type that this server is sent without encoding. By default that is
     /// [`Info`](Self::Info) alone; a behaviour that keeps messages of its own beside those of its users takes theirs here.
     fn take_info(value: &mut dyn Any) -> Option<Self::Info> {

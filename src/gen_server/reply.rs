@@ -1,13 +1,14 @@
 //! Replies, now or later.
 
 use std::marker::PhantomData;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::system::Replies;
 use crate::etf::Payload;
 use crate::process::{Giver, Local, ReplyAddress};
-use crate::term::{Pid, Term};
+use crate::term::Pid;
 
 /// What a call's handler says of its reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +35,7 @@ struct Caller {
     local: Arc<Local>,
     server: Pid,
     /// Where the reply is noted, if somebody looks at the server through `sys`.
-    seen: Option<Arc<OnceLock<Term>>>,
+    seen: Option<Replies>,
 }
 
 impl<R: Serialize> ReplyTo<R> {
@@ -42,12 +43,7 @@ impl<R: Serialize> ReplyTo<R> {
         Self(To::Local(caller))
     }
 
-    pub(super) fn term(
-        address: ReplyAddress,
-        local: Arc<Local>,
-        server: Pid,
-        seen: Option<Arc<OnceLock<Term>>>,
-    ) -> Self {
+    pub(super) fn term(address: ReplyAddress, local: Arc<Local>, server: Pid, seen: Option<Replies>) -> Self {
         Self(To::Term(Box::new(Caller { address, local, server, seen }), PhantomData))
     }
 
@@ -58,7 +54,7 @@ impl<R: Serialize> ReplyTo<R> {
             To::Term(caller, _) => {
                 let Caller { address, local, server, seen } = *caller;
                 if let (Some(seen), Ok(reply)) = (seen, Payload::encode(&reply)) {
-                    let _ = seen.set(reply.term());
+                    seen.note(address.to_term(), reply.term());
                 }
                 if let Err(error) = address.reply(&local, &server, &reply) {
                     tracing::error!(%server, %error, "a reply has no external form");

@@ -131,32 +131,38 @@ async fn serve<S: GenServer>(server: &mut S, cx: &mut Context<S>) -> ExitReason 
         let message = match received {
             Received::Own(message) => {
                 if cx.suspension().is_some() {
-                    system::see_own(&message, cx);
+                    system::see_own(server, &message, cx);
                 }
                 message
             }
-            Received::Term(message) => match S::read(message) {
-                GenMessage::System { from, request } => {
-                    cx.process().set_callback(Callback::SYSTEM);
-                    if let Err(reason) = system::handle(server, cx, &from, &request) {
-                        return reason;
-                    }
-                    continue;
-                }
-                message => {
-                    if cx.suspension().is_some() {
-                        system::see(&message, cx);
-                    }
-                    match understand(message, cx) {
-                        Ok(Some(message)) => message,
-                        Ok(None) => {
-                            cx.begin(Callback::INFO);
-                            continue;
+            Received::Term(message) => {
+                let whole = cx.is_looked_at().then(|| message.clone());
+                match S::read(message) {
+                    GenMessage::System { from, request } => {
+                        cx.process().set_callback(Callback::SYSTEM);
+                        if let Err(reason) = system::handle(server, cx, &from, &request) {
+                            return reason;
                         }
-                        Err(reason) => return reason,
+                        continue;
+                    }
+                    message => {
+                        if let Some(whole) = whole {
+                            system::see(server, &whole, cx);
+                        }
+                        match understand(message, cx) {
+                            Ok(Some(message)) => message,
+                            Ok(None) => {
+                                cx.begin(Callback::INFO);
+                                if cx.suspension().is_some() {
+                                    system::seen(server, cx);
+                                }
+                                continue;
+                            }
+                            Err(reason) => return reason,
+                        }
                     }
                 }
-            },
+            }
         };
         let handled = match message {
             Message::Call(call, from) => {

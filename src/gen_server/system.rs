@@ -2,14 +2,15 @@
 
 use std::any::type_name;
 use std::future::poll_fn;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::context::Suspension;
 use super::server::{parent_exit, receive_within};
 use super::{Context, GenServer, Message};
 use crate::etf::Payload;
 use crate::process::{ExitReason, GenMessage, Received, ReplyAddress, Signal};
-use crate::sys::{Event, Request};
+use crate::sys::{self, Request};
 use crate::term::{Atom, Term};
 
 /// The next message of a server that was sent system messages: one that has waited, or the next that it may take.
@@ -81,6 +82,7 @@ pub(super) fn handle<S: GenServer>(
             end = Some(reason);
             Atom::from_static("ok").into()
         }
+        Request::Callback(function) => sys::callback_failed(S::behaviour().0, function),
         Request::Answer(answer) => answer,
     };
     if let Err(error) = from.reply(cx.local(), cx.pid(), &answer) {
@@ -104,7 +106,7 @@ fn status<S: GenServer>(server: &S, cx: &mut Context<S>) -> Term {
     let pid = Term::from(cx.pid().clone());
     let system = cx.make_suspension();
     let sys_state = atom(if system.suspended { "suspended" } else { "running" });
-    let logged = system.debug.as_ref().map(crate::sys::Debug::logged).unwrap_or_default();
+    let logged = system.debug.as_ref().map(sys::Debug::logged).unwrap_or_default();
     let (module, header) = S::behaviour();
     let misc = Term::list([
         Term::tuple([atom("header"), Term::charlist(&format!("{header} {name}"))]),
@@ -126,71 +128,85 @@ fn status<S: GenServer>(server: &S, cx: &mut Context<S>) -> Term {
     ])
 }
 
-/// A message that is handled while somebody looks.
-pub(super) struct Seen {
-    /// Who waits, if it is a call.
-    from: Option<Term>,
-    reply: Arc<OnceLock<Term>>,
-}
+/// Replies that were sent while somebody looks, each with who it was for.
+#[derive(Clone, Default)]
+pub(super) struct Replies(Arc<Mutex<Vec<(Term, Term)>>>);
 
-/// Notes a message, if somebody looks.
-pub(super) fn see<S: GenServer>(message: &GenMessage, cx: &mut Context<S>) {
-    let tagged = |tag, rest: &[Term]| {
-        let elements = [Term::from(Atom::from_static(tag))].into_iter().chain(rest.iter().cloned());
-        Term::tuple(elements.collect::<Vec<_>>())
-    };
-    let term = || match message {
-        GenMessage::Call { from, request } => {
-            let from = from.to_term();
-            Some((tagged("$gen_call", &[from.clone(), request.term()]), Some(from)))
-        }
-        GenMessage::Cast(request) => Some((tagged("$gen_cast", &[request.term()]), None)),
-        GenMessage::Info(info) => Some((info.term(), None)),
-        GenMessage::System { .. } => None,
-    };
-    begin(cx, term);
-}
+impl Replies {
+    pub(super) fn note(&self, to: Term, reply: Term) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push((to, reply));
+    }
 
-/// As [`see`], for a message that was moved here: what is in it is not a term.
-pub(super) fn see_own<S: GenServer>(message: &Message<S>, cx: &mut Context<S>) {
-    let term = || {
-        let tag = match message {
-            Message::Call(..) => "$gen_call",
-            Message::Cast(_) => "$gen_cast",
-            Message::Info(_) => "$info",
-            Message::System(_) => return None,
-        };
-        let typed = Term::from("typed".to_owned());
-        Some((Term::tuple([Atom::from_static(tag).into(), typed]), None))
-    };
-    begin(cx, term);
-}
-
-fn begin<S: GenServer>(cx: &mut Context<S>, message: impl FnOnce() -> Option<(Term, Option<Term>)>) {
-    let name = name(cx);
-    let Some(system) = cx.suspension() else { return };
-    let Some(debug) = &mut system.debug else { return };
-    if let Some((message, from)) = message() {
-        debug.event(&name, &Event::In(message));
-        system.seen = Some(Seen { from, reply: Arc::default() });
+    fn take(&self) -> Vec<(Term, Term)> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
+/// Notes a message, if somebody looks.
+pub(super) fn see<S: GenServer>(server: &S, message: &Payload, cx: &mut Context<S>) {
+    begin(server, cx, || message.term());
+}
+
+/// As [`see`], for a message that was moved here: what is in it is not a term.
+pub(super) fn see_own<S: GenServer>(server: &S, message: &Message<S>, cx: &mut Context<S>) {
+    let tag = match message {
+        Message::Call(..) => "$gen_call",
+        Message::Cast(_) => "$gen_cast",
+        Message::Info(_) => "$info",
+        Message::System(_) => return,
+    };
+    begin(server, cx, || Term::tuple([Term::from(Atom::from_static(tag)), Term::from("typed".to_owned())]));
+}
+
+fn begin<S: GenServer>(server: &S, cx: &mut Context<S>, message: impl FnOnce() -> Term) {
+    let Some(Suspension { debug: Some(_), seen, replies, .. }) = cx.suspension() else { return };
+    let message = message();
+    // What was sent between messages belongs to none.
+    replies.take();
+    *seen = Some(message.clone());
+    cx.note(|| server.event_in(&message));
+}
+
 /// Where the reply to the message that is handled now is to be noted.
-pub(super) fn reply_seen<S: GenServer>(cx: &mut Context<S>) -> Option<Arc<OnceLock<Term>>> {
-    Some(cx.suspension()?.seen.as_ref()?.reply.clone())
+pub(super) fn reply_seen<S: GenServer>(cx: &mut Context<S>) -> Option<Replies> {
+    let Suspension { seen, replies, .. } = cx.suspension()?;
+    seen.as_ref().map(|_| replies.clone())
 }
 
 /// Notes what the callback has led to that has handled a message.
 pub(super) fn seen<S: GenServer>(server: &S, cx: &mut Context<S>) {
-    let name = name(cx);
-    let Some(system) = cx.suspension() else { return };
-    if let (Some(Seen { from, reply }), Some(debug)) = (system.seen.take(), &mut system.debug) {
-        let state = server.state();
-        let event = match (from, reply.get()) {
-            (Some(to), Some(reply)) => Event::Out { reply: reply.clone(), to, state },
-            _ => Event::NoReply(state),
-        };
-        debug.event(&name, &event);
+    let Some(message) = cx.take_seen() else { return };
+    let from = message.as_tuple().and_then(|message| message.get(1));
+    let reply = cx.take_replies().into_iter().find(|(to, _)| Some(to) == from);
+    if let Some(event) = server.event_out(&message, reply.map(|(_, reply)| reply)) {
+        cx.note(|| event);
+    }
+}
+
+impl<S: GenServer> Context<S> {
+    /// Notes an event, if somebody looks.
+    pub(crate) fn note(&mut self, event: impl FnOnce() -> Term) {
+        if !self.is_looked_at() {
+            return;
+        }
+        let name = name(self);
+        if let Some(Suspension { debug: Some(debug), .. }) = self.suspension() {
+            debug.event(&name, event());
+        }
+    }
+
+    /// Whether somebody looks at the server's events.
+    pub(crate) fn is_looked_at(&mut self) -> bool {
+        self.suspension().is_some_and(|system| system.debug.is_some())
+    }
+
+    /// The message that is handled now, if somebody looks.
+    pub(crate) fn take_seen(&mut self) -> Option<Term> {
+        self.suspension()?.seen.take()
+    }
+
+    /// The replies since this was last called, each with who it was for, if somebody looks.
+    pub(crate) fn take_replies(&mut self) -> Vec<(Term, Term)> {
+        self.suspension().map(|system| system.replies.take()).unwrap_or_default()
     }
 }

@@ -124,6 +124,11 @@ impl<S: Clone + PartialEq, E: CoreEvent<S, C>, C> Core<S, E, C> {
         Ok(core)
     }
 
+    /// Whether a state enter call has yet to end the transition.
+    pub(super) fn is_entering(&self) -> bool {
+        self.transition.enter
+    }
+
     pub(super) fn state(&self) -> &S {
         &self.state
     }

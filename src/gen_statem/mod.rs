@@ -142,8 +142,6 @@ use crate::node::Node;
 use crate::process::ExitReason;
 use crate::term::Term;
 
-use self::core::CoreEvent;
-
 pub use self::server::{Info, Statem};
 pub use self::transition::{Time, Timeout, Transition, keep_state, next_state, repeat_state};
 #[doc(inline)]
@@ -230,20 +228,6 @@ pub enum Event<M: GenStatem> {
     Internal(M::Internal),
     /// `timeout`, `state_timeout`, `{timeout, Name}`.
     Timeout(Timeout, M::Internal),
-}
-
-impl<M: GenStatem> CoreEvent<M::State, M::Internal> for Event<M> {
-    fn enter(old: M::State) -> Self {
-        Self::Enter(old)
-    }
-
-    fn timeout(timeout: Timeout, content: M::Internal) -> Self {
-        Self::Timeout(timeout, content)
-    }
-
-    fn is_enter(&self) -> bool {
-        matches!(self, Self::Enter(_))
-    }
 }
 
 /// `state_functions`: writes [`handle_event`](crate::gen_statem::GenStatem::handle_event) for a machine that has a method for each state.

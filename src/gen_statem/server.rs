@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use serde::de::{Deserialize, Deserializer};
 
-use super::core::{Bad, Command, Core, To};
-use super::{Context, Event, GenStatem, Time, Transition};
+use super::core::{Action, Bad, Command, Core, CoreEvent, To};
+use super::{Context, Event, GenStatem, Time, Timeout, Transition};
 use crate::etf;
 use crate::gen_server::{GenServer, Reply, ReplyTo};
 use crate::process::{ExitReason, TimerReference};
@@ -24,9 +24,35 @@ const EVENTS_PER_TURN: u32 = 256;
 /// `cx.start_link::<Statem<M>>(args)` starts one that is linked.
 pub struct Statem<M: GenStatem> {
     machine: M,
-    core: Core<M::State, Event<M>, M::Internal>,
+    core: Core<M::State, Seen<M>, M::Internal>,
     /// What runs for the core, by its numbers.
     timers: Vec<(u64, TimerReference)>,
+}
+
+/// An event, and what `sys` calls it, if somebody looked when it arrived.
+struct Seen<M: GenStatem> {
+    event: Event<M>,
+    name: Option<Box<Term>>,
+}
+
+impl<M: GenStatem> From<Event<M>> for Seen<M> {
+    fn from(event: Event<M>) -> Self {
+        Self { event, name: None }
+    }
+}
+
+impl<M: GenStatem> CoreEvent<M::State, M::Internal> for Seen<M> {
+    fn enter(old: M::State) -> Self {
+        Event::Enter(old).into()
+    }
+
+    fn timeout(timeout: Timeout, content: M::Internal) -> Self {
+        Event::Timeout(timeout, content).into()
+    }
+
+    fn is_enter(&self) -> bool {
+        matches!(self.event, Event::Enter(_))
+    }
 }
 
 /// What a machine's process is sent besides calls and casts: made with `info.into()`.
@@ -76,7 +102,7 @@ impl<M: GenStatem> GenServer for Statem<M> {
         };
         // As in OTP, who starts it does not wait for the first state enter call, nor for what is inserted before any message.
         cx.continue_with(Info::Own(Own::Started));
-        let core = Core::new(state, M::STATE_ENTER, actions);
+        let core = Core::new(state, M::STATE_ENTER, seen(actions, &mut None));
         let core = core.map_err(|bad| crash::<M>(bad_return::<M>(bad), "init", None))?;
         Ok(Self { machine, core, timers: Vec::new() })
     }
@@ -87,18 +113,18 @@ impl<M: GenStatem> GenServer for Statem<M> {
         from: ReplyTo<M::Reply>,
         cx: &mut Context<M>,
     ) -> Result<Reply, ExitReason> {
-        self.core.received(Event::Call(call, from));
+        self.received(Event::Call(call, from), cx);
         self.run(cx).await.map(|()| Reply::Later)
     }
 
     async fn handle_cast(&mut self, cast: M::Cast, cx: &mut Context<M>) -> Result<(), ExitReason> {
-        self.core.received(Event::Cast(cast));
+        self.received(Event::Cast(cast), cx);
         self.run(cx).await
     }
 
     async fn handle_info(&mut self, info: Self::Info, cx: &mut Context<M>) -> Result<(), ExitReason> {
         match info {
-            Info::Message(info) => self.core.received(Event::Info(info)),
+            Info::Message(info) => self.received(Event::Info(info), cx),
             Info::Own(Own::Fired(number)) => {
                 self.timers.retain(|(running, _)| *running != number);
                 self.core.fired(number);
@@ -116,6 +142,15 @@ impl<M: GenStatem> GenServer for Statem<M> {
         Term::tuple([state_term::<M>(self.core.state()), self.machine.data()])
     }
 
+    fn event_in(&self, message: &Term) -> Term {
+        Term::tuple([atom("in"), event_name(message), state_term::<M>(self.core.state())])
+    }
+
+    // What follows is noted as it happens.
+    fn event_out(&self, _: &Term, _: Option<Term>) -> Option<Term> {
+        None
+    }
+
     fn behaviour() -> (&'static str, &'static str) {
         ("gen_statem", "Status for state machine")
     }
@@ -126,10 +161,24 @@ impl<M: GenStatem> GenServer for Statem<M> {
 }
 
 impl<M: GenStatem> Statem<M> {
+    fn received(&mut self, event: Event<M>, cx: &mut Context<M>) {
+        let name = cx.take_seen().map(|message| Box::new(event_name(&message)));
+        self.core.received(Seen { event, name });
+    }
+
     /// Handles events until there is none.
     async fn run(&mut self, cx: &mut Context<M>) -> Result<(), ExitReason> {
         let mut handled = 0;
-        while let Some(event) = self.core.next() {
+        // The transition that is under way, as `sys` is told of it.
+        let mut noted = None;
+        while let Some(Seen { event, name }) = self.core.next() {
+            if let Some(name) = name {
+                noted = Some(Box::new(Noted {
+                    tag: "consume",
+                    event: name,
+                    state: state_term::<M>(self.core.state()),
+                }));
+            }
             if handled == EVENTS_PER_TURN {
                 handled = 0;
                 cx.yield_now().await;
@@ -143,11 +192,28 @@ impl<M: GenStatem> Statem<M> {
             if let Some(reason) = cx.take_stop() {
                 return Err(reason);
             }
-            core.returned(to, actions)
+            core.returned(to, seen(actions, &mut noted))
                 .map_err(|bad| crash::<M>(bad_return::<M>(bad), function, Some(core.state())))?;
+            if cx.is_looked_at() {
+                self.note(&mut noted, cx);
+            }
             self.command(cx);
         }
         Ok(())
+    }
+
+    /// Notes the replies that were sent, and the end of a transition.
+    fn note(&self, noted: &mut Option<Box<Noted>>, cx: &mut Context<M>) {
+        for (to, reply) in cx.take_replies() {
+            cx.note(|| Term::tuple([atom("out"), reply, to]));
+        }
+        if !self.core.is_entering()
+            && let Some(noted) = noted.take()
+        {
+            let Noted { tag, event, state } = *noted;
+            let next = state_term::<M>(self.core.state());
+            cx.note(|| Term::tuple([atom(tag), *event, state, next]));
+        }
     }
 
     /// Does what the core wants done with timers.
@@ -206,6 +272,50 @@ fn bad_return<M: GenStatem>(bad: Bad<M::State>) -> Term {
         Bad::Action(action) => ("bad_action_from_state_function", Term::tuple([atom(action), atom("enter")])),
     };
     Term::tuple([atom(tag), what])
+}
+
+/// An event that is handled while somebody looks.
+struct Noted {
+    /// `consume`, or `postpone`.
+    tag: &'static str,
+    event: Box<Term>,
+    /// The state that it was handled in.
+    state: Term,
+}
+
+/// Actions of a callback for the core. An event that is postponed keeps what `sys` calls it.
+fn seen<M: GenStatem>(
+    actions: Vec<Action<Event<M>, M::Internal>>,
+    noted: &mut Option<Box<Noted>>,
+) -> impl Iterator<Item = Action<Seen<M>, M::Internal>> {
+    actions.into_iter().map(|action| match action {
+        Action::Postpone(event) => {
+            let name = noted.as_mut().map(|noted| {
+                noted.tag = "postpone";
+                noted.event.clone()
+            });
+            Action::Postpone(Seen { event, name })
+        }
+        Action::NextEvent(event) => Action::NextEvent(event.into()),
+        Action::Timeout(timeout, set) => Action::Timeout(timeout, set),
+    })
+}
+
+/// What `sys` calls the event of a message: `{{call, From}, Request}`, `{cast, Request}` or `{info, Message}`.
+fn event_name(message: &Term) -> Term {
+    match message.as_tuple() {
+        Some([tag, from, request]) if tag.is_atom("$gen_call") => {
+            Term::tuple([Term::tuple([atom("call"), from.clone()]), request.clone()])
+        }
+        // Of a typed call it is not known who waits.
+        Some([tag, typed]) if tag.is_atom("$gen_call") => Term::tuple([atom("call"), typed.clone()]),
+        Some([tag, request]) if tag.is_atom("$gen_cast") => Term::tuple([atom("cast"), request.clone()]),
+        _ => Term::tuple([atom("info"), message.clone()]),
+    }
+}
+
+fn atom(text: &'static str) -> Term {
+    Atom::from_static(text).into()
 }
 
 fn state_term<M: GenStatem>(state: &M::State) -> Term {

@@ -87,7 +87,7 @@ impl Sys {
         self.debug("trace", on)
     }
 
-    /// `sys:log/2`: keeps the last `len` events, or none any more.
+    /// `sys:log/2`: keeps the last `len` events, or none any more. One that keeps some already goes on as before.
     pub fn log(&self, len: Option<u32>) -> Call<Term, Atom> {
         match len {
             Some(len) => self.debug("log", Term::tuple([true.into(), Term::from(i64::from(len))])),

@@ -11,30 +11,6 @@ const LOG_DEFAULT: usize = 10;
 /// How many events are kept at most, whatever is asked for.
 pub(crate) const LOG_MAX: usize = 10_000;
 
-/// Something that a server did.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Event {
-    /// `{in, Message}`.
-    In(Term),
-    /// `{out, Reply, To, State}`.
-    Out { reply: Term, to: Term, state: Term },
-    /// `{noreply, State}`.
-    NoReply(Term),
-}
-
-impl Event {
-    fn to_term(&self) -> Term {
-        let atom = |text| Term::from(Atom::from_static(text));
-        match self {
-            Self::In(message) => Term::tuple([atom("in"), message.clone()]),
-            Self::Out { reply, to, state } => {
-                Term::tuple([atom("out"), reply.clone(), to.clone(), state.clone()])
-            }
-            Self::NoReply(state) => Term::tuple([atom("noreply"), state.clone()]),
-        }
-    }
-}
-
 /// What is done with a server's events.
 #[derive(Debug, Default)]
 pub(crate) struct Debug {
@@ -66,28 +42,31 @@ struct Statistics {
 }
 
 impl Debug {
-    /// Notes an event of the server called `name`.
-    pub(crate) fn event(&mut self, name: &Term, event: &Event) {
+    /// Notes an event of the server called `name`: a tuple whose first element says what happened, as its behaviour writes it.
+    pub(crate) fn event(&mut self, name: &Term, event: Term) {
+        let elements = event.as_tuple().unwrap_or_default();
+        let tag = elements.first().and_then(Term::as_atom).map_or("", Atom::as_str);
         if self.trace {
-            match event {
-                Event::In(message) => tracing::info!(target: "beamline::sys", "*DBG* {name} got {message}"),
-                Event::Out { reply, to, state } => {
+            match (tag, elements) {
+                ("in", [_, message]) => tracing::info!(target: "beamline::sys", "*DBG* {name} got {message}"),
+                ("out", [_, reply, to, state]) => {
                     tracing::info!(target: "beamline::sys", "*DBG* {name} sent {reply} to {to}, new state {state}");
                 }
-                Event::NoReply(state) => {
+                ("noreply", [_, state]) => {
                     tracing::info!(target: "beamline::sys", "*DBG* {name} new state {state}");
                 }
+                _ => tracing::info!(target: "beamline::sys", "*DBG* {name} : {event}"),
+            }
+        }
+        if let Some(statistics) = &mut self.statistics {
+            match tag {
+                "in" => statistics.messages_in += 1,
+                "out" => statistics.messages_out += 1,
+                _ => {}
             }
         }
         if let Some(log) = &mut self.log {
-            log.put(event.to_term());
-        }
-        if let Some(statistics) = &mut self.statistics {
-            match event {
-                Event::In(_) => statistics.messages_in += 1,
-                Event::Out { .. } => statistics.messages_out += 1,
-                Event::NoReply(_) => {}
-            }
+            log.put(event);
         }
     }
 
@@ -156,11 +135,9 @@ impl Debug {
         ok()
     }
 
+    /// A log that is kept already stays as it is, as in OTP.
     fn keep(&mut self, len: usize) {
-        let log = self.log.get_or_insert(Log { events: VecDeque::new(), len });
-        log.len = len;
-        let excess = log.events.len().saturating_sub(len);
-        log.events.drain(..excess);
+        self.log.get_or_insert(Log { events: VecDeque::new(), len });
     }
 
     fn statistics(&self, now: SystemTime) -> Term {

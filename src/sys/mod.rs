@@ -27,7 +27,7 @@ use crate::term::{Atom, Term};
 
 pub use self::client::{State, Sys};
 
-pub(crate) use self::debug::{Debug, Event};
+pub(crate) use self::debug::Debug;
 
 /// What a system message asks of its server.
 #[derive(Debug, PartialEq)]
@@ -37,7 +37,9 @@ pub(crate) enum Request {
     Suspend,
     Resume,
     Terminate(ExitReason),
-    /// Answered with the first, after which the server goes on.
+    /// To call this function of its behaviour, which would run code that is not here: it fails.
+    Callback(&'static str),
+    /// Answered so, after which the server goes on.
     Answer(Term),
 }
 
@@ -64,25 +66,24 @@ impl Request {
             Some([tag, reason]) if tag.is_atom("terminate") => Self::Terminate(reason.clone().into()),
             Some([tag, command]) if tag.is_atom("debug") => Self::Answer(Debug::command(debug, command, now)),
             // A function runs where its code is, and that is not here.
-            Some([tag, _function]) if tag.is_atom("replace_state") => {
-                Self::Answer(Term::tuple([ERROR.into(), callback_failed("system_replace_state")]))
-            }
+            Some([tag, _function]) if tag.is_atom("replace_state") => Self::Callback("system_replace_state"),
             Some([tag, _module, _version, _extra]) if tag.is_atom("change_code") => {
-                Self::Answer(Term::tuple([ERROR.into(), callback_failed("system_code_change")]))
+                Self::Callback("system_code_change")
             }
             _ => unknown(request),
         }
     }
 }
 
-/// `{callback_failed, {gen_server, Function}, {error, undef}}`.
-fn callback_failed(function: &'static str) -> Term {
+/// `{error, {callback_failed, {Module, Function}, {error, undef}}}`.
+pub(crate) fn callback_failed(module: &'static str, function: &'static str) -> Term {
     let atom = |text| Term::from(Atom::from_static(text));
-    Term::tuple([
+    let failed = Term::tuple([
         atom("callback_failed"),
-        Term::tuple([atom("gen_server"), atom(function)]),
+        Term::tuple([atom(module), atom(function)]),
         Term::tuple([atom("error"), atom("undef")]),
-    ])
+    ]);
+    Term::tuple([ERROR.into(), failed])
 }
 
 #[cfg(test)]
