@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::TestNode;
 use crate::Protocol;
 use crate::gen_server::{Context, GenServer, Reply, ReplyTo};
-use crate::process::{CallError, ExitReason, SendError};
+use crate::process::{self, CallError, ExitReason, SendError};
 use crate::term::{Atom, Term};
 use crate::world::panic_text;
 
@@ -438,4 +438,33 @@ async fn a_task_that_never_waits_is_an_error_and_not_a_hang() {
         }
     });
     node.settle().await;
+}
+
+/// How often tasks of the test's nodes run while so much time passes.
+async fn wake_ups(node: &TestNode, time: Duration) -> u64 {
+    node.settle().await;
+    let polls = || node.world().gate.as_ref().expect("a test's nodes have one").polls();
+    let before = polls();
+    node.advance(time).await;
+    polls() - before
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_sleeps_through_weeks_in_which_nothing_is_due() {
+    let [idle] = TestNode::cluster(1, ["idle@test"]).await;
+    assert_eq!(wake_ups(&idle, 24 * 30 * HOUR).await, 0);
+    let sheep = idle.spawn(|mut cx: process::Context<Term>| async move {
+        cx.send_after(24 * 20 * HOUR, Term::atom("done"));
+        cx.receive().await.into()
+    });
+    let sheep = sheep.expect("the node has room");
+    assert!(wake_ups(&idle, 24 * 30 * HOUR).await < 5);
+    assert!(!idle.is_process_alive(&sheep));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nodes_that_are_connected_wake_for_their_ticks_only() {
+    let [a, _b] = TestNode::cluster(1, ["a@test", "b@test"]).await;
+    // Four times a minute each of the two sends a tick, and gets one.
+    assert!(wake_ups(&a, 10 * HOUR).await <= 10 * 60 * 4 * 2 * 2);
 }
