@@ -76,7 +76,7 @@ async fn the_fixtures_processes_are_children_of_its_application() {
             "[Id || {Id, _, worker, [_]} <- supervisor:which_children(Sup)]",
             "[alias_server,relations,counter,echo,pg]",
         ),
-        ("supervisor:count_children(Sup)", "[{specs,4},{active,4},{supervisors,0},{workers,4}]"),
+        ("supervisor:count_children(Sup)", "[{specs,5},{active,5},{supervisors,0},{workers,5}]"),
     ];
     for (expression, expected) in cases {
         assert_eq!(erl.eval(expression).await, expected, "{expression}");
