@@ -7,7 +7,7 @@ use beamline::node::{Builder, Node};
 use beamline::world::World;
 
 use crate::fixture::Fixture;
-use crate::{Erl, ErlNodeBuilder, erl};
+use crate::{Erl, ErlNode, ErlNodeBuilder, erl};
 
 /// The cookie of all nodes, unless a test wants another.
 pub const COOKIE: &str = "beamline";
@@ -56,6 +56,18 @@ impl Cluster {
     /// If it does not start.
     pub async fn node(&self, name: &str) -> Node {
         self.builder(name).start().await.expect("the node starts")
+    }
+
+    /// Two nodes to compare: the stock one `erl`, which has this module and prints no reports, and `rust` in this program, which it
+    /// knows as `Rust`.
+    ///
+    /// # Panics
+    /// If one does not start.
+    pub async fn pair(&self, module: &str) -> (ErlNode, Node) {
+        let mut erl = self.erl("erl").start().await;
+        erl.load(module).await;
+        erl.eval("logger:set_primary_config(level, none), Rust = 'rust@127.0.0.1'").await;
+        (erl, self.node("rust").await)
     }
 
     /// A running `fixture-node`, with further options such as `["--hidden"]`.

@@ -211,12 +211,8 @@ fn history() -> impl Strategy<Value = Vec<String>> {
 }
 
 async fn ready(cluster: &Cluster) -> (ErlNode, Node) {
-    let mut erl = cluster.erl("erl").start().await;
-    erl.load(EVENTS).await;
-    erl.eval("logger:set_primary_config(level, none)").await;
-    let node = cluster.node("rust").await;
+    let (erl, node) = cluster.pair(EVENTS).await;
     Starter::start(&node, node.clone()).name("starter").await.expect("it starts");
-    erl.eval("Rust = 'rust@127.0.0.1'").await;
     (erl, node)
 }
 

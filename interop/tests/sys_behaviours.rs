@@ -9,7 +9,7 @@ use beamline::node::Node;
 use beamline::process::ExitReason;
 use beamline::supervisor::{ChildSpec, Supervisor, SupervisorSpec};
 use beamline::term::{Atom, Term};
-use beamline_interop::{Cluster, ErlNode, eventually};
+use beamline_interop::{Cluster, eventually};
 use serde::{Deserialize, Serialize};
 
 const LOOKED_AT: &str = include_str!("erlang/looked_at.erl");
@@ -186,23 +186,16 @@ fn lines(seen: &str) -> String {
     seen.replace("},{", "},\n{")
 }
 
-async fn ready(cluster: &Cluster) -> (ErlNode, Node) {
-    let mut erl = cluster.erl("erl").start().await;
-    erl.load(LOOKED_AT).await;
-    erl.eval("logger:set_primary_config(level, none)").await;
-    (erl, cluster.node("rust").await)
-}
-
 /// Compares line by line what was seen of Erlang's behaviour and of ours, which `start` starts as `looked_at`.
 async fn compare(kind: &str, start: impl AsyncFn(&Node)) {
     let Some(cluster) = Cluster::start().await else { return };
-    let (mut erl, node) = ready(&cluster).await;
+    let (mut erl, node) = cluster.pair(LOOKED_AT).await;
     let idle = node.process_count();
     for reason in ["normal", "shutdown", "{shutdown, why}", "{bad, [reason]}"] {
         start(&node).await;
         let run = |to: &str| format!("looked_at:run({kind}, {to}, {reason})");
         let theirs = erl.eval(&format!("looked_at:start({kind}), {}", run("looked_at"))).await;
-        let ours = erl.eval(&run("{looked_at, 'rust@127.0.0.1'}")).await;
+        let ours = erl.eval(&run("{looked_at, Rust}")).await;
         // A type of Rust is shown as its module.
         let ours = ours.replace("'sys_behaviours::Child'", "looked_at");
         assert_eq!(lines(&ours), lines(&theirs), "{kind} {reason}");
@@ -244,13 +237,13 @@ async fn a_supervisor_is_looked_at() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_function_of_erlang_is_not_run() {
     let Some(cluster) = Cluster::start().await else { return };
-    let (mut erl, node) = ready(&cluster).await;
+    let (mut erl, node) = cluster.pair(LOOKED_AT).await;
     Door::start(&node, ()).name("door").await.expect("it starts");
     EventManager::start(&node, Modules::<Term>::new()).name("manager").await.expect("it starts");
     Supervisor::start(&node, SupervisorSpec::one_for_one()).name("sup").await.expect("it starts");
     for (name, module) in [("door", "gen_statem"), ("manager", "gen_event"), ("sup", "gen_server")] {
         let replace = format!(
-            "try sys:replace_state({{{name}, 'rust@127.0.0.1'}}, fun(S) -> S end) catch error:E{name} -> E{name} end"
+            "try sys:replace_state({{{name}, Rust}}, fun(S) -> S end) catch error:E{name} -> E{name} end"
         );
         let failed = format!("{{callback_failed,{{{module},system_replace_state}},{{error,undef}}}}");
         assert_eq!(erl.eval(&replace).await, failed);

@@ -35,10 +35,10 @@ pub(crate) use self::request::answer;
 pub(crate) use self::user::{standard_output, start};
 
 use crate::process::{
-    AnyProcess, Context, Destination, ExitReason, Giver, Local, ProcessMessage, SendError, SpawnOptions,
-    reply_cell, spawn,
+    AnyProcess, Asking, Context, Destination, ExitReason, Giver, Local, ProcessMessage, SendError,
+    SpawnOptions, reply_cell, spawn,
 };
-use crate::term::{Atom, Pid, Reference, Term};
+use crate::term::{Atom, Reference, Term};
 
 /// Where the output of a node's `user` goes.
 pub(crate) type Output = Box<dyn FnMut(&str) -> std::io::Result<()> + Send>;
@@ -122,7 +122,7 @@ impl Io {
         let device = self.device.clone();
         // A device answers a pid, and what it answers must not be among the messages of whoever asks.
         let asking = spawn(&self.local, SpawnOptions::default(), |cx| ask(cx, device, request, giver));
-        let asking = Asking { local: &self.local, pid: asking.ok_or(IoError::SystemLimit)?.pid().clone() };
+        let asking = Asking::new(&self.local, asking.ok_or(IoError::SystemLimit)?.pid());
         let terminated = |reason| IoError::Terminated { device: self.device.clone(), reason };
         let answer = taker.await.unwrap_or(Err(ExitReason::Killed)).map_err(terminated)?;
         drop(asking);
@@ -132,18 +132,6 @@ impl Io {
             }
             _ => Ok(answer),
         }
-    }
-}
-
-/// Who does not wait for the answer any more leaves nobody behind who does.
-struct Asking<'a> {
-    local: &'a Arc<Local>,
-    pid: Pid,
-}
-
-impl Drop for Asking<'_> {
-    fn drop(&mut self) {
-        self.local.send_exit(&self.pid, &self.pid, &ExitReason::Kill);
     }
 }
 

@@ -19,7 +19,7 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How many messages may wait for a process, and what becomes of one more.
 ///
-/// Exit signals, `DOWN`s, node events, replies, [`sys`](https://www.erlang.org/doc/apps/stdlib/sys) messages and the process's own
+/// Exit signals, `DOWN`s, node events, replies, [`sys`](crate::sys) messages and the process's own
 /// timers do not count and are always taken. No sender ever waits. Without a bound a mailbox takes all, as in OTP.
 ///
 /// ```

@@ -285,6 +285,24 @@ pub(crate) fn end_of(
     }
 }
 
+/// A process that asks in place of somebody: when that one waits no more, nobody is left behind who does.
+pub(crate) struct Asking<'a> {
+    local: &'a Arc<Local>,
+    pid: Pid,
+}
+
+impl<'a> Asking<'a> {
+    pub(crate) fn new(local: &'a Arc<Local>, pid: &Pid) -> Self {
+        Self { local, pid: pid.clone() }
+    }
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        self.local.send_exit(&self.pid, &self.pid, &ExitReason::Kill);
+    }
+}
+
 fn calls_itself(shared: &Shared, target: &Monitored) -> bool {
     match target {
         Monitored::Process(pid) => *pid == shared.pid,

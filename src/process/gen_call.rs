@@ -87,7 +87,7 @@ pub(crate) fn labelled_call(message: &Payload) -> Option<(ReplyAddress, Payload)
 /// Who calls and the request, from behind the label.
 fn call_from(mut reader: Reader<'_>, message: &Payload) -> Option<(ReplyAddress, Payload)> {
     let 2 = tuple(&mut reader)? else { return None };
-    let pid = pid(&mut reader)?;
+    let pid = reader.pid().ok()??;
     let start = reader.offset();
     let mut inner = reader.clone();
     if let Some((alias, true)) = tag_alias(&mut inner) {
@@ -109,7 +109,7 @@ fn tag_alias(reader: &mut Reader<'_>) -> Option<(Reference, bool)> {
         Some(_) => return None,
     };
     atom_of(reader, [ALIAS])?;
-    Some((reference(reader)?, whole))
+    Some((reader.reference().ok()??, whole))
 }
 
 // The forms that messages have on a connection are read at once, all others as tokens.
@@ -136,20 +136,6 @@ fn atom_of<const N: usize>(reader: &mut Reader<'_>, atoms: [Atom; N]) -> Option<
     })
 }
 
-fn pid(reader: &mut Reader<'_>) -> Option<Pid> {
-    reader.short_pid().or_else(|| match reader.next_token() {
-        Ok(Token::Pid(pid)) => Some(pid),
-        _ => None,
-    })
-}
-
-fn reference(reader: &mut Reader<'_>) -> Option<Reference> {
-    reader.short_reference().or_else(|| match reader.next_token() {
-        Ok(Token::Reference(reference)) => Some(reference),
-        _ => None,
-    })
-}
-
 /// The reference in a reply's tag, as our own calls make it: `Ref` or `[alias | Ref]`; and where the reply begins.
 pub(super) fn reply_reference(message: &Payload) -> Option<(Reference, usize)> {
     let mut reader = message.reader();
@@ -157,7 +143,7 @@ pub(super) fn reply_reference(message: &Payload) -> Option<(Reference, usize)> {
     if let Some(len) = reader.short_list() {
         let (1, Some(0)) = (len, atom_of(&mut reader, [ALIAS])) else { return None };
     }
-    let reference = reference(&mut reader)?;
+    let reference = reader.reference().ok()??;
     Some((reference, reader.offset()))
 }
 

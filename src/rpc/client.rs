@@ -7,7 +7,8 @@ use serde::de::DeserializeOwned;
 
 use crate::etf::{DecodeError, from_term};
 use crate::process::{
-    AnyProcess, Context, ExitReason, Giver, Local, RemoteSpawn, SpawnError, SpawnOptions, reply_cell, spawn,
+    AnyProcess, Asking, Context, ExitReason, Giver, Local, RemoteSpawn, SpawnError, SpawnOptions, reply_cell,
+    spawn,
 };
 use crate::term::{Atom, Pid, Term};
 
@@ -107,8 +108,7 @@ impl Rpc {
             }
             ask(cx, node, [module.into(), function.into(), arguments], giver)
         });
-        let pid = asking.ok_or(RpcError::SystemLimit)?.pid().clone();
-        let _asking = Asking { local: &self.local, pid };
+        let _asking = Asking::new(&self.local, asking.ok_or(RpcError::SystemLimit)?.pid());
         let result = match self.timeout {
             None => taker.await,
             Some(limit) => match self.local.world.timeout(limit, taker).await {
@@ -143,18 +143,6 @@ impl Rpc {
 const ERPC: Atom = Atom::from_static("erpc");
 const EXECUTE_CALL: Atom = Atom::from_static("execute_call");
 const EXECUTE_CAST: Atom = Atom::from_static("execute_cast");
-
-/// Who does not wait any more leaves nobody behind who does.
-struct Asking<'a> {
-    local: &'a Arc<Local>,
-    pid: Pid,
-}
-
-impl Drop for Asking<'_> {
-    fn drop(&mut self) {
-        self.local.send_exit(&self.pid, &self.pid, &ExitReason::Kill);
-    }
-}
 
 async fn ask(
     mut cx: Context<Term>,

@@ -277,13 +277,7 @@ impl Elements<'_> {
     }
 
     fn pid(&mut self) -> Result<Pid, ControlError> {
-        if let Some(pid) = self.reader.short_pid() {
-            return Ok(pid);
-        }
-        match self.reader.next_token()? {
-            Token::Pid(pid) => Ok(pid),
-            _ => Err(self.element("a pid")),
-        }
+        self.reader.pid()?.ok_or_else(|| self.element("a pid"))
     }
 
     /// A pid that only the peer can speak for.
@@ -311,13 +305,7 @@ impl Elements<'_> {
     }
 
     fn reference(&mut self) -> Result<Reference, ControlError> {
-        if let Some(reference) = self.reader.short_reference() {
-            return Ok(reference);
-        }
-        match self.reader.next_token()? {
-            Token::Reference(reference) => Ok(reference),
-            _ => Err(self.element("a reference")),
-        }
+        self.reader.reference()?.ok_or_else(|| self.element("a reference"))
     }
 
     fn item(&mut self) -> Result<Item, ControlError> {

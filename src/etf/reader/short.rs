@@ -2,7 +2,8 @@
 //! the value does. Each returns `None`, and reads nothing, where something else or something wrong stands; then
 //! [`Reader::next_token`] is asked, which knows.
 
-use super::Reader;
+use super::{Reader, Token};
+use crate::etf::DecodeError;
 use crate::etf::tags::*;
 use crate::term::{Atom, Pid, REFERENCE_WORDS_MAX, Reference};
 
@@ -119,6 +120,24 @@ impl<'a> Reader<'a> {
         let reference = Reference::new(node, u32::from_be_bytes(numbers[0]), &words[..len])?;
         self.rest = after;
         Some(reference)
+    }
+
+    /// A pid in whatever form; `None` if something else stands there.
+    #[inline]
+    pub(crate) fn pid(&mut self) -> Result<Option<Pid>, DecodeError> {
+        if let Some(pid) = self.short_pid() {
+            return Ok(Some(pid));
+        }
+        Ok(if let Token::Pid(pid) = self.next_token()? { Some(pid) } else { None })
+    }
+
+    /// A reference in whatever form; `None` if something else stands there.
+    #[inline]
+    pub(crate) fn reference(&mut self) -> Result<Option<Reference>, DecodeError> {
+        if let Some(reference) = self.short_reference() {
+            return Ok(Some(reference));
+        }
+        Ok(if let Token::Reference(reference) = self.next_token()? { Some(reference) } else { None })
     }
 
     /// The number of elements of a control tuple, and its operation.
