@@ -12,6 +12,7 @@ use crate::process::{
     spawn,
 };
 use crate::term::{Atom, Pid, Reference, Term};
+use crate::testing::TestNode;
 use crate::world::World;
 use std::sync::Arc;
 
@@ -331,19 +332,17 @@ async fn exits_and_downs_decode_into_the_info_type() {
 
 #[tokio::test(start_paused = true)]
 async fn a_failed_init_says_why_and_leaves_nothing_behind() {
-    let local = local();
+    let node = TestNode::new(1).await;
     let start = |n| {
         let (ended, _) = mpsc::unbounded_channel();
-        Start::<Server>::new(local.clone(), None, (n, ended)).name("server")
+        Server::start(&node, (n, ended)).name("server")
     };
     assert_eq!(start(-1).await.err(), Some(StartError::Init(ExitReason::atom("negative"))));
     let Err(StartError::Init(reason)) = start(-2).await else { panic!("it cannot start") };
     assert!(reason.to_string().contains("very negative"), "{reason}");
     let limit = Duration::from_millis(10);
     assert_eq!(start(-3).timeout(limit).await.err(), Some(StartError::Timeout(limit)));
-    while local.table.len() > 0 {
-        tokio::task::yield_now().await;
-    }
+    node.assert_clean().await;
     let first = start(1).await.expect("the name is free again");
     assert_eq!(start(2).await.err(), Some(StartError::AlreadyStarted(first.pid().clone())));
 }
@@ -402,14 +401,12 @@ async fn a_server_that_traps_exits_terminates_with_its_parent() {
         }
     }
 
-    let local = local();
+    let node = TestNode::new(1).await;
     let (ended, mut ends) = mpsc::unbounded_channel();
-    let parent = Start::<Parent>::new(local.clone(), None, ended).await.expect("it starts");
+    let parent = Parent::start(&node, ended).await.expect("it starts");
     assert_eq!(parent.call(term("x")).await, Err(CallError::Exit(ExitReason::atom("tired"))));
     assert_eq!(ends.recv().await, Some(ExitReason::atom("tired")));
-    while local.table.len() > 0 {
-        tokio::task::yield_now().await;
-    }
+    node.assert_clean().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,6 +7,7 @@ use crate::gen_server::{Context, GenServer, Reply, ReplyTo, Server, Start, Start
 use crate::process::{Call, Caller, ExitReason, Local};
 use crate::supervisor::*;
 use crate::term::{Atom, Term};
+use crate::testing::TestNode;
 use crate::world::World;
 
 /// What children did, in order.
@@ -285,33 +286,32 @@ async fn sys(local: &Arc<Local>, server: &Server<Supervisor>, request: &'static 
 
 #[tokio::test(start_paused = true)]
 async fn a_start_that_fails_again_is_tried_again_while_calls_are_answered() {
-    let (local, log) = (local(), Log::default());
+    let (node, log) = (TestNode::new(1).await, Log::default());
+    let local = node.local();
     let args = Args::new("a", &log);
     let fails = args.fails.clone();
     let spec = SupervisorSpec::one_for_one()
         .intensity(10, Duration::from_secs(5))
         .child(ChildSpec::worker::<Child>("a", args).name("a"));
-    let supervisor = start(&local, spec).await.unwrap();
+    let supervisor = start(local, spec).await.unwrap();
     *fails.lock().unwrap() = 3;
     // The questions wait behind the end of the child, and are answered before the next attempt.
-    sys(&local, &supervisor, "suspend").await;
-    end(&local, "a", Term::atom("crash")).await;
+    sys(local, &supervisor, "suspend").await;
+    end(local, "a", Term::atom("crash")).await;
     let questions = async { tokio::join!(supervisor.which_children(), supervisor.which_children()) };
     let (resumed, seen) = tokio::join!(biased; async {
         tokio::task::yield_now().await;
-        sys(&local, &supervisor, "resume").await;
+        sys(local, &supervisor, "resume").await;
     }, questions);
     let () = resumed;
     for children in [seen.0, seen.1] {
         assert_eq!(children.unwrap()[0].status, ChildStatus::Restarting);
     }
-    while local.names.get("a").is_none() {
-        tokio::task::yield_now().await;
-    }
+    node.expect_registered("a", Duration::ZERO).await;
     assert_eq!(log.take(), ["a starts", "a ends crash", "a fails", "a fails", "a fails", "a starts"]);
     // Once more than may be.
     *fails.lock().unwrap() = 1000;
-    end(&local, "a", Term::atom("crash")).await;
+    end(local, "a", Term::atom("crash")).await;
     assert_eq!(supervisor.ended().await, ExitReason::Shutdown);
     let failed = log.take().iter().filter(|line| *line == "a fails").count();
     assert_eq!(failed, 10 - 4, "four restarts were before, and the last that counts is not made");
@@ -319,34 +319,27 @@ async fn a_start_that_fails_again_is_tried_again_while_calls_are_answered() {
 
 #[tokio::test(start_paused = true)]
 async fn backoff_puts_restarts_off() {
-    let (local, log) = (local(), Log::default());
+    let (node, log) = (TestNode::new(1).await, Log::default());
     let (min, max) = (Duration::from_millis(100), Duration::from_secs(1));
     let spec = SupervisorSpec::one_for_one()
         .intensity(100, Duration::from_secs(5))
         .child(worker("a", &log).backoff(min, max));
-    let supervisor = start(&local, spec).await.unwrap();
-    let mut waits = Vec::new();
-    for _ in 0..6 {
-        let begin = local.world.clock.mono();
-        end(&local, "a", Term::atom("crash")).await;
+    let supervisor = start(node.local(), spec).await.unwrap();
+    let restart = async || {
+        let (begin, old) = (node.elapsed(), node.whereis("a").expect("it runs"));
+        end(node.local(), "a", Term::atom("crash")).await;
         let shown = supervisor.which_children().await.unwrap();
         assert_eq!(shown[0].status, ChildStatus::Restarting);
-        while local.names.get("a").is_none() {
-            local.world.sleep(Duration::from_millis(1)).await;
-        }
-        waits.push(local.world.clock.mono().since(begin).as_millis());
-    }
-    for (wait, most) in waits.iter().zip([100, 200, 400, 800, 1000, 1000]) {
-        assert!((most / 2..=most + 2).contains(wait), "{waits:?}");
+        node.expect_restart("a", &old, 2 * max).await;
+        node.elapsed() - begin
+    };
+    for most in [100, 200, 400, 800, 1000, 1000].map(Duration::from_millis) {
+        let wait = restart().await;
+        assert!((most / 2..=most).contains(&wait), "{wait:?} instead of {most:?}");
     }
     // One that ran for long begins anew.
-    local.world.sleep(Duration::from_secs(2)).await;
-    let begin = local.world.clock.mono();
-    end(&local, "a", Term::atom("crash")).await;
-    while local.names.get("a").is_none() {
-        local.world.sleep(Duration::from_millis(1)).await;
-    }
-    assert!(local.world.clock.mono().since(begin) <= Duration::from_millis(102));
+    node.advance(Duration::from_secs(2)).await;
+    assert!(restart().await <= min);
 }
 
 #[tokio::test(start_paused = true)]
