@@ -17,12 +17,7 @@ use beamline::testing::TestNode;
 async fn node(name: &str) -> Node {
     let mut epmd = EpmdOptions::default();
     epmd.port = common::free_port();
-    node_with(name, &epmd).await
-}
-
-async fn node_with(name: &str, epmd: &EpmdOptions) -> Node {
-    let builder =
-        Node::builder(name).cookie("secret").epmd(epmd.clone()).listen("127.0.0.1", 0).env("size", 1);
+    let builder = Node::builder(name).cookie("secret").epmd(epmd).listen("127.0.0.1", 0).env("size", 1);
     builder.env("colour", Term::atom("red")).start().await.expect("the node starts")
 }
 
@@ -236,37 +231,32 @@ async fn a_stop_that_hangs_does_not_hold_the_node_up_for_ever() {
     assert!(took >= Duration::from_millis(300) && took < Duration::from_secs(20), "{took:?}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test(start_paused = true)]
 async fn another_node_starts_what_it_may() {
-    let mut epmd = EpmdOptions::default();
-    epmd.port = common::free_port();
-    let (a, b, log) =
-        (node_with("a@127.0.0.1", &epmd).await, node_with("b@127.0.0.1", &epmd).await, Log::default());
+    let ([a, b], log) = (TestNode::cluster(1, ["a@test", "b@test"]).await, Log::default());
     b.load_application(application("closed", &log)).await.unwrap();
     b.load_application(application("open", &log).remote_start(true)).await.unwrap();
-    let error = a.start_application_on("b@127.0.0.1", "closed", StartType::Temporary).await.unwrap_err();
+    let error = a.start_application_on("b@test", "closed", StartType::Temporary).await.unwrap_err();
     assert_eq!(error.to_string(), "the other node refused: {not_allowed,closed}");
-    let error = a.start_application_on("b@127.0.0.1", "none", StartType::Temporary).await.unwrap_err();
+    let error = a.start_application_on("b@test", "none", StartType::Temporary).await.unwrap_err();
     assert_eq!(error.to_string(), "the other node refused: {not_loaded,none}");
-    a.start_application_on("b@127.0.0.1", "open", StartType::Temporary).await.unwrap();
+    a.start_application_on("b@test", "open", StartType::Temporary).await.unwrap();
     assert_eq!(ask(&b, "open", "application").await, Term::atom("open"));
-    let error = a.stop_application_on("b@127.0.0.1", "closed").await.unwrap_err();
+    let error = a.stop_application_on("b@test", "closed").await.unwrap_err();
     assert_eq!(error.to_string(), "the other node refused: {not_allowed,closed}");
-    a.stop_application_on("b@127.0.0.1", "open").await.unwrap();
+    a.stop_application_on("b@test", "open").await.unwrap();
     assert_eq!(log.take(), ["open starts", "open ends"]);
     // What is offered is loaded by name, and nothing else is.
     b.offer_application(application("offered", &log).remote_start(true)).await.unwrap();
-    let error = a.start_application_on("b@127.0.0.1", "offered", StartType::Temporary).await.unwrap_err();
+    let error = a.start_application_on("b@test", "offered", StartType::Temporary).await.unwrap_err();
     assert_eq!(error.to_string(), "the other node refused: {not_loaded,offered}");
-    a.load_application_on("b@127.0.0.1", "offered").await.unwrap();
-    let error = a.load_application_on("b@127.0.0.1", "offered").await.unwrap_err();
+    a.load_application_on("b@test", "offered").await.unwrap();
+    let error = a.load_application_on("b@test", "offered").await.unwrap_err();
     assert_eq!(error.to_string(), "the other node refused: {already_loaded,offered}");
-    let error = a.load_application_on("b@127.0.0.1", "none").await.unwrap_err();
+    let error = a.load_application_on("b@test", "none").await.unwrap_err();
     assert_eq!(error.to_string(), "the other node refused: {not_loaded,none}");
-    a.start_application_on("b@127.0.0.1", "offered", StartType::Temporary).await.unwrap();
+    a.start_application_on("b@test", "offered", StartType::Temporary).await.unwrap();
     assert_eq!(log.take(), ["offered starts"]);
-    a.stop().await;
-    b.stop().await;
 }
 
 #[tokio::test(start_paused = true)]
