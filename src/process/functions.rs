@@ -87,8 +87,15 @@ pub(crate) struct Invocation {
     pub(crate) arguments: Vec<Term>,
 }
 
-/// `Err(None)` if the arguments are none that the function takes.
-pub(crate) type Outcome = Result<Term, Option<Raise>>;
+pub(crate) type Outcome = Result<Term, NoValue>;
+
+/// Why a function returned nothing.
+pub(crate) enum NoValue {
+    Raised(Raise),
+    /// It does not take these arguments.
+    NoClause(Vec<Term>),
+}
+
 pub(crate) type Run = Arc<dyn Fn(Invocation) -> BoxFuture<'static, Outcome> + Send + Sync>;
 
 /// The module of functions that every module has, as `module_info/1`.
@@ -166,7 +173,6 @@ impl Functions {
             tracing::info!(%caller, %module, %function, arity, "not exported");
             return Err(failed("undef", Term::list(arguments)));
         };
-        let kept = arguments.clone();
         let running = catch_unwind(AssertUnwindSafe(|| run(Invocation { cx, caller, arguments })));
         let outcome = match running {
             Ok(running) => Caught(running).await,
@@ -175,8 +181,8 @@ impl Functions {
         let here = || stack(module, function, Term::from(arity as i64));
         match outcome {
             Ok(Ok(value)) => Ok(value),
-            Ok(Err(Some(raise))) => Err(Failed { raise, stack: here() }),
-            Ok(Err(None)) => Err(failed("function_clause", Term::list(kept))),
+            Ok(Err(NoValue::Raised(raise))) => Err(Failed { raise, stack: here() }),
+            Ok(Err(NoValue::NoClause(arguments))) => Err(failed("function_clause", Term::list(arguments))),
             Err(panic) => {
                 tracing::error!(%module, %function, panic, "an exported function panicked");
                 let reason = Term::tuple([Term::atom("rust_panic"), Term::from(panic)]);

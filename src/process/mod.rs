@@ -66,7 +66,7 @@ pub(crate) use self::call::{Asking, Caller, DEFAULT_TIMEOUT, end_of};
 pub(crate) use self::context::Received;
 pub(crate) use self::deadline::Deadline;
 pub(crate) use self::functions::{
-    ANY_MODULE, Exported, Failed, Invocation, Outcome, Run, SpawnReply, SpawnRequest,
+    ANY_MODULE, Exported, Failed, Invocation, NoValue, Outcome, Run, SpawnReply, SpawnRequest,
 };
 pub(crate) use self::gen_call::labelled_call;
 pub(crate) use self::heritage::Heritage;

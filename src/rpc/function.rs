@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::etf::{from_term, to_term};
-use crate::process::{Context, Exported, Invocation, Outcome, Raise, Run};
+use crate::process::{Context, Exported, Invocation, NoValue, Outcome, Raise, Run};
 use crate::term::{Atom, Term};
 use crate::world::BoxFuture;
 
@@ -67,14 +67,14 @@ pub trait Callable<A>: Send + Sync + 'static {
     fn call(&self, invocation: Invocation) -> BoxFuture<'static, Outcome>;
 }
 
-fn argument<T: DeserializeOwned>(arguments: &mut std::vec::IntoIter<Term>) -> Option<T> {
-    from_term(&arguments.next()?).ok()
+fn argument<T: DeserializeOwned>(arguments: &mut std::slice::Iter<'_, Term>) -> Option<T> {
+    from_term(arguments.next()?).ok()
 }
 
 fn outcome<R: Serialize>(returned: Result<R, Raise>) -> Outcome {
     match returned {
-        Ok(value) => to_term(&value).map_err(|error| Some(Raise::error(error.to_string()))),
-        Err(raise) => Err(Some(raise)),
+        Ok(value) => to_term(&value).map_err(|error| NoValue::Raised(Raise::error(error.to_string()))),
+        Err(raise) => Err(NoValue::Raised(raise)),
     }
 }
 
@@ -95,10 +95,10 @@ macro_rules! callable {
             #[expect(private_interfaces, reason = "it is sealed")]
             #[allow(unused_mut, unused_variables, non_snake_case, reason = "there may be no arguments; they are named as their types")]
             fn call(&self, invocation: Invocation) -> BoxFuture<'static, Outcome> {
-                let mut arguments = invocation.arguments.into_iter();
+                let mut arguments = invocation.arguments.iter();
                 $(
                     let Some($argument) = argument::<$argument>(&mut arguments) else {
-                        return Box::pin(async { Err(None) });
+                        return Box::pin(async { Err(NoValue::NoClause(invocation.arguments)) });
                     };
                 )*
                 let running = self(invocation.cx $(, $argument)*);

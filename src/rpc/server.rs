@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::process::{
     AnyProcess, Context, Destination, ExitReason, Exported, Failed, GenMessage, Heritage, Invocation, Local,
-    Outcome, Raise, Received, ReplyAddress, SpawnOptions, spawn,
+    NoValue, Outcome, Raise, Received, ReplyAddress, SpawnOptions, spawn,
 };
 use crate::term::{Atom, Pid, Term};
 use crate::world::BoxFuture;
@@ -24,7 +24,7 @@ pub(crate) fn start(local: &Arc<Local>) {
         let run = move |invocation: Invocation| -> BoxFuture<'static, Outcome> {
             match weak.upgrade() {
                 Some(local) => run(local, invocation),
-                None => Box::pin(async { Err(Some(Raise::error(Term::atom("undef")))) }),
+                None => Box::pin(async { Err(NoValue::Raised(Raise::error(Term::atom("undef")))) }),
             }
         };
         let function = Atom::from_static(function);
@@ -39,18 +39,26 @@ pub(crate) fn start(local: &Arc<Local>) {
 }
 
 /// `[Module, Function, Arguments]`.
-fn mfa(terms: &[Term]) -> Option<(Atom, Atom, Vec<Term>)> {
-    let [module, function, Term::List(arguments)] = terms else { return None };
-    Some((module.as_atom()?.clone(), function.as_atom()?.clone(), arguments.to_vec()))
+fn mfa(terms: [Term; 3]) -> Result<(Atom, Atom, Vec<Term>), [Term; 3]> {
+    match terms {
+        [Term::Atom(module), Term::Atom(function), Term::List(arguments)] => {
+            Ok((module, function, arguments.into_vec()))
+        }
+        terms => Err(terms),
+    }
 }
 
 /// The process ends with what the function returned: the caller monitors it.
 async fn execute_call(local: Arc<Local>, invocation: Invocation) -> Outcome {
     let Invocation { cx, caller, arguments } = invocation;
-    let Some((reference, Some((module, function, arguments)))) =
-        arguments.split_first().map(|(reference, rest)| (reference, mfa(rest)))
-    else {
-        return Err(None);
+    let (reference, (module, function, arguments)) = match <[Term; 4]>::try_from(arguments) {
+        Ok([reference, module, function, arguments]) => match mfa([module, function, arguments]) {
+            Ok(mfa) => (reference, mfa),
+            Err([module, function, arguments]) => {
+                return Err(NoValue::NoClause(vec![reference, module, function, arguments]));
+            }
+        },
+        Err(arguments) => return Err(NoValue::NoClause(arguments)),
     };
     let (class, what, stack) = match local.functions.apply(cx, caller, &module, &function, arguments).await {
         Ok(value) => ("return", value, None),
@@ -60,21 +68,28 @@ async fn execute_call(local: Arc<Local>, invocation: Invocation) -> Outcome {
             Raise::Error(reason) => ("error", reason, Some(stack)),
         },
     };
-    let result = [reference.clone(), Term::atom(class), what].into_iter().chain(stack);
-    Err(Some(Raise::Exit(Term::tuple(result))))
+    let result = [reference, Term::atom(class), what].into_iter().chain(stack);
+    Err(NoValue::Raised(Raise::Exit(Term::tuple(result))))
 }
 
 /// Nobody hears how it went, but for the log.
 async fn execute_cast(local: Arc<Local>, invocation: Invocation) -> Outcome {
     let Invocation { cx, caller, arguments } = invocation;
-    let Some((module, function, arguments)) = mfa(&arguments) else { return Err(None) };
+    let (module, function, arguments) = match <[Term; 3]>::try_from(arguments).map(mfa) {
+        Ok(Ok(mfa)) => mfa,
+        Ok(Err(terms)) => return Err(NoValue::NoClause(terms.into())),
+        Err(arguments) => return Err(NoValue::NoClause(arguments)),
+    };
     match local.functions.apply(cx, caller, &module, &function, arguments).await {
         Ok(_) => Ok(Term::atom("ok")),
         Err(Failed { raise: Raise::Error(reason), stack }) => {
             tracing::error!(%module, %function, %reason, "a function that was cast to failed");
-            Err(Some(Raise::Error(Term::tuple([Term::atom("exception"), Term::tuple([reason, stack])]))))
+            Err(NoValue::Raised(Raise::Error(Term::tuple([
+                Term::atom("exception"),
+                Term::tuple([reason, stack]),
+            ]))))
         }
-        Err(Failed { raise, .. }) => Err(Some(raise)),
+        Err(Failed { raise, .. }) => Err(NoValue::Raised(raise)),
     }
 }
 
@@ -163,9 +178,11 @@ fn info(cx: &Context<Term>, local: &Arc<Local>, from: &Pid, request: &Term) {
 
 /// Runs `[Module, Function, Arguments, GroupLeader]` in a process of its own.
 fn run(local: &Arc<Local>, caller: Atom, call: &[Term], reply_to: Option<ReplyTo>) {
-    let [call @ .., leader] = call else { return };
+    let [module, function, arguments, leader] = call else { return };
     let badrpc = |reason| Term::tuple([Term::atom("badrpc"), Term::tuple([Term::atom("EXIT"), reason])]);
-    let Some((module, function, arguments)) = mfa(call) else { return };
+    let Ok((module, function, arguments)) = mfa([module.clone(), function.clone(), arguments.clone()]) else {
+        return;
+    };
     let group_leader = match leader.as_pid() {
         Some(leader) => leader.clone(),
         // `user`, as C nodes say, which is the node's own.
