@@ -343,6 +343,44 @@ async fn backoff_puts_restarts_off() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_child_of_a_kind_that_waits_for_its_restart_is_terminated_by_its_last_pid() {
+    const MINUTE: Duration = Duration::from_secs(60);
+    let (node, log) = (TestNode::new(1).await, Log::default());
+    let args = Args::new("any", &log);
+    let fails = args.fails.clone();
+    let template = Template::worker::<Child, ()>(move |()| args.clone()).backoff(MINUTE, MINUTE);
+    let spec = SupervisorSpec::simple_one_for_one(template).intensity(100, MINUTE);
+    let supervisor = start(node.local(), spec).await.unwrap();
+    // Before its first restart, and after some that failed.
+    for waits in [Duration::ZERO, 5 * MINUTE] {
+        let pid = supervisor.start_child_with(()).await.unwrap().expect("it runs");
+        *fails.lock().unwrap() = 100;
+        node.kill(&pid, ExitReason::Kill).await;
+        node.advance(waits).await;
+        assert_eq!(supervisor.which_children().await.unwrap()[0].status, ChildStatus::Restarting);
+        assert_eq!(supervisor.terminate_child(pid).await, Ok(()));
+        *fails.lock().unwrap() = 0;
+        log.take();
+        node.advance(5 * MINUTE).await;
+        assert_eq!(log.take(), [""; 0], "it does not come back");
+        assert_eq!(supervisor.which_children().await, Ok(vec![]));
+    }
+}
+
+/// Source: `start_children/2` in `supervisor.erl`.
+#[tokio::test(start_paused = true)]
+async fn a_child_that_chooses_not_to_run_is_known_unless_it_is_temporary() {
+    let ignores = |id| ChildSpec::new(id, |_| async { Ok(StartedPid::from(None)) });
+    let spec = SupervisorSpec::one_for_one()
+        .child(ignores("permanent"))
+        .child(ignores("temporary").restart(Restart::Temporary));
+    let supervisor = start(&local(), spec).await.unwrap();
+    let children = supervisor.which_children().await.unwrap();
+    let shown: Vec<_> = children.iter().map(|child| (child.id.to_string(), &child.status)).collect();
+    assert_eq!(shown, [("permanent".to_owned(), &ChildStatus::Undefined)]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn significant_children_take_the_supervisor_along() {
     for (auto_shutdown, after_first) in
         [(AutoShutdown::AnySignificant, true), (AutoShutdown::AllSignificant, false)]
