@@ -3,9 +3,8 @@
 use std::any::{Any, TypeId};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
-use std::task::Waker;
 use std::time::Duration;
 
 use super::deadline::Graces;
@@ -18,149 +17,14 @@ use super::table::Table;
 use serde::Serialize;
 
 use super::gen_call::GEN_CAST;
-use super::{AnyProcess, Destination, ExitReason, Heritage, Pushed, Taking};
+use super::{
+    AnyProcess, ConnectionId, Delivery, Destination, Distribution, Encode, ExitReason, Heritage, Pushed,
+    Sent, Taking, Write,
+};
 use crate::dist::{Control, Item, Target};
 use crate::etf::{EncodeError, Payload, Writer};
 use crate::term::{Atom, Pid, Reference};
 use crate::world::{Mono, World};
-
-/// Tells one connection of a node from every other, former ones to the same peer included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct ConnectionId(pub(crate) u64);
-
-/// Writes what a signal carries.
-pub(crate) type Encode<'a> = &'a (dyn Fn(&mut Writer) -> Result<(), EncodeError> + 'a);
-
-/// The way to other nodes.
-pub(crate) trait Distribution: Send + Sync {
-    /// Queues a signal for `node`, connecting to it first if need be.
-    ///
-    /// With `interest`, the local process is told with [`Relation::NoConnection`] when the connection that the signal
-    /// went over is lost, or could not be made.
-    ///
-    /// [`Write::Later`] leaves it queued for the next signal to the node to take along, or the next tick.
-    ///
-    /// # Errors
-    /// If a value in the signal has no external form.
-    fn send(
-        &self,
-        node: &Atom,
-        sender: Option<&Pid>,
-        interest: Option<&Pid>,
-        control: Control<Encode<'_>>,
-        write: Write,
-    ) -> Result<Sent, EncodeError>;
-
-    /// A process that had relations over a connection has none any more.
-    fn forget(&self, connection: ConnectionId, process: &Pid);
-
-    /// Sends the process `{nodedown, Node}` when the connection to `node` is lost, once for each call; `on` false takes
-    /// one call back.
-    fn monitor_node(&self, node: &Atom, process: &Pid, on: bool);
-
-    /// Sends the process `{nodeup, Node}` and `{nodedown, Node}` for all visible nodes from now on, or no longer.
-    fn monitor_nodes(&self, process: &Pid, on: bool);
-
-    /// The process has ended: forgets its `monitor_node` and `monitor_nodes`.
-    fn process_ended(&self, process: &Pid);
-
-    /// How many connections there are, and how many bytes all there ever were have read and written.
-    fn traffic(&self) -> Traffic;
-
-    /// The visible nodes that this one is connected to.
-    fn nodes(&self) -> Vec<Atom>;
-
-    /// The connection to `node`, if one stands.
-    fn connection_to(&self, node: &Atom) -> Option<ConnectionId>;
-
-    /// As [`Distribution::send`], over this connection or not at all.
-    ///
-    /// # Errors
-    /// If a value in the signal has no external form.
-    fn send_over(
-        &self,
-        connection: ConnectionId,
-        sender: &Pid,
-        control: Control<Encode<'_>>,
-    ) -> Result<Sent, EncodeError>;
-}
-
-/// What a node's connections have done.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Traffic {
-    pub(crate) connections: usize,
-    pub(crate) read: u64,
-    pub(crate) written: u64,
-}
-
-/// When a signal is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Write {
-    Now,
-    /// It goes with the next one: what a call sends besides its request is not worth a write of its own.
-    Later,
-}
-
-/// Where a signal went.
-pub(crate) enum Sent {
-    /// It is queued.
-    Queued { connection: ConnectionId, busy: Option<Arc<Busy>> },
-    /// There is no connection, and none may be made.
-    NoConnection,
-}
-
-/// What became of a message, as far as this node knows.
-pub(crate) enum Delivery {
-    Done,
-    /// There is no such process on this node.
-    NoProc,
-    /// As many messages wait for it as may.
-    Full,
-    /// It is queued for a connection that has too much queued: the sender must wait before it goes on.
-    Busy(Arc<Busy>),
-}
-
-/// A connection with more queued than its limit: senders suspend until it has drained.
-#[derive(Default)]
-pub(crate) struct Busy {
-    busy: AtomicBool,
-    waiting: Mutex<Vec<Waker>>,
-}
-
-impl Busy {
-    pub(crate) fn set(&self) {
-        self.busy.store(true, Ordering::Release);
-    }
-
-    pub(crate) fn is_set(&self) -> bool {
-        self.busy.load(Ordering::Acquire)
-    }
-
-    pub(crate) fn clear(&self) {
-        if self.busy.swap(false, Ordering::AcqRel) {
-            let waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
-            for waker in waiting {
-                waker.wake();
-            }
-        }
-    }
-
-    /// Whether the caller may go on; if not, it is woken when it may.
-    pub(crate) fn poll(&self, waker: &Waker) -> bool {
-        if !self.is_set() {
-            return true;
-        }
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        // Checked again under the lock, so that no `clear` falls between.
-        if !self.is_set() {
-            return true;
-        }
-        if !waiting.iter().any(|known| known.will_wake(waker)) {
-            waiting.push(waker.clone());
-        }
-        false
-    }
-}
 
 /// The local half of a node.
 pub(crate) struct Local {

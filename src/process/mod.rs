@@ -18,6 +18,7 @@ mod call;
 mod context;
 mod deadline;
 mod destination;
+mod distribution;
 mod exit;
 mod functions;
 mod gen_call;
@@ -65,14 +66,15 @@ pub(crate) use self::bound::{AnyBound, Taking};
 pub(crate) use self::call::{Asking, Caller, DEFAULT_TIMEOUT, end_of};
 pub(crate) use self::context::Received;
 pub(crate) use self::deadline::Deadline;
+pub(crate) use self::distribution::{
+    Busy, ConnectionId, Delivery, Distribution, Encode, Sent, Traffic, Write,
+};
 pub(crate) use self::functions::{
     ANY_MODULE, Exported, Failed, Invocation, NoValue, Outcome, Run, SpawnReply, SpawnRequest,
 };
 pub(crate) use self::gen_call::labelled_call;
 pub(crate) use self::heritage::Heritage;
-pub(crate) use self::local::{
-    Busy, ConnectionId, Delivery, Distribution, Encode, Local, Sent, Traffic, Write,
-};
+pub(crate) use self::local::Local;
 pub(crate) use self::reply_cell::{Giver, Taker, reply_cell};
 pub(crate) use self::run::{SpawnOptions, run_inline, spawn};
 pub(crate) use self::signal::{Relation, Signal};
