@@ -20,16 +20,21 @@
 //!     Ok(())
 //! });
 //! let trace = sim.run().unwrap();
-//! assert!(trace.events().iter().any(|event| event.ends_with("client#1 hello there")));
+//! assert!(trace.events().iter().any(|event| event.to_string().ends_with("client#1 hello there")));
 //! ```
 
+pub mod check;
 mod clock;
 mod entropy;
+mod fault;
 mod network;
+mod run;
 pub mod scenario;
 mod sim;
 mod trace;
 
+pub use self::fault::{Fault, Schedule, Timed};
 pub use self::network::SYN_PATIENCE;
+pub use self::run::{Outcome, Run, run};
 pub use self::sim::{Body, EPOCH, Failure, Sim};
-pub use self::trace::{Difference, Trace};
+pub use self::trace::{Difference, Event, Trace};

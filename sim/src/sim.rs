@@ -12,6 +12,7 @@ use rand_core::Rng;
 
 use crate::clock::NodeClock;
 use crate::entropy::NodeEntropy;
+use crate::fault::{Fault, Schedule};
 use crate::network::{NodeNetwork, Wires};
 use crate::trace::{NodeProbe, Recorder, Trace};
 
@@ -60,6 +61,9 @@ pub struct Sim {
     wires: Arc<Wires>,
     hosts: BTreeMap<String, Host>,
     time_limit: Duration,
+    schedule: Schedule,
+    /// How many of its faults were done.
+    done: usize,
 }
 
 impl Sim {
@@ -84,12 +88,25 @@ impl Sim {
             wires: Arc::default(),
             hosts: BTreeMap::new(),
             time_limit: Duration::from_secs(600),
+            schedule: Schedule::default(),
+            done: 0,
         }
     }
 
     /// How much simulated time a run may take before it counts as hung; 10 minutes if nothing is said.
     pub fn set_time_limit(&mut self, limit: Duration) {
         self.time_limit = limit;
+    }
+
+    /// What is to be done to the cluster, instead of what there was.
+    pub fn set_schedule(&mut self, schedule: Schedule) {
+        self.schedule = schedule;
+        self.done = 0;
+    }
+
+    /// What is to be done to the cluster.
+    pub fn schedule(&self) -> &Schedule {
+        &self.schedule
     }
 
     /// Adds a host of this name with a program that [`run`](Self::run) waits for. After a [`crash`](Self::crash)
@@ -190,6 +207,13 @@ impl Sim {
     }
 
     fn step(&mut self) -> Result<(), Failure> {
+        while let Some(timed) = self.schedule.faults.get(self.done)
+            && Duration::from_millis(timed.at_ms) <= self.elapsed()
+        {
+            let fault = timed.fault.clone();
+            self.done += 1;
+            self.apply(&fault)?;
+        }
         let stepped = self.inner.step();
         if let Some(panic) = self.recorder.panics().first() {
             return Err(self.failure(format!("a task panicked: {panic}")));
@@ -199,6 +223,19 @@ impl Sim {
 
     fn failure(&self, reason: String) -> Failure {
         Failure { reason, seed: self.seed, trace: self.recorder.take() }
+    }
+
+    fn apply(&mut self, fault: &Fault) -> Result<(), Failure> {
+        match fault {
+            Fault::Cut { one, other } => self.cut(one, other),
+            Fault::Mend { one, other } => self.heal(one, other),
+            Fault::Crash { node } => self.crash(node),
+            Fault::Restart { node } => self.restart(node),
+            Fault::Pause { node } => self.pause(node),
+            Fault::Resume { node } => self.resume(node),
+            other => return Err(self.failure(format!("there is no way yet to do {other:?}"))),
+        }
+        Ok(())
     }
 
     /// Cuts the wire between two hosts, in silence: what is sent waits for [`heal`](Self::heal), and dials time
@@ -252,7 +289,7 @@ impl Sim {
     }
 
     fn fault(&self, kind: &str, detail: &str) {
-        self.recorder.record(self.elapsed(), "sim", kind, &detail);
+        self.recorder.record(self.elapsed(), ("sim", 0), kind, &detail);
     }
 }
 
@@ -272,7 +309,7 @@ fn world(
     gate: &Arc<Gate>,
 ) -> World {
     let node = format!("{host}#{incarnation}");
-    let probe = Arc::new(NodeProbe { recorder: recorder.clone(), node: node.clone() });
+    let probe = Arc::new(NodeProbe { recorder: recorder.clone(), node: host.to_owned(), incarnation });
     // A host's clocks outlive its incarnations.
     let mut draw = NodeEntropy::new(seed, host).fork("clock");
     let clock = NodeClock {

@@ -1,10 +1,11 @@
 //! What happened in a run: its events in order, and a hash of all of them.
 
-use std::fmt::{Display, Write};
+use std::fmt::{self, Display};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use beamline::world::Probe;
+use serde::{Deserialize, Serialize};
 
 /// FNV-1a: short, and the same in every release of Rust.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,11 +25,36 @@ impl Fnv {
     }
 }
 
-/// The events of a run, each a line: simulated nanoseconds, `node#incarnation`, kind, detail.
+/// Something that happened. As text it is a line: simulated nanoseconds, `node#incarnation`, kind, detail.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// When, since the simulation began.
+    pub at: Duration,
+    /// The host it happened on, and `sim` for what is done to the cluster.
+    pub node: String,
+    /// Which life of the host's program, from 1 on; 0 for `sim`.
+    pub incarnation: u32,
+    /// What kind of thing.
+    pub kind: String,
+    /// The rest.
+    pub detail: String,
+}
+
+impl Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.at.as_nanos(), self.node)?;
+        if self.incarnation > 0 {
+            write!(f, "#{}", self.incarnation)?;
+        }
+        write!(f, " {} {}", self.kind, self.detail)
+    }
+}
+
+/// The events of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Trace {
     hash: Fnv,
-    events: Vec<String>,
+    events: Vec<Event>,
 }
 
 /// Where two runs that should be the same part.
@@ -37,9 +63,9 @@ pub struct Difference {
     /// How many events they have in common.
     pub common: usize,
     /// What then happened in the first, if anything did.
-    pub left: Option<String>,
+    pub left: Option<Event>,
     /// What then happened in the second.
-    pub right: Option<String>,
+    pub right: Option<Event>,
 }
 
 impl Trace {
@@ -49,7 +75,7 @@ impl Trace {
     }
 
     /// The events, in the order in which they happened.
-    pub fn events(&self) -> &[String] {
+    pub fn events(&self) -> &[Event] {
         &self.events
     }
 
@@ -60,8 +86,8 @@ impl Trace {
         (left.is_some() || right.is_some()).then_some(Difference { common, left, right })
     }
 
-    fn push(&mut self, event: String) {
-        self.hash.write(event.as_bytes());
+    fn push(&mut self, event: Event) {
+        self.hash.write(event.to_string().as_bytes());
         self.hash.write(b"\n");
         self.events.push(event);
     }
@@ -94,16 +120,21 @@ impl Recorder {
         self.lock().closed
     }
 
-    pub(crate) fn record(&self, at: Duration, node: &str, kind: &str, detail: &dyn Display) {
-        let mut event = String::new();
-        // Writing to a string cannot fail.
-        let _ = write!(event, "{} {node} {kind} {detail}", at.as_nanos());
+    pub(crate) fn record(
+        &self,
+        at: Duration,
+        (node, incarnation): (&str, u32),
+        kind: &str,
+        detail: &dyn Display,
+    ) {
+        let (node, kind, detail) = (node.to_owned(), kind.to_owned(), detail.to_string());
+        let event = Event { at, node, incarnation, kind, detail };
         let mut state = self.lock();
         if state.closed {
             return;
         }
-        if kind == "panic" {
-            state.panics.push(event.clone());
+        if event.kind == "panic" {
+            state.panics.push(event.to_string());
         }
         state.trace.push(event);
     }
@@ -122,15 +153,18 @@ impl Recorder {
 pub(crate) struct NodeProbe {
     pub(crate) recorder: Arc<Recorder>,
     pub(crate) node: String,
+    pub(crate) incarnation: u32,
 }
 
 impl Probe for NodeProbe {
     fn event(&self, node: &str, kind: &'static str, detail: &dyn Display) {
         let Some(at) = turmoil::sim_elapsed() else { return };
+        let place = (self.node.as_str(), self.incarnation);
         if node.is_empty() {
-            self.recorder.record(at, &self.node, kind, detail);
+            self.recorder.record(at, place, kind, detail);
         } else {
-            self.recorder.record(at, &format!("{}/{node}", self.node), kind, detail);
+            // Of one of several nodes that the host has.
+            self.recorder.record(at, place, kind, &format_args!("{node} {detail}"));
         }
     }
 }

@@ -118,7 +118,11 @@ fn a_paused_node_stands_still_and_a_crashed_one_starts_anew() {
     sim.run_for(Duration::from_secs(1)).unwrap();
     assert!(steps.lock().unwrap().len() > before);
     let trace = sim.run().unwrap();
-    assert!(trace.events().iter().any(|event| event.contains(" ticker#2 boot")), "{:?}", trace.events());
+    assert!(
+        trace.events().iter().any(|event| event.to_string().contains(" ticker#2 boot")),
+        "{:?}",
+        trace.events()
+    );
 }
 
 #[test]

@@ -13,11 +13,11 @@ fn main() -> ExitCode {
         _ => (None, None, false),
     };
     let (Some(scenario), Some(seed)) = (scenario, seed) else {
-        let names: Vec<_> = scenario::ALL.iter().map(|(name, _)| *name).collect();
+        let names: Vec<_> = scenario::ALL.iter().map(|scenario| scenario.name).collect();
         eprintln!("usage: sim {} SEED [--trace]", names.join("|"));
         return ExitCode::from(2);
     };
-    match scenario(seed) {
+    match scenario.run(seed, None).passed() {
         Ok(happened) => {
             if trace {
                 for event in happened.events() {

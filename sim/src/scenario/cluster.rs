@@ -8,7 +8,7 @@ use beamline::process::ExitReason;
 use beamline::term::{Atom, Term};
 use beamline::world::World;
 
-use crate::{Failure, Sim, Trace};
+use crate::{Fault, Schedule, Sim, Timed};
 
 const HOSTS: [&str; 3] = ["one", "two", "three"];
 
@@ -66,11 +66,7 @@ async fn reach(world: &World, node: &Node, host: &str) -> crate::Body {
 }
 
 /// Three nodes start at once, each with an EPMD of its own, and each calls a server of each other.
-///
-/// # Errors
-/// If a call fails, or a node does not see the others.
-pub fn call_across(seed: u64) -> Result<Trace, Failure> {
-    let mut sim = Sim::new(seed);
+pub fn call_across(sim: &mut Sim) {
     for host in HOSTS {
         sim.node(host, move |world| async move {
             let (node, _echo) = start(&world, host).await?;
@@ -87,15 +83,10 @@ pub fn call_across(seed: u64) -> Result<Trace, Failure> {
             Ok(())
         });
     }
-    sim.run()
 }
 
 /// A node crashes and starts again: the others lose it, find it again, and tell its lives apart.
-///
-/// # Errors
-/// If they do not.
-pub fn restart(seed: u64) -> Result<Trace, Failure> {
-    let mut sim = Sim::new(seed);
+pub fn restart(sim: &mut Sim) {
     for host in ["one", "two"] {
         sim.node(host, move |world| async move {
             let (node, _echo) = start(&world, host).await?;
@@ -114,9 +105,10 @@ pub fn restart(seed: u64) -> Result<Trace, Failure> {
         let (_node, _echo) = start(&world, "three").await?;
         std::future::pending().await
     });
-    sim.run_for(Duration::from_secs(2))?;
-    sim.crash("three");
-    sim.run_for(Duration::from_millis(200))?;
-    sim.restart("three");
-    sim.run()
+    let node = || "three".to_owned();
+    let faults = vec![
+        Timed { at_ms: 2000, fault: Fault::Crash { node: node() } },
+        Timed { at_ms: 2200, fault: Fault::Restart { node: node() } },
+    ];
+    sim.set_schedule(Schedule { faults, heal_at_ms: 2200 });
 }

@@ -7,17 +7,13 @@ use beamline::epmd::{
 };
 use beamline::world::World;
 
-use crate::{Failure, Sim, Trace};
+use crate::Sim;
 
 const PORT: u16 = 4369;
 
 /// Two nodes, each with the daemon of its host, which is embedded since registration is for local nodes only: they
 /// find each other, and a third host that asks both daemons finds them.
-///
-/// # Errors
-/// If a node does not find another.
-pub fn look_up(seed: u64) -> Result<Trace, Failure> {
-    let mut sim = Sim::new(seed);
+pub fn look_up(sim: &mut Sim) {
     for (name, port, peer) in [("one", 9101, "two"), ("two", 9102, "one")] {
         sim.node(name, move |world| async move {
             let registered =
@@ -42,16 +38,11 @@ pub fn look_up(seed: u64) -> Result<Trace, Failure> {
         }
         Ok(())
     });
-    sim.run()
 }
 
 /// Three nodes on one host share the daemon that the first runs; when that node's part ends another takes over,
 /// and nobody's registration or creation is lost.
-///
-/// # Errors
-/// If one is.
-pub fn takeover(seed: u64) -> Result<Trace, Failure> {
-    let mut sim = Sim::new(seed);
+pub fn takeover(sim: &mut Sim) {
     sim.node("host", |world| async move {
         let mut nodes = Vec::new();
         for (name, port) in [("a", 9001), ("b", 9002), ("c", 9003)] {
@@ -90,7 +81,6 @@ pub fn takeover(seed: u64) -> Result<Trace, Failure> {
             world.sleep(Duration::from_millis(10)).await;
         }
     });
-    sim.run()
 }
 
 /// A daemon alone, for scenarios with nodes that run none.
