@@ -23,12 +23,12 @@
 //! | [`application`] | trees of processes that are started and stopped by name, in the order of their dependencies |
 //! | [`sys`] | looking into a running server, and suspending it |
 //! | [`gen_event`] | event managers: handlers that come and go, and are told what happens |
+//! | [`global`] | names and locks that hold on all nodes of a cluster |
 //! | [`pg`] | named groups of processes, known on all nodes of a cluster |
 //! | `cron` | schedules in cron's syntax, with time zones (the cargo feature `cron`) |
 //! | [`io`] | printing to devices of any node, and `io_lib:format` |
 //! | [`rpc`] | calling functions of other nodes, and exporting some to them |
 //! | [`observer`] | what Erlang's tools ask a node whose inside they show |
-//! | [`pg`] | groups of processes, known on all nodes |
 //! | `logger` | what this program logs, as events of Erlang's loggers (the cargo feature `logger`) |
 //! | [`process`] | bare processes, exit reasons, where messages go, what can go wrong with them |
 //! | [`term`] | Erlang's terms: values, order, syntax |
@@ -53,6 +53,7 @@ pub mod fuzzing;
 pub mod gen_event;
 pub mod gen_server;
 pub mod gen_statem;
+pub mod global;
 pub mod io;
 #[cfg(feature = "logger")]
 pub mod logger;

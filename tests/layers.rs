@@ -6,13 +6,14 @@ use std::path::Path;
 
 /// The layers, from the ground up. `world` is what drivers stand on, and EPMD's are the first of them; a point in
 /// time is a number, which cores are given too.
-const LAYERS: [&[&str]; 9] = [
+const LAYERS: [&[&str]; 10] = [
     &["term", "etf", "world::Mono"],
     &["dist", "epmd::message", "epmd::registry", "proxy"],
     &["world"],
     &["epmd"],
     &["process"],
     &["io", "rpc", "logger"],
+    &["global"],
     &["node"],
     &[
         "sys",
@@ -30,7 +31,7 @@ const LAYERS: [&[&str]; 9] = [
         "event",
         "gen_event",
     ],
-    &["global", "pg", "observer", "cron", "testing"],
+    &["pg", "observer", "cron", "testing"],
 ];
 
 /// Modules that stand outside: the list of what is public, and what the fuzz targets call.

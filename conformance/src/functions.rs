@@ -19,7 +19,7 @@ pub(crate) fn export(node: &Node) {
     node.export(Function::new("fixture", "fail", |_, term| async move { raised(Raise::Error(term)) }));
     node.export(Function::new("fixture", "throw", |_, term| async move { raised(Raise::Throw(term)) }));
     node.export(Function::new("fixture", "exit", |_, term| async move { raised(Raise::Exit(term)) }));
-    for function in beamline::observer::functions() {
+    for function in beamline::observer::functions().into_iter().chain(beamline::global::functions()) {
         node.export(function);
     }
     node.export(Function::new("fixture", "reply_to", |cx: Context<Term>, to: Pid, term: Term| async move {

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use beamline::application::{Application, StartType};
 use beamline::epmd::EpmdError;
+use beamline::global;
 use beamline::node::{Node, NodeStartError};
 use beamline::pg;
 use beamline::supervisor::{ChildSpec, SupervisorSpec};
@@ -82,6 +83,7 @@ async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
         .epmd_port(options.epmd_port)
         .listen("0.0.0.0", options.listen_port)
         .hidden(options.hidden)
+        .global(global::Options::default())
         .net_ticktime(Duration::from_secs(options.net_ticktime), 4)
         .start()
         .await?;

@@ -12,6 +12,7 @@ use super::{Inner, Node, Running, net_kernel};
 use crate::dist::channel;
 use crate::dist::handshake::{NodeNameError, check_node_name};
 use crate::epmd::{EpmdError, EpmdOptions, Registered, Registration};
+use crate::global;
 use crate::io::{Output, standard_output};
 use crate::process::{Distribution, Local};
 use crate::term::{Atom, Term};
@@ -86,6 +87,13 @@ impl Builder {
     /// A hidden node is not in the `nodes()` of others and takes no part in their `global`. Visible by default.
     pub fn hidden(mut self, hidden: bool) -> Self {
         self.options.hidden = hidden;
+        self
+    }
+
+    /// Has the node take part in [`global`]: it shares names and locks with the nodes that do, and is connected to all of them. It does not by
+    /// default, and nothing waits for it then.
+    pub fn global(mut self, global: global::Options) -> Self {
+        self.options.global = Some(global);
         self
     }
 
@@ -268,6 +276,9 @@ impl Builder {
         inner.local.connect_to(Arc::downgrade(&distribution));
         net_kernel::start(&inner.local);
         crate::rpc::start(&inner.local);
+        if let Some(global) = &inner.options.global {
+            global::start(&inner.local, global, inner.options.hidden);
+        }
         crate::io::start(&inner.local, user.unwrap_or_else(standard_output));
         inner.local.world.spawn(inner.clone().listen(listener));
         // In simulated time no timer costs a system call, and a day of it would take a node 86,400 wake-ups.

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use super::connection::{Connection, Pushed};
 use super::pending::{Attempt, Incoming};
-use super::{ConnectError, Inner};
+use super::{ConnectError, DisconnectReason, Inner};
 use crate::dist::channel::OutgoingError;
 use crate::dist::handshake::{Simultaneous, simultaneous};
 use crate::dist::{Control, handshake};
@@ -17,6 +17,7 @@ use crate::process::{
     ConnectionId, Distribution, Encode, Local, NodeEvent, Relation, Sent, SpawnReply, Traffic, Write,
 };
 use crate::term::{Atom, Pid};
+use crate::world::BoxFuture;
 
 /// What is known of a peer.
 pub(super) enum Peer {
@@ -384,6 +385,26 @@ impl Distribution for Inner {
     fn nodes(&self) -> Vec<Atom> {
         let connections = self.connections();
         connections.iter().filter(|it| it.is_visible()).map(|it| it.peer.clone()).collect()
+    }
+
+    fn connect(&self, node: Atom) -> BoxFuture<'static, bool> {
+        let this = self.this.upgrade();
+        Box::pin(async move {
+            match this {
+                Some(this) => Self::connect(&this, &node).await.is_ok(),
+                None => false,
+            }
+        })
+    }
+
+    fn disconnect(&self, node: &Atom) {
+        if let Some(connection) = self.connection(node) {
+            connection.close(DisconnectReason::Requested);
+        }
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.is_stopping()
     }
 
     fn connection_to(&self, node: &Atom) -> Option<ConnectionId> {

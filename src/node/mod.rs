@@ -25,6 +25,7 @@ use serde::Serialize;
 use tokio::sync::Notify;
 
 use crate::epmd;
+use crate::global::Global;
 use crate::io::Io;
 use crate::process::{
     AnyProcess, Call, Caller, ConnectionId, Context, Delivery, Destination, ExitReason, Local, ProcessInfo,
@@ -377,6 +378,11 @@ impl Node {
     /// The functions of another node. What they print comes to this node's `user`.
     pub fn rpc(&self, node: impl Into<Atom>) -> Rpc {
         Rpc::new(self.inner.local.clone(), None, node.into())
+    }
+
+    /// The names that hold on all nodes that take part in `global`.
+    pub fn global(&self) -> Global {
+        Global::new(self.inner.local.clone())
     }
 
     /// A layer of `tracing-subscriber` that sends this program's events to the logger of an Erlang node.

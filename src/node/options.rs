@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::dist::{Flags, channel};
 use crate::epmd::EpmdOptions;
+use crate::global;
 use crate::term::{Atom, Term};
 
 /// The largest part of an idle connection's time that OTP's `net_ticktime` default gives a peer.
@@ -17,6 +18,7 @@ pub(super) struct Options {
     pub(super) cookie: String,
     pub(super) cookies: BTreeMap<Atom, String>,
     pub(super) hidden: bool,
+    pub(super) global: Option<global::Options>,
     pub(super) epmd: EpmdOptions,
     pub(super) listen_host: String,
     pub(super) listen_port: u16,
@@ -42,6 +44,7 @@ impl Default for Options {
             cookie: String::new(),
             cookies: BTreeMap::new(),
             hidden: false,
+            global: None,
             epmd: EpmdOptions::default(),
             listen_host: "0.0.0.0".to_owned(),
             listen_port: 0,

@@ -180,7 +180,7 @@ impl Inner {
     ///
     /// Source: `global.erl` in kernel, the cast `in_sync`.
     fn welcome(&self, connection: &Connection) {
-        if self.options.hidden || !connection.is_visible() {
+        if self.options.hidden || self.options.global.is_some() || !connection.is_visible() {
             return;
         }
         let from = self.local.pid(0, 0);

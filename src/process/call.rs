@@ -262,6 +262,24 @@ fn open<Q: Serialize + ?Sized>(
     }
 }
 
+/// Calls several servers at once, each with the same request, and waits for all without a limit.
+pub(crate) async fn multi_call<Q: Serialize>(
+    process: &Arc<dyn AnyProcess>,
+    to: impl Iterator<Item = Destination>,
+    request: &Q,
+) -> Vec<Result<Term, CallError>> {
+    // All are asked before any is waited for.
+    let calls: Vec<_> = to.map(|to| open(process.clone(), &to, &GEN_CALL, request)).collect();
+    let mut replies = Vec::with_capacity(calls.len());
+    for call in calls {
+        replies.push(match call {
+            Ok(call) => call.wait(None).await.and_then(|reply| Ok(reply.decode()?)),
+            Err(error) => Err(error),
+        });
+    }
+    replies
+}
+
 /// Waits until `pid` has ended, and returns why: `noproc` if it had already. What the process receives meanwhile stays in its queue.
 pub(crate) fn end_of(
     process: Arc<dyn AnyProcess>,

@@ -7,6 +7,7 @@ use std::task::Waker;
 use crate::dist::Control;
 use crate::etf::{EncodeError, Writer};
 use crate::term::{Atom, Pid};
+use crate::world::BoxFuture;
 
 /// Tells one connection of a node from every other, former ones to the same peer included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,6 +54,15 @@ pub(crate) trait Distribution: Send + Sync {
 
     /// The visible nodes that this one is connected to.
     fn nodes(&self) -> Vec<Atom>;
+
+    /// Connects to a node, if it is not connected; says whether it is then.
+    fn connect(&self, node: Atom) -> BoxFuture<'static, bool>;
+
+    /// Closes the connection to a node, if there is one.
+    fn disconnect(&self, node: &Atom);
+
+    /// Whether the node is about to stop, and closes all its connections.
+    fn is_stopping(&self) -> bool;
 
     /// The connection to `node`, if one stands.
     fn connection_to(&self, node: &Atom) -> Option<ConnectionId>;

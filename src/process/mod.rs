@@ -63,7 +63,7 @@ pub use self::spawn_opt::SpawnOpt;
 pub use self::timer::TimerReference;
 
 pub(crate) use self::bound::{AnyBound, Taking};
-pub(crate) use self::call::{Asking, Caller, DEFAULT_TIMEOUT, end_of};
+pub(crate) use self::call::{Asking, Caller, DEFAULT_TIMEOUT, end_of, multi_call};
 pub(crate) use self::context::Received;
 pub(crate) use self::deadline::Deadline;
 pub(crate) use self::distribution::{

@@ -11,7 +11,7 @@ use super::Probe;
 use super::network::{TestNetwork, Wires};
 use super::trace::Recorder;
 use super::world::{TestClock, TestEntropy};
-use crate::node::Node;
+use crate::node::{Builder, Node};
 use crate::process::{ExitReason, Usage};
 use crate::term::Pid;
 use crate::world::{Gate, World};
@@ -90,6 +90,19 @@ impl TestNode {
     /// If a name is no node's, or the runtime's time is not paused.
     #[track_caller]
     pub fn cluster<const N: usize>(seed: u64, names: [&str; N]) -> impl Future<Output = [Self; N]> {
+        Self::cluster_with(seed, names, |builder| builder)
+    }
+
+    /// As [`cluster`](Self::cluster), each node with further settings.
+    ///
+    /// # Panics
+    /// As [`cluster`](Self::cluster).
+    #[track_caller]
+    pub fn cluster_with<const N: usize>(
+        seed: u64,
+        names: [&str; N],
+        configure: impl Fn(Builder) -> Builder,
+    ) -> impl Future<Output = [Self; N]> {
         let clock = Arc::new(TestClock::new());
         let recorder = Arc::new(Recorder { clock: clock.clone(), events: Mutex::default() });
         let test = Arc::new(Test { seed, clock, gate: Arc::default(), recorder, probes: Mutex::default() });
@@ -99,7 +112,7 @@ impl TestNode {
             let mut nodes: Vec<(Node, Arc<Mutex<String>>)> = Vec::new();
             for name in &names {
                 let printed = Arc::new(Mutex::new(String::new()));
-                let node = start(name, &test, &wires, printed.clone()).await;
+                let node = start(name, &test, &wires, printed.clone(), &configure).await;
                 for (other, _) in &nodes {
                     if let Err(error) = node.connect(other.name().clone()).await {
                         panic!("{name} does not connect to {}: {error}", other.name());
@@ -275,7 +288,13 @@ impl std::fmt::Debug for TestNode {
     }
 }
 
-async fn start(name: &str, test: &Arc<Test>, wires: &Arc<Wires>, printed: Arc<Mutex<String>>) -> Node {
+async fn start(
+    name: &str,
+    test: &Arc<Test>,
+    wires: &Arc<Wires>,
+    printed: Arc<Mutex<String>>,
+    configure: impl Fn(Builder) -> Builder,
+) -> Node {
     let host = name.split_once('@').map_or("", |(_, host)| host).to_owned();
     let entropy = TestEntropy { seed: test.seed, node: name.to_owned(), forks: Mutex::default() };
     let world = World {
@@ -289,7 +308,7 @@ async fn start(name: &str, test: &Arc<Test>, wires: &Arc<Wires>, printed: Arc<Mu
         printed.lock().unwrap_or_else(PoisonError::into_inner).push_str(text);
         Ok(())
     };
-    match Node::builder(name).cookie("test").world(world).user(user).start().await {
+    match configure(Node::builder(name).cookie("test")).world(world).user(user).start().await {
         Ok(node) => node,
         Err(error) => panic!("{name} does not start: {error}"),
     }
