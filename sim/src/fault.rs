@@ -1,6 +1,7 @@
 //! Faults as data: what is done to a cluster, and when. A schedule is drawn before a run, apart from all other randomness,
 //! so that one can be printed, edited and shrunk without changing what is left of it.
 
+use std::fmt::{self, Display};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -148,6 +149,27 @@ pub enum Fault {
         /// The host.
         node: String,
     },
+    /// A disk takes so long to sync; none: no time.
+    SlowDisk {
+        /// The host.
+        node: String,
+        /// How long.
+        sync_ms: Option<u32>,
+    },
+    /// A disk fails all that is asked of it, as one with an error of input or output does.
+    BadDisk {
+        /// The host.
+        node: String,
+        /// Whether it does from now on.
+        fails: bool,
+    },
+}
+
+impl Display for Fault {
+    /// One line of JSON, as traces have it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&serde_json::to_string(self).map_err(|_| fmt::Error)?)
+    }
 }
 
 /// A fault and its time.

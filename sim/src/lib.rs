@@ -31,10 +31,12 @@ mod network;
 mod run;
 pub mod scenario;
 mod sim;
+mod swarm;
 mod trace;
 
 pub use self::fault::{Fault, Schedule, Timed};
 pub use self::network::SYN_PATIENCE;
 pub use self::run::{Outcome, Run, run};
 pub use self::sim::{Body, EPOCH, Failure, Sim};
+pub use self::swarm::{Kind, Swarm};
 pub use self::trace::{Difference, Event, Trace};

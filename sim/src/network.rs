@@ -18,6 +18,9 @@ use crate::trace::{Fnv, NodeProbe};
 /// How long a dial waits for a host that does not answer, before it fails as timed out.
 pub const SYN_PATIENCE: Duration = Duration::from_secs(20);
 
+/// How long a message takes on a wire of which nothing else is said, in milliseconds.
+pub(crate) const LATENCY_MS: (u32, u32) = (1, 20);
+
 /// What all nodes of a run share of the network.
 #[derive(Debug, Default)]
 pub(crate) struct Wires {

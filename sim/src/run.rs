@@ -20,6 +20,18 @@ pub enum Outcome {
     Broken(String),
 }
 
+impl Outcome {
+    /// What is wrong, in the words of a report; `None` if nothing is.
+    pub fn reason(&self) -> Option<String> {
+        match self {
+            Self::Passed => None,
+            Self::Violated(violation) => Some(format!("{}: {}", violation.property, violation.text)),
+            Self::Undecided(why) => Some(format!("undecided: {why}")),
+            Self::Broken(why) => Some(format!("broken: {why}")),
+        }
+    }
+}
+
 /// A run that has ended.
 #[derive(Debug, Clone)]
 pub struct Run {
@@ -45,26 +57,25 @@ impl Run {
     /// # Errors
     /// If something did not, in the words of a report.
     pub fn passed(self) -> Result<Trace, String> {
-        match self.outcome {
-            Outcome::Passed => Ok(self.trace),
-            Outcome::Violated(violation) => Err(format!("{}: {}", violation.property, violation.text)),
-            Outcome::Undecided(why) | Outcome::Broken(why) => Err(why),
+        match self.outcome.reason() {
+            None => Ok(self.trace),
+            Some(reason) => Err(reason),
         }
     }
 }
 
 /// Runs a scenario once, with the faults that the seed draws, or with those that are given.
+///
+/// Without given ones, a schedule that the setup itself sets comes before what its [`Swarm`](crate::Swarm) would draw.
 pub fn run(name: &str, setup: impl Fn(&mut Sim), seed: u64, schedule: Option<&Schedule>) -> Run {
     let mut sim = Sim::new(seed);
     setup(&mut sim);
-    if let Some(schedule) = schedule {
-        sim.set_schedule(schedule.clone());
+    match schedule {
+        Some(schedule) => sim.set_schedule(schedule.clone()),
+        None => sim.draw_schedule(),
     }
-    let schedule = sim.schedule().clone();
-    let (outcome, trace) = match sim.run() {
-        Ok(trace) => (Outcome::Passed, trace),
-        Err(failure) => (Outcome::Broken(failure.reason), failure.trace),
-    };
-    let simulated = trace.events().last().map(|event| event.at).unwrap_or_default();
-    Run { scenario: name.to_owned(), seed, schedule, drawn: Vec::new(), outcome, trace, simulated }
+    let (schedule, drawn) = (sim.schedule().clone(), sim.drawn().to_vec());
+    let outcome = sim.drive();
+    let simulated = sim.elapsed();
+    Run { scenario: name.to_owned(), seed, schedule, drawn, outcome, trace: sim.into_trace(), simulated }
 }

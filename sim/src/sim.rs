@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -10,15 +11,21 @@ use std::time::{Duration, SystemTime};
 use beamline::world::{Entropy, Gate, World};
 use rand_core::Rng;
 
+use crate::check::{Checker, Verdict, Violation};
 use crate::clock::NodeClock;
 use crate::entropy::NodeEntropy;
 use crate::fault::{Fault, Schedule};
 use crate::network::{NodeNetwork, Wires};
-use crate::trace::{NodeProbe, Recorder, Trace};
+use crate::run::Outcome;
+use crate::swarm::Swarm;
+use crate::trace::{Mishap, NodeProbe, Recorder, Trace};
 
 /// The wall clock of every simulation at its start, since 1970: 1 January 2026, a constant so that no run depends
 /// on its day.
 pub const EPOCH: Duration = Duration::from_secs(1_767_225_600);
+
+/// How long programs may take to return once all is healed, if nothing else is said.
+const CALM: Duration = Duration::from_secs(60);
 
 /// What a node's program returns.
 pub type Body = Result<(), Box<dyn Error + Send + Sync>>;
@@ -26,8 +33,10 @@ pub type Body = Result<(), Box<dyn Error + Send + Sync>>;
 /// A run that went wrong: why, and all that happened until then.
 #[derive(Debug)]
 pub struct Failure {
-    /// What went wrong.
+    /// What went wrong, in words.
     pub reason: String,
+    /// What went wrong: never [`Outcome::Passed`].
+    pub outcome: Outcome,
     /// The seed that repeats it.
     pub seed: u64,
     /// What happened.
@@ -47,23 +56,45 @@ impl std::fmt::Display for Failure {
 
 impl Error for Failure {}
 
-struct Host {
-    gate: Arc<Gate>,
-    // Absent for a service, for which no run waits.
-    finished: Option<Rc<Cell<bool>>>,
+/// What a host is to the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// A node, whose program the run waits for.
+    Node,
+    /// A node whose program may run for ever.
+    Service,
+    /// A part of the test: the run waits for it, and of all faults only those of wires reach it.
+    Client,
 }
 
-/// A simulated cluster. Nodes are added, then the run is driven; faults happen between two drives.
+struct Host {
+    role: Role,
+    gate: Arc<Gate>,
+    finished: Rc<Cell<bool>>,
+    runs: bool,
+}
+
+/// A simulated cluster. Nodes are added, then the run is driven; faults happen as its schedule says, or between two drives.
+///
+/// A run with a schedule has four phases: chaos, while faults are done; then all is healed; then calm, in which the programs of all nodes
+/// and clients must return; then the checkers say their last word. The first violation ends the run.
 pub struct Sim {
     inner: turmoil::Sim<'static>,
     seed: u64,
     recorder: Arc<Recorder>,
     wires: Arc<Wires>,
     hosts: BTreeMap<String, Host>,
+    checkers: Vec<Box<dyn Checker>>,
+    /// How many events the checkers have seen.
+    seen: usize,
     time_limit: Duration,
+    swarm: Option<Swarm>,
+    drawn: Vec<(String, String)>,
     schedule: Schedule,
     /// How many of its faults were done.
     done: usize,
+    /// Whether there is a time when all is healed that is still to come.
+    to_heal: bool,
 }
 
 impl Sim {
@@ -87,19 +118,62 @@ impl Sim {
             recorder: Arc::default(),
             wires: Arc::default(),
             hosts: BTreeMap::new(),
+            checkers: Vec::new(),
+            seen: 0,
             time_limit: Duration::from_secs(600),
+            swarm: None,
+            drawn: Vec::new(),
             schedule: Schedule::default(),
             done: 0,
+            to_heal: false,
         }
     }
 
-    /// How much simulated time a run may take before it counts as hung; 10 minutes if nothing is said.
-    pub fn set_time_limit(&mut self, limit: Duration) {
+    /// How much simulated time a run may take at most, with all its phases; 10 minutes if nothing is said.
+    pub fn time_limit(&mut self, limit: Duration) {
         self.time_limit = limit;
     }
 
-    /// What is to be done to the cluster, instead of what there was.
+    /// Something that must hold.
+    pub fn check(&mut self, checker: impl Checker + 'static) {
+        self.checkers.push(Box::new(checker));
+    }
+
+    /// Which faults the seed may draw. [`run`](crate::run) draws them, once the setup has said what nodes there are.
+    pub fn swarm(&mut self, swarm: Swarm) {
+        self.swarm = Some(swarm);
+    }
+
+    /// A number that the seed decides, in a stream of its own; reports name it.
+    pub fn draw(&mut self, name: &str, range: Range<u64>) -> u64 {
+        let number = NodeEntropy::new(self.seed, "draw").fork(name).next_u64();
+        let number = range.start + number % (range.end.saturating_sub(range.start)).max(1);
+        self.drawn.push((name.to_owned(), number.to_string()));
+        number
+    }
+
+    /// What was drawn, by name.
+    pub(crate) fn drawn(&self) -> &[(String, String)] {
+        &self.drawn
+    }
+
+    /// Draws the faults, unless the setup has set its own.
+    pub(crate) fn draw_schedule(&mut self) {
+        let Some(swarm) = self.swarm.as_ref().filter(|_| !self.to_heal) else { return };
+        let names = |keep: fn(Role) -> bool| -> Vec<&str> {
+            let hosts = self.hosts.iter().filter(|(_, host)| keep(host.role));
+            hosts.map(|(name, _)| name.as_str()).collect()
+        };
+        let (schedule, kinds) = swarm.draw(self.seed, &names(|role| role != Role::Client), &names(|_| true));
+        let kinds: Vec<_> = kinds.iter().map(|kind| kind.name()).collect();
+        self.drawn.push(("faults".to_owned(), kinds.join(" ")));
+        self.set_schedule(schedule);
+    }
+
+    /// What is to be done to the cluster, instead of what there was. From the time on when all is healed the programs of nodes have as long as
+    /// the [`Swarm`] says to return.
     pub fn set_schedule(&mut self, schedule: Schedule) {
+        self.to_heal = schedule != Schedule::default();
         self.schedule = schedule;
         self.done = 0;
     }
@@ -107,6 +181,11 @@ impl Sim {
     /// What is to be done to the cluster.
     pub fn schedule(&self) -> &Schedule {
         &self.schedule
+    }
+
+    /// The seed of the run.
+    pub fn seed(&self) -> u64 {
+        self.seed
     }
 
     /// Adds a host of this name with a program that [`run`](Self::run) waits for. After a [`crash`](Self::crash)
@@ -119,7 +198,7 @@ impl Sim {
         F: Fn(World) -> Fut + 'static,
         Fut: Future<Output = Body> + Send + 'static,
     {
-        self.add(name, program, Some(Rc::default()));
+        self.add(name, program, Role::Node);
     }
 
     /// Adds a host with a program that may run for ever.
@@ -131,18 +210,32 @@ impl Sim {
         F: Fn(World) -> Fut + 'static,
         Fut: Future<Output = Body> + Send + 'static,
     {
-        self.add(name, program, None);
+        self.add(name, program, Role::Service);
     }
 
-    fn add<F, Fut>(&mut self, name: &str, program: F, finished: Option<Rc<Cell<bool>>>)
+    /// Adds a host with a program that [`run`](Self::run) waits for and that never crashes, stands still or loses its clock: the part of the
+    /// test that asks the cluster for something. Wires to it may be cut.
+    ///
+    /// # Panics
+    /// If there is a host of that name.
+    pub fn client<F, Fut>(&mut self, name: &str, program: F)
+    where
+        F: Fn(World) -> Fut + 'static,
+        Fut: Future<Output = Body> + Send + 'static,
+    {
+        self.add(name, program, Role::Client);
+    }
+
+    fn add<F, Fut>(&mut self, name: &str, program: F, role: Role)
     where
         F: Fn(World) -> Fut + 'static,
         Fut: Future<Output = Body> + Send + 'static,
     {
         assert!(self.wires.add_host(name), "there is a host {name} already");
         let gate = Arc::new(Gate::default());
+        let finished = Rc::new(Cell::new(false));
         let incarnation = Cell::new(0);
-        let host = Host { gate: gate.clone(), finished: finished.clone() };
+        let host = Host { role, gate: gate.clone(), finished: finished.clone(), runs: true };
         self.hosts.insert(name.to_owned(), host);
         let (seed, recorder, wires, name) =
             (self.seed, self.recorder.clone(), self.wires.clone(), name.to_owned());
@@ -150,15 +243,23 @@ impl Sim {
             incarnation.set(incarnation.get() + 1);
             let world = world(seed, &name, incarnation.get(), &recorder, &wires, &gate);
             let task = program(world.clone());
-            let finished = finished.clone();
+            let (finished, recorder, name, incarnation) =
+                (finished.clone(), recorder.clone(), name.clone(), incarnation.get());
+            finished.set(false);
             async move {
                 world.event("", "boot", &"");
                 // As a task, the program stands behind the node's gate as all its tasks do.
-                let body = world.spawn(task).await?;
-                world.event("", "finished", &body.is_ok());
-                body.map_err(|error| -> Box<dyn Error> { error })?;
-                if let Some(finished) = finished {
-                    finished.set(true);
+                match world.spawn(task).await {
+                    Ok(Ok(())) => {
+                        world.event("", "finished", &"");
+                        finished.set(true);
+                    }
+                    Ok(Err(error)) => {
+                        let at = turmoil::sim_elapsed().unwrap_or_default();
+                        recorder.program_failed(at, (&name, incarnation), &error);
+                    }
+                    // It panicked, which is known already.
+                    Err(_) => {}
                 }
                 // turmoil would stop the host's clock, and with it the node's other tasks.
                 std::future::pending::<turmoil::Result>().await
@@ -171,27 +272,15 @@ impl Sim {
         self.inner.elapsed()
     }
 
-    /// Runs until the program of every node has returned.
+    /// Runs until the program of every node and client has returned; with a schedule, through all its phases.
     ///
     /// # Errors
-    /// If one returns an error, anything in a node panics, or simulated time runs out.
+    /// If one returns an error, anything in a node panics, a checker objects, or simulated time runs out.
     pub fn run(mut self) -> Result<Trace, Failure> {
-        let all_finished =
-            |sim: &Self| sim.hosts.values().all(|host| host.finished.as_ref().is_none_or(|done| done.get()));
-        while !all_finished(&self) {
-            if self.elapsed() >= self.time_limit {
-                let waiting =
-                    self.hosts.iter().filter(|(_, host)| host.finished.as_ref().is_some_and(|f| !f.get()));
-                let waiting: Vec<_> = waiting.map(|(name, _)| name.as_str()).collect();
-                let reason =
-                    format!("{waiting:?} did not finish within {:?} of simulated time", self.time_limit);
-                return Err(self.failure(reason));
-            }
-            self.step()?;
+        match self.drive() {
+            Outcome::Passed => Ok(self.into_trace()),
+            outcome => Err(self.failure(outcome)),
         }
-        let trace = self.recorder.take();
-        self.recorder.set_closed(true);
-        Ok(trace)
     }
 
     /// Runs for so much simulated time.
@@ -201,95 +290,206 @@ impl Sim {
     pub fn run_for(&mut self, duration: Duration) -> Result<(), Failure> {
         let end = self.elapsed() + duration;
         while self.elapsed() < end {
-            self.step()?;
+            self.step().map_err(|outcome| self.failure(outcome))?;
         }
         Ok(())
     }
 
-    fn step(&mut self) -> Result<(), Failure> {
+    /// What happened, when the run is over.
+    pub(crate) fn into_trace(self) -> Trace {
+        self.recorder.take()
+    }
+
+    fn failure(&self, outcome: Outcome) -> Failure {
+        let reason = outcome.reason().unwrap_or_default();
+        Failure { reason, outcome, seed: self.seed, trace: self.recorder.take() }
+    }
+
+    /// Runs to the end.
+    pub(crate) fn drive(&mut self) -> Outcome {
+        let outcome = self.drive_programs().and_then(|()| self.finish());
+        self.recorder.set_closed(true);
+        outcome.err().unwrap_or(Outcome::Passed)
+    }
+
+    fn drive_programs(&mut self) -> Result<(), Outcome> {
+        let calm = self.swarm.as_ref().map_or(CALM, Swarm::calm_time);
+        let deadline = if self.to_heal { self.schedule.heal_at() + calm } else { self.time_limit };
+        loop {
+            let waiting =
+                self.hosts.iter().filter(|(_, host)| host.role != Role::Service && !host.finished.get());
+            let waiting: Vec<_> = waiting.map(|(name, _)| name.clone()).collect();
+            if waiting.is_empty() && !self.to_heal {
+                return Ok(());
+            }
+            if self.elapsed() >= deadline.min(self.time_limit) {
+                let text = format!("{} did not finish within {:?}", waiting.join(", "), self.elapsed());
+                let (property, at, node) = ("progress".to_owned(), self.elapsed(), waiting.first().cloned());
+                return Err(Outcome::Violated(Violation { property, text, at, node, details: waiting }));
+            }
+            self.step()?;
+        }
+    }
+
+    /// What the checkers say at the end.
+    fn finish(&mut self) -> Result<(), Outcome> {
+        let mut undecided = None;
+        for checker in &mut self.checkers {
+            match checker.finish() {
+                Verdict::Holds => {}
+                Verdict::Violated(violation) => return Err(Outcome::Violated(violation)),
+                Verdict::Undecided(why) => {
+                    undecided.get_or_insert(format!("{}: {why}", checker.property()));
+                }
+            }
+        }
+        undecided.map_or(Ok(()), |why| Err(Outcome::Undecided(why)))
+    }
+
+    fn step(&mut self) -> Result<(), Outcome> {
         while let Some(timed) = self.schedule.faults.get(self.done)
             && Duration::from_millis(timed.at_ms) <= self.elapsed()
+            && (self.to_heal || timed.at_ms < self.schedule.heal_at_ms)
         {
             let fault = timed.fault.clone();
             self.done += 1;
             self.apply(&fault)?;
         }
-        let stepped = self.inner.step();
-        if let Some(panic) = self.recorder.panics().first() {
-            return Err(self.failure(format!("a task panicked: {panic}")));
+        if self.to_heal && self.schedule.heal_at() <= self.elapsed() {
+            self.to_heal = false;
+            self.heal_all();
         }
-        stepped.map(drop).map_err(|error| self.failure(error.to_string()))
+        let stepped = self.inner.step();
+        self.look()?;
+        stepped.map(drop).map_err(|error| Outcome::Broken(error.to_string()))
     }
 
-    fn failure(&self, reason: String) -> Failure {
-        Failure { reason, seed: self.seed, trace: self.recorder.take() }
+    /// Shows the checkers what happened.
+    fn look(&mut self) -> Result<(), Outcome> {
+        let checkers = &mut self.checkers;
+        let looked = self
+            .recorder
+            .each_from(self.seen, |event| checkers.iter_mut().try_for_each(|checker| checker.event(event)));
+        self.seen = looked.map_err(Outcome::Violated)?;
+        let Some(Mishap { property, event }) = self.recorder.mishap() else { return Ok(()) };
+        let what = if property == "panic" { "a task panicked" } else { "its program failed" };
+        let (property, text) = (property.to_owned(), format!("{}: {what}: {}", event.node, event.detail));
+        let details = vec![event.to_string()];
+        Err(Outcome::Violated(Violation { property, text, at: event.at, node: Some(event.node), details }))
     }
 
-    fn apply(&mut self, fault: &Fault) -> Result<(), Failure> {
+    /// Does something to the cluster, now.
+    ///
+    /// # Errors
+    /// If that cannot be done here: there is no such host, or it is a client.
+    pub fn inject(&mut self, fault: &Fault) -> Result<(), Failure> {
+        self.apply(fault).map_err(|outcome| self.failure(outcome))
+    }
+
+    fn apply(&mut self, fault: &Fault) -> Result<(), Outcome> {
+        self.recorder.record(self.elapsed(), ("sim", 0), "fault", fault);
         match fault {
-            Fault::Cut { one, other } => self.cut(one, other),
-            Fault::Mend { one, other } => self.heal(one, other),
-            Fault::Crash { node } => self.crash(node),
-            Fault::Restart { node } => self.restart(node),
-            Fault::Pause { node } => self.pause(node),
-            Fault::Resume { node } => self.resume(node),
-            other => return Err(self.failure(format!("there is no way yet to do {other:?}"))),
+            Fault::Cut { one, other } => {
+                self.wires.cut(one, other);
+                self.inner.hold(one.as_str(), other.as_str());
+            }
+            Fault::Mend { one, other } => {
+                self.wires.heal(one, other);
+                self.inner.release(one.as_str(), other.as_str());
+            }
+            Fault::Crash { node } | Fault::PowerLoss { node } => self.stop(node)?,
+            Fault::Restart { node } => self.start(node)?,
+            Fault::Pause { node } => self.host(node)?.gate.pause(),
+            Fault::Resume { node } => self.host(node)?.gate.resume(),
+            // To come.
+            _ => {}
         }
         Ok(())
     }
 
-    /// Cuts the wire between two hosts, in silence: what is sent waits for [`heal`](Self::heal), and dials time
-    /// out.
+    /// A host that node faults may hit.
+    fn host(&mut self, name: &str) -> Result<&mut Host, Outcome> {
+        match self.hosts.get_mut(name) {
+            Some(host) if host.role != Role::Client => Ok(host),
+            Some(_) => Err(Outcome::Broken(format!("{name} is a client, which only faults of wires reach"))),
+            None => Err(Outcome::Broken(format!("there is no host {name}"))),
+        }
+    }
+
+    fn stop(&mut self, node: &str) -> Result<(), Outcome> {
+        let host = self.host(node)?;
+        if std::mem::take(&mut host.runs) {
+            host.finished.set(false);
+            self.recorder.set_closed(true);
+            self.inner.crash(node);
+            self.recorder.set_closed(false);
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, node: &str) -> Result<(), Outcome> {
+        self.stop(node)?;
+        let host = self.host(node)?;
+        host.runs = true;
+        host.gate.resume();
+        self.inner.bounce(node);
+        Ok(())
+    }
+
+    /// Ends all faults.
+    fn heal_all(&mut self) {
+        self.recorder.record(self.elapsed(), ("sim", 0), "healed", &"");
+        let names: Vec<_> = self.hosts.keys().cloned().collect();
+        for (place, one) in names.iter().enumerate() {
+            for other in &names[place + 1..] {
+                self.wires.heal(one, other);
+                self.inner.release(one.as_str(), other.as_str());
+            }
+            self.hosts[one].gate.resume();
+            if !self.hosts[one].runs {
+                // Clients always run.
+                let _ = self.start(one);
+            }
+        }
+    }
+
+    /// Cuts the wire between two hosts, as [`Fault::Cut`].
+    ///
+    /// # Panics
+    /// If there is no such host, as all of these.
     pub fn cut(&mut self, one: &str, other: &str) {
-        self.fault("cut", &format!("{one} {other}"));
-        self.wires.cut(one, other);
-        self.inner.hold(one, other);
+        self.must(&Fault::Cut { one: one.to_owned(), other: other.to_owned() });
     }
 
-    /// Mends the wire between two hosts; what was sent arrives.
+    /// Mends it.
     pub fn heal(&mut self, one: &str, other: &str) {
-        self.fault("heal", &format!("{one} {other}"));
-        self.wires.heal(one, other);
-        self.inner.release(one, other);
+        self.must(&Fault::Mend { one: one.to_owned(), other: other.to_owned() });
     }
 
-    /// Ends a node's process; its sockets close, its host is there no more until it is restarted.
+    /// Kills a node's process, as [`Fault::Crash`].
     pub fn crash(&mut self, node: &str) {
-        self.fault("crash", node);
-        self.recorder.set_closed(true);
-        self.inner.crash(node);
-        self.recorder.set_closed(false);
+        self.must(&Fault::Crash { node: node.to_owned() });
     }
 
     /// Starts a node's program anew, in a new incarnation.
     pub fn restart(&mut self, node: &str) {
-        self.fault("restart", node);
-        if let Some(host) = self.hosts.get(node) {
-            host.gate.resume();
-        }
-        self.recorder.set_closed(true);
-        self.inner.bounce(node);
-        self.recorder.set_closed(false);
+        self.must(&Fault::Restart { node: node.to_owned() });
     }
 
-    /// Stops a node in its tracks, as SIGSTOP does; its sockets stay.
+    /// Stops a node in its tracks, as [`Fault::Pause`].
     pub fn pause(&mut self, node: &str) {
-        self.fault("pause", node);
-        if let Some(host) = self.hosts.get(node) {
-            host.gate.pause();
-        }
+        self.must(&Fault::Pause { node: node.to_owned() });
     }
 
     /// Lets a paused node run on.
     pub fn resume(&mut self, node: &str) {
-        self.fault("resume", node);
-        if let Some(host) = self.hosts.get(node) {
-            host.gate.resume();
-        }
+        self.must(&Fault::Resume { node: node.to_owned() });
     }
 
-    fn fault(&self, kind: &str, detail: &str) {
-        self.recorder.record(self.elapsed(), ("sim", 0), kind, &detail);
+    fn must(&mut self, fault: &Fault) {
+        if let Err(outcome) = self.apply(fault) {
+            panic!("{}", outcome.reason().unwrap_or_default());
+        }
     }
 }
 

@@ -93,6 +93,13 @@ impl Trace {
     }
 }
 
+/// Something that no run may have, whatever its checkers say: a panic, or a program that failed.
+#[derive(Debug, Clone)]
+pub(crate) struct Mishap {
+    pub(crate) property: &'static str,
+    pub(crate) event: Event,
+}
+
 /// What all nodes of a run write to.
 #[derive(Debug, Default)]
 pub(crate) struct Recorder {
@@ -102,7 +109,7 @@ pub(crate) struct Recorder {
 #[derive(Debug, Default)]
 struct State {
     trace: Trace,
-    panics: Vec<String>,
+    mishap: Option<Mishap>,
     // While a node is torn down there is no simulated time, and what it does then is no part of the run.
     closed: bool,
 }
@@ -134,14 +141,37 @@ impl Recorder {
             return;
         }
         if event.kind == "panic" {
-            state.panics.push(event.to_string());
+            state.mishap.get_or_insert_with(|| Mishap { property: "panic", event: event.clone() });
         }
         state.trace.push(event);
     }
 
-    /// The panics so far.
-    pub(crate) fn panics(&self) -> Vec<String> {
-        self.lock().panics.clone()
+    /// The program of a node has failed.
+    pub(crate) fn program_failed(&self, at: Duration, (node, incarnation): (&str, u32), error: &dyn Display) {
+        let (kind, detail) = ("failed".to_owned(), error.to_string());
+        let event = Event { at, node: node.to_owned(), incarnation, kind, detail };
+        let mut state = self.lock();
+        if !state.closed {
+            state.trace.push(event.clone());
+            state.mishap.get_or_insert(Mishap { property: "program", event });
+        }
+    }
+
+    /// The first mishap so far.
+    pub(crate) fn mishap(&self) -> Option<Mishap> {
+        self.lock().mishap.clone()
+    }
+
+    /// Hands on the events from `start` on, until one is refused; how many there are now.
+    pub(crate) fn each_from<E>(
+        &self,
+        start: usize,
+        mut look: impl FnMut(&Event) -> Result<(), E>,
+    ) -> Result<usize, E> {
+        let state = self.lock();
+        let events = state.trace.events();
+        events.iter().skip(start).try_for_each(&mut look)?;
+        Ok(events.len())
     }
 
     pub(crate) fn take(&self) -> Trace {

@@ -140,7 +140,7 @@ fn a_panic_in_any_task_fails_the_run() {
 #[test]
 fn a_run_that_does_not_end_names_who_is_waiting() {
     let mut sim = Sim::new(1);
-    sim.set_time_limit(Duration::from_secs(2));
+    sim.time_limit(Duration::from_secs(2));
     sim.node("stuck", |_| std::future::pending());
     let failure = sim.run().unwrap_err();
     assert!(failure.reason.contains("stuck"), "{failure}");
