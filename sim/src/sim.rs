@@ -276,7 +276,7 @@ impl Sim {
     ///
     /// # Errors
     /// If one returns an error, anything in a node panics, a checker objects, or simulated time runs out.
-    pub fn run(mut self) -> Result<Trace, Failure> {
+    pub fn run(mut self) -> Result<Trace, Box<Failure>> {
         match self.drive() {
             Outcome::Passed => Ok(self.into_trace()),
             outcome => Err(self.failure(outcome)),
@@ -287,7 +287,7 @@ impl Sim {
     ///
     /// # Errors
     /// As [`run`](Self::run).
-    pub fn run_for(&mut self, duration: Duration) -> Result<(), Failure> {
+    pub fn run_for(&mut self, duration: Duration) -> Result<(), Box<Failure>> {
         let end = self.elapsed() + duration;
         while self.elapsed() < end {
             self.step().map_err(|outcome| self.failure(outcome))?;
@@ -300,9 +300,9 @@ impl Sim {
         self.recorder.take()
     }
 
-    fn failure(&self, outcome: Outcome) -> Failure {
+    fn failure(&self, outcome: Outcome) -> Box<Failure> {
         let reason = outcome.reason().unwrap_or_default();
-        Failure { reason, outcome, seed: self.seed, trace: self.recorder.take() }
+        Box::new(Failure { reason, outcome, seed: self.seed, trace: self.recorder.take() })
     }
 
     /// Runs to the end.
@@ -378,14 +378,6 @@ impl Sim {
         Err(Outcome::Violated(Violation { property, text, at: event.at, node: Some(event.node), details }))
     }
 
-    /// Does something to the cluster, now.
-    ///
-    /// # Errors
-    /// If that cannot be done here: there is no such host, or it is a client.
-    pub fn inject(&mut self, fault: &Fault) -> Result<(), Failure> {
-        self.apply(fault).map_err(|outcome| self.failure(outcome))
-    }
-
     fn apply(&mut self, fault: &Fault) -> Result<(), Outcome> {
         self.recorder.record(self.elapsed(), ("sim", 0), "fault", fault);
         match fault {
@@ -453,43 +445,47 @@ impl Sim {
         }
     }
 
+    /// Does something to the cluster, now.
+    ///
+    /// # Panics
+    /// If that cannot be done: there is no such host, or it is a client.
+    pub fn inject(&mut self, fault: &Fault) {
+        if let Err(outcome) = self.apply(fault) {
+            panic!("{}", outcome.reason().unwrap_or_default());
+        }
+    }
+
     /// Cuts the wire between two hosts, as [`Fault::Cut`].
     ///
     /// # Panics
-    /// If there is no such host, as all of these.
+    /// As [`inject`](Self::inject), and so do the others.
     pub fn cut(&mut self, one: &str, other: &str) {
-        self.must(&Fault::Cut { one: one.to_owned(), other: other.to_owned() });
+        self.inject(&Fault::Cut { one: one.to_owned(), other: other.to_owned() });
     }
 
     /// Mends it.
     pub fn heal(&mut self, one: &str, other: &str) {
-        self.must(&Fault::Mend { one: one.to_owned(), other: other.to_owned() });
+        self.inject(&Fault::Mend { one: one.to_owned(), other: other.to_owned() });
     }
 
     /// Kills a node's process, as [`Fault::Crash`].
     pub fn crash(&mut self, node: &str) {
-        self.must(&Fault::Crash { node: node.to_owned() });
+        self.inject(&Fault::Crash { node: node.to_owned() });
     }
 
     /// Starts a node's program anew, in a new incarnation.
     pub fn restart(&mut self, node: &str) {
-        self.must(&Fault::Restart { node: node.to_owned() });
+        self.inject(&Fault::Restart { node: node.to_owned() });
     }
 
     /// Stops a node in its tracks, as [`Fault::Pause`].
     pub fn pause(&mut self, node: &str) {
-        self.must(&Fault::Pause { node: node.to_owned() });
+        self.inject(&Fault::Pause { node: node.to_owned() });
     }
 
     /// Lets a paused node run on.
     pub fn resume(&mut self, node: &str) {
-        self.must(&Fault::Resume { node: node.to_owned() });
-    }
-
-    fn must(&mut self, fault: &Fault) {
-        if let Err(outcome) = self.apply(fault) {
-            panic!("{}", outcome.reason().unwrap_or_default());
-        }
+        self.inject(&Fault::Resume { node: node.to_owned() });
     }
 }
 
