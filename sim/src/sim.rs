@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::ops::Range;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -12,7 +13,7 @@ use beamline::world::{Entropy, Gate, World};
 use rand_core::Rng;
 
 use crate::check::{Checker, Verdict, Violation};
-use crate::clock::NodeClock;
+use crate::clock::HostClock;
 use crate::entropy::NodeEntropy;
 use crate::fault::{Fault, Schedule};
 use crate::network::{NodeNetwork, Wires};
@@ -67,11 +68,19 @@ enum Role {
     Client,
 }
 
+type Program = Rc<dyn Fn(World) -> Pin<Box<dyn Future<Output = Body> + Send>>>;
+
 struct Host {
     role: Role,
     gate: Arc<Gate>,
+    clock: Arc<HostClock>,
+    program: Program,
+    /// How often the program was started.
+    incarnation: Rc<Cell<u32>>,
     finished: Rc<Cell<bool>>,
     runs: bool,
+    /// Programs that run beside it: what turmoil calls their hosts, and their incarnations.
+    twins: Vec<(String, Rc<Cell<u32>>)>,
 }
 
 /// A simulated cluster. Nodes are added, then the run is driven; faults happen as its schedule says, or between two drives.
@@ -106,17 +115,14 @@ impl Sim {
             // Ours is the limit that counts; turmoil's knows nothing of bodies.
             .simulation_duration(Duration::from_secs(u32::MAX.into()))
             .tick_duration(Duration::from_millis(1))
-            .min_message_latency(Duration::from_millis(1))
-            .max_message_latency(Duration::from_millis(20))
-            // turmoil panics when a listener has more pending connections than this.
-            .tcp_capacity(4096)
             .enable_random_order()
             .build();
+        let recorder = Arc::<Recorder>::default();
         Self {
             inner,
             seed,
-            recorder: Arc::default(),
-            wires: Arc::default(),
+            wires: Arc::new(Wires::new(seed, recorder.clone())),
+            recorder,
             hosts: BTreeMap::new(),
             checkers: Vec::new(),
             seen: 0,
@@ -232,34 +238,69 @@ impl Sim {
         Fut: Future<Output = Body> + Send + 'static,
     {
         assert!(self.wires.add_host(name), "there is a host {name} already");
-        let gate = Arc::new(Gate::default());
-        let finished = Rc::new(Cell::new(false));
-        let incarnation = Cell::new(0);
-        let host = Host { role, gate: gate.clone(), finished: finished.clone(), runs: true };
+        let clock = HostClock::new(self.recorder.clone(), NodeEntropy::new(self.seed, name).fork("clock"));
+        let host = Host {
+            role,
+            gate: Arc::default(),
+            clock: Arc::new(clock),
+            program: Rc::new(move |world| Box::pin(program(world))),
+            incarnation: Rc::default(),
+            finished: Rc::default(),
+            runs: true,
+            twins: Vec::new(),
+        };
         self.hosts.insert(name.to_owned(), host);
+        let finished = self.hosts[name].finished.clone();
+        let gate = self.hosts[name].gate.clone();
+        self.start_program(name, name, gate, Some(finished), Rc::default());
+    }
+
+    /// Has turmoil run a host's program, as `runs_as`. Without a flag for its end nobody cares how that is.
+    fn start_program(
+        &mut self,
+        host: &str,
+        runs_as: &str,
+        gate: Arc<Gate>,
+        finished: Option<Rc<Cell<bool>>>,
+        current: Rc<Cell<u32>>,
+    ) {
         let (seed, recorder, wires, name) =
-            (self.seed, self.recorder.clone(), self.wires.clone(), name.to_owned());
-        self.inner.host(name.clone(), move || {
+            (self.seed, self.recorder.clone(), self.wires.clone(), host.to_owned());
+        let host = &self.hosts[host];
+        let (program, incarnation, clock) =
+            (host.program.clone(), host.incarnation.clone(), host.clock.clone());
+        self.inner.host(runs_as, move || {
             incarnation.set(incarnation.get() + 1);
-            let world = world(seed, &name, incarnation.get(), &recorder, &wires, &gate);
+            current.set(incarnation.get());
+            let (name, incarnation, recorder) = (name.clone(), incarnation.get(), recorder.clone());
+            let probe = Arc::new(NodeProbe { recorder: recorder.clone(), node: name.clone(), incarnation });
+            let world = World {
+                net: Arc::new(NodeNetwork { host: name.clone(), wires: wires.clone(), probe: probe.clone() }),
+                clock: clock.clone(),
+                entropy: Arc::new(NodeEntropy::new(seed, &format!("{name}#{incarnation}"))),
+                probe: Some(probe),
+                gate: Some(gate.clone()),
+            };
             let task = program(world.clone());
-            let (finished, recorder, name, incarnation) =
-                (finished.clone(), recorder.clone(), name.clone(), incarnation.get());
-            finished.set(false);
+            let finished = finished.clone();
             async move {
                 world.event("", "boot", &"");
                 // As a task, the program stands behind the node's gate as all its tasks do.
-                match world.spawn(task).await {
-                    Ok(Ok(())) => {
+                match (world.spawn(task).await, finished) {
+                    (Ok(Ok(())), finished) => {
                         world.event("", "finished", &"");
-                        finished.set(true);
+                        if let Some(finished) = finished {
+                            finished.set(true);
+                        }
                     }
-                    Ok(Err(error)) => {
+                    (Ok(Err(error)), Some(_)) => {
                         let at = turmoil::sim_elapsed().unwrap_or_default();
                         recorder.program_failed(at, (&name, incarnation), &error);
                     }
+                    // A node that finds its name taken is right to give up.
+                    (Ok(Err(error)), None) => world.event("", "gave up", &error),
                     // It panicked, which is known already.
-                    Err(_) => {}
+                    (Err(_), _) => {}
                 }
                 // turmoil would stop the host's clock, and with it the node's other tasks.
                 std::future::pending::<turmoil::Result>().await
@@ -347,6 +388,7 @@ impl Sim {
     }
 
     fn step(&mut self) -> Result<(), Outcome> {
+        self.wires.deliver(self.elapsed());
         while let Some(timed) = self.schedule.faults.get(self.done)
             && Duration::from_millis(timed.at_ms) <= self.elapsed()
             && (self.to_heal || timed.at_ms < self.schedule.heal_at_ms)
@@ -358,6 +400,9 @@ impl Sim {
         if self.to_heal && self.schedule.heal_at() <= self.elapsed() {
             self.to_heal = false;
             self.heal_all();
+        }
+        for host in self.hosts.values() {
+            host.gate.refill();
         }
         let stepped = self.inner.step();
         self.look()?;
@@ -380,23 +425,80 @@ impl Sim {
 
     fn apply(&mut self, fault: &Fault) -> Result<(), Outcome> {
         self.recorder.record(self.elapsed(), ("sim", 0), "fault", fault);
+        let now = self.elapsed();
+        let seed = self.seed;
         match fault {
             Fault::Cut { one, other } => {
+                self.known(&[one, other])?;
                 self.wires.cut(one, other);
-                self.inner.hold(one.as_str(), other.as_str());
+                self.wires.cut(other, one);
+            }
+            Fault::CutOneWay { from, to } => {
+                self.known(&[from, to])?;
+                self.wires.cut(from, to);
             }
             Fault::Mend { one, other } => {
-                self.wires.heal(one, other);
-                self.inner.release(one.as_str(), other.as_str());
+                self.known(&[one, other])?;
+                self.wires.mend(one, other);
             }
-            Fault::Crash { node } | Fault::PowerLoss { node } => self.stop(node)?,
+            Fault::Partition { groups } => {
+                self.known(&groups.iter().flatten().collect::<Vec<_>>())?;
+                self.wires.partition(groups);
+            }
+            Fault::MendAll => self.wires.mend_all(),
+            Fault::Reset { one, other } => {
+                self.known(&[one, other])?;
+                self.wires.reset(one, other);
+            }
+            Fault::HalfOpen { gone, left } => {
+                self.known(&[gone, left])?;
+                self.wires.half_open(gone, left);
+            }
+            Fault::Bandwidth { from, to, bytes_per_ms } => {
+                self.known(&[from, to])?;
+                self.wires.set_bandwidth(from, to, *bytes_per_ms);
+            }
+            Fault::Latency { one, other, min_ms, max_ms } => {
+                self.known(&[one, other])?;
+                self.wires.set_latency(one, other, (*min_ms, *max_ms));
+            }
+            Fault::Chunks { node, max_len } => {
+                self.host(node)?;
+                self.wires.set_chunk(node, *max_len);
+            }
+            Fault::Crash { node } => self.stop(node, false)?,
+            Fault::PowerLoss { node } => self.stop(node, true)?,
             Fault::Restart { node } => self.start(node)?,
             Fault::Pause { node } => self.host(node)?.gate.pause(),
             Fault::Resume { node } => self.host(node)?.gate.resume(),
+            Fault::Slow { node, polls_per_ms } => self.host(node)?.gate.slow(*polls_per_ms),
+            Fault::Shake { node, percent } => {
+                let label = format!("shake {}", now.as_millis());
+                self.host(node)?.gate.shake(*percent, NodeEntropy::new(seed, node).fork(&label));
+            }
+            Fault::ClockJump { node, by_ms } => self.host(node)?.clock.jump(*by_ms),
+            Fault::ClockDrift { node, ppm } => self.host(node)?.clock.drift(now, *ppm),
+            Fault::EpmdDown { node } => {
+                self.host(node)?;
+                self.wires.set_epmd(node, false);
+            }
+            Fault::EpmdUp { node } => {
+                self.host(node)?;
+                self.wires.set_epmd(node, true);
+            }
+            Fault::Twin { node } => self.start_twin(node)?,
             // To come.
-            _ => {}
+            Fault::SlowDisk { .. } | Fault::BadDisk { .. } => {}
         }
         Ok(())
+    }
+
+    /// Whether there are hosts of these names.
+    fn known(&self, names: &[&String]) -> Result<(), Outcome> {
+        match names.iter().find(|name| !self.hosts.contains_key(**name)) {
+            None => Ok(()),
+            Some(name) => Err(Outcome::Broken(format!("there is no host {name}"))),
+        }
     }
 
     /// A host that node faults may hit.
@@ -408,19 +510,32 @@ impl Sim {
         }
     }
 
-    fn stop(&mut self, node: &str) -> Result<(), Outcome> {
+    fn stop(&mut self, node: &str, power: bool) -> Result<(), Outcome> {
         let host = self.host(node)?;
         if std::mem::take(&mut host.runs) {
             host.finished.set(false);
+            let twins = std::mem::take(&mut host.twins);
+            if power {
+                self.wires.power_lost(node);
+            } else {
+                self.wires.killed(node, None);
+            }
+            // What its tasks do while they are dropped is not seen: a killed process does nothing.
             self.recorder.set_closed(true);
             self.inner.crash(node);
+            for (runs_as, _) in twins {
+                self.inner.crash(runs_as);
+            }
             self.recorder.set_closed(false);
+        } else if power {
+            self.wires.power_lost(node);
         }
         Ok(())
     }
 
     fn start(&mut self, node: &str) -> Result<(), Outcome> {
-        self.stop(node)?;
+        self.stop(node, false)?;
+        self.wires.powered(node);
         let host = self.host(node)?;
         host.runs = true;
         host.gate.resume();
@@ -428,19 +543,37 @@ impl Sim {
         Ok(())
     }
 
+    fn start_twin(&mut self, node: &str) -> Result<(), Outcome> {
+        let host = self.host(node)?;
+        if host.runs {
+            let (runs_as, current) = (format!("{node}-twin-{}", host.incarnation.get() + 1), Rc::default());
+            host.twins.push((runs_as.clone(), Rc::clone(&current)));
+            self.start_program(node, &runs_as, Arc::default(), None, current);
+        }
+        Ok(())
+    }
+
     /// Ends all faults.
     fn heal_all(&mut self) {
-        self.recorder.record(self.elapsed(), ("sim", 0), "healed", &"");
+        let now = self.elapsed();
+        self.recorder.record(now, ("sim", 0), "healed", &"");
+        self.wires.heal();
         let names: Vec<_> = self.hosts.keys().cloned().collect();
-        for (place, one) in names.iter().enumerate() {
-            for other in &names[place + 1..] {
-                self.wires.heal(one, other);
-                self.inner.release(one.as_str(), other.as_str());
+        for name in &names {
+            let Some(host) = self.hosts.get_mut(name) else { continue };
+            host.clock.drift(now, 0);
+            host.gate.slow(None);
+            host.gate.shake(0, NodeEntropy::new(self.seed, name).fork("shake"));
+            host.gate.resume();
+            for (runs_as, incarnation) in std::mem::take(&mut host.twins) {
+                self.wires.killed(name, Some(incarnation.get()));
+                self.recorder.set_closed(true);
+                self.inner.crash(runs_as);
+                self.recorder.set_closed(false);
             }
-            self.hosts[one].gate.resume();
-            if !self.hosts[one].runs {
+            if !self.hosts[name].runs {
                 // Clients always run.
-                let _ = self.start(one);
+                let _ = self.start(name);
             }
         }
     }
@@ -493,31 +626,5 @@ impl Drop for Sim {
     fn drop(&mut self) {
         // Nodes are torn down after this: what they do then is no part of the run.
         self.recorder.set_closed(true);
-    }
-}
-
-fn world(
-    seed: u64,
-    host: &str,
-    incarnation: u32,
-    recorder: &Arc<Recorder>,
-    wires: &Arc<Wires>,
-    gate: &Arc<Gate>,
-) -> World {
-    let node = format!("{host}#{incarnation}");
-    let probe = Arc::new(NodeProbe { recorder: recorder.clone(), node: host.to_owned(), incarnation });
-    // A host's clocks outlive its incarnations.
-    let mut draw = NodeEntropy::new(seed, host).fork("clock");
-    let clock = NodeClock {
-        recorder: recorder.clone(),
-        mono_start: Duration::from_secs(u64::from(draw.next_u32() % 3600)),
-        wall_ahead: Duration::from_millis(u64::from(draw.next_u32() % 3000)),
-    };
-    World {
-        net: Arc::new(NodeNetwork { host: host.to_owned(), wires: wires.clone(), probe: probe.clone() }),
-        clock: Arc::new(clock),
-        entropy: Arc::new(NodeEntropy::new(seed, &node)),
-        probe: Some(probe),
-        gate: Some(gate.clone()),
     }
 }
