@@ -336,6 +336,11 @@ impl Sim {
         Ok(())
     }
 
+    /// What happened so far.
+    pub fn trace(&self) -> Trace {
+        self.recorder.trace()
+    }
+
     /// What happened, when the run is over.
     pub(crate) fn into_trace(self) -> Trace {
         self.recorder.take()

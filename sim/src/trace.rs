@@ -174,6 +174,10 @@ impl Recorder {
         Ok(events.len())
     }
 
+    pub(crate) fn trace(&self) -> Trace {
+        self.lock().trace.clone()
+    }
+
     pub(crate) fn take(&self) -> Trace {
         std::mem::take(&mut self.lock().trace)
     }
