@@ -361,20 +361,18 @@ impl Sim {
     fn drive_programs(&mut self) -> Result<(), Outcome> {
         let calm = self.swarm.as_ref().map_or(CALM, Swarm::calm_time);
         let deadline = if self.to_heal { self.schedule.heal_at() + calm } else { self.time_limit };
-        loop {
-            let waiting =
-                self.hosts.iter().filter(|(_, host)| host.role != Role::Service && !host.finished.get());
-            let waiting: Vec<_> = waiting.map(|(name, _)| name.clone()).collect();
-            if waiting.is_empty() && !self.to_heal {
-                return Ok(());
-            }
+        let is_waited_for = |host: &Host| host.role != Role::Service && !host.finished.get();
+        while self.to_heal || self.hosts.values().any(is_waited_for) {
             if self.elapsed() >= deadline.min(self.time_limit) {
+                let waiting = self.hosts.iter().filter(|(_, host)| is_waited_for(host));
+                let waiting: Vec<_> = waiting.map(|(name, _)| name.clone()).collect();
                 let text = format!("{} did not finish within {:?}", waiting.join(", "), self.elapsed());
                 let (property, at, node) = ("progress".to_owned(), self.elapsed(), waiting.first().cloned());
                 return Err(Outcome::Violated(Violation { property, text, at, node, details: waiting }));
             }
             self.step()?;
         }
+        Ok(())
     }
 
     /// What the checkers say at the end.
