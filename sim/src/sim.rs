@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use beamline::testing::{MemoryDisk, Torn};
 use beamline::world::{Entropy, Gate, World};
 use rand_core::Rng;
 
@@ -27,6 +28,9 @@ pub const EPOCH: Duration = Duration::from_secs(1_767_225_600);
 
 /// How long programs may take to return once all is healed, if nothing else is said.
 const CALM: Duration = Duration::from_secs(60);
+
+/// How long a disk takes to sync, if nothing else is said: long enough for a crash to fall into it.
+const SYNC_TIME: Duration = Duration::from_millis(1);
 
 /// What a node's program returns.
 pub type Body = Result<(), Box<dyn Error + Send + Sync>>;
@@ -74,6 +78,7 @@ struct Host {
     role: Role,
     gate: Arc<Gate>,
     clock: Arc<HostClock>,
+    disk: MemoryDisk,
     program: Program,
     /// How often the program was started.
     incarnation: Rc<Cell<u32>>,
@@ -243,12 +248,14 @@ impl Sim {
             role,
             gate: Arc::default(),
             clock: Arc::new(clock),
+            disk: MemoryDisk::default(),
             program: Rc::new(move |world| Box::pin(program(world))),
             incarnation: Rc::default(),
             finished: Rc::default(),
             runs: true,
             twins: Vec::new(),
         };
+        host.disk.set_sync_time(SYNC_TIME);
         self.hosts.insert(name.to_owned(), host);
         let finished = self.hosts[name].finished.clone();
         let gate = self.hosts[name].gate.clone();
@@ -267,8 +274,8 @@ impl Sim {
         let (seed, recorder, wires, name) =
             (self.seed, self.recorder.clone(), self.wires.clone(), host.to_owned());
         let host = &self.hosts[host];
-        let (program, incarnation, clock) =
-            (host.program.clone(), host.incarnation.clone(), host.clock.clone());
+        let (program, incarnation, (clock, disk)) =
+            (host.program.clone(), host.incarnation.clone(), (host.clock.clone(), host.disk.clone()));
         self.inner.host(runs_as, move || {
             incarnation.set(incarnation.get() + 1);
             current.set(incarnation.get());
@@ -278,6 +285,7 @@ impl Sim {
                 net: Arc::new(NodeNetwork { host: name.clone(), wires: wires.clone(), probe: probe.clone() }),
                 clock: clock.clone(),
                 entropy: Arc::new(NodeEntropy::new(seed, &format!("{name}#{incarnation}"))),
+                disk: Arc::new(disk.clone()),
                 probe: Some(probe),
                 gate: Some(gate.clone()),
             };
@@ -490,8 +498,11 @@ impl Sim {
                 self.wires.set_epmd(node, true);
             }
             Fault::Twin { node } => self.start_twin(node)?,
-            // To come.
-            Fault::SlowDisk { .. } | Fault::BadDisk { .. } => {}
+            Fault::SlowDisk { node, sync_ms } => {
+                let time = sync_ms.map_or(SYNC_TIME, |ms| Duration::from_millis(ms.into()));
+                self.host(node)?.disk.set_sync_time(time);
+            }
+            Fault::BadDisk { node, fails } => self.host(node)?.disk.set_failing(*fails),
         }
         Ok(())
     }
@@ -515,14 +526,14 @@ impl Sim {
 
     fn stop(&mut self, node: &str, power: bool) -> Result<(), Outcome> {
         let host = self.host(node)?;
-        if std::mem::take(&mut host.runs) {
-            host.finished.set(false);
-            let twins = std::mem::take(&mut host.twins);
-            if power {
-                self.wires.power_lost(node);
-            } else {
-                self.wires.killed(node, None);
-            }
+        let runs = std::mem::take(&mut host.runs);
+        let twins = std::mem::take(&mut host.twins);
+        if power {
+            self.wires.power_lost(node);
+        } else {
+            self.wires.killed(node, None);
+        }
+        if runs {
             // What its tasks do while they are dropped is not seen: a killed process does nothing.
             self.recorder.set_closed(true);
             self.inner.crash(node);
@@ -530,8 +541,17 @@ impl Sim {
                 self.inner.crash(runs_as);
             }
             self.recorder.set_closed(false);
-        } else if power {
-            self.wires.power_lost(node);
+        }
+        if power {
+            let now = self.elapsed();
+            let mut rng = NodeEntropy::new(self.seed, node).fork(&format!("power {}", now.as_millis()));
+            let host = self.host(node)?;
+            let incarnation = host.incarnation.get();
+            for Torn { name, had, kept, damaged } in host.disk.lose_power(&mut rng) {
+                let damaged = damaged.map_or_else(String::new, |at| format!(", damaged at {at}"));
+                let detail = format!("{name} kept {kept} of {} bytes, {} synced{damaged}", had.0, had.1);
+                self.recorder.record(now, (node, incarnation), "torn", &detail);
+            }
         }
         Ok(())
     }
@@ -540,6 +560,7 @@ impl Sim {
         self.stop(node, false)?;
         self.wires.powered(node);
         let host = self.host(node)?;
+        host.finished.set(false);
         host.runs = true;
         host.gate.resume();
         self.inner.bounce(node);
@@ -565,6 +586,8 @@ impl Sim {
         for name in &names {
             let Some(host) = self.hosts.get_mut(name) else { continue };
             host.clock.drift(now, 0);
+            host.disk.set_sync_time(SYNC_TIME);
+            host.disk.set_failing(false);
             host.gate.slow(None);
             host.gate.shake(0, NodeEntropy::new(self.seed, name).fork("shake"));
             host.gate.resume();

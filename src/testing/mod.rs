@@ -58,12 +58,14 @@
 //! What a test starts beside the node's own processes, with `tokio::spawn`, threads or real sockets, is outside of all this: the node
 //! does not wait for it, and its order is the system's.
 
+mod disk;
 mod network;
 mod node;
 mod probe;
 mod trace;
 mod world;
 
+pub use self::disk::{MemoryDisk, Torn};
 pub use self::node::TestNode;
 pub use self::probe::{Probe, ProbeReply, Watched};
 

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::Probe;
+use super::disk::MemoryDisk;
 use super::network::{TestNetwork, Wires};
 use super::trace::Recorder;
 use super::world::{TestClock, TestEntropy};
@@ -301,6 +302,7 @@ async fn start(
         net: Arc::new(TestNetwork { wires: wires.clone(), host }),
         clock: test.clock.clone(),
         entropy: Arc::new(entropy),
+        disk: Arc::new(MemoryDisk::default()),
         probe: Some(test.recorder.clone()),
         gate: Some(test.gate.clone()),
     };

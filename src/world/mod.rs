@@ -5,6 +5,8 @@
 //! clock reading, never once a message.
 
 mod busy;
+mod disk;
+mod files;
 mod gate;
 mod tokio;
 
@@ -14,6 +16,7 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::ready;
@@ -26,7 +29,10 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::term::Pid;
 
+pub use self::disk::{Disk, LogFile, NAME_MAX};
 pub use self::gate::Gate;
+
+pub(crate) use self::disk::check_name;
 
 #[cfg(feature = "signal")]
 pub(crate) use self::tokio::terminate_signal;
@@ -150,6 +156,8 @@ pub struct World {
     pub clock: Arc<dyn Clock>,
     /// Randomness.
     pub entropy: Arc<dyn Entropy>,
+    /// Files.
+    pub disk: Arc<dyn Disk>,
     /// The observer of a simulation.
     pub probe: Option<Arc<dyn Probe>>,
     /// What every spawned task passes before it is polled, in a simulation.
@@ -157,9 +165,32 @@ pub struct World {
 }
 
 impl World {
-    /// The real world: the system's sockets, clocks and randomness, on tokio.
+    /// The real world: the system's sockets, clocks, randomness and files, on tokio. Its disk is the working directory; another is said with
+    /// [`directory`](Self::directory).
     pub fn tokio() -> Self {
         tokio::world()
+    }
+
+    /// The same, but its disk is this directory, which is made with its first file.
+    ///
+    /// ```
+    /// # #[tokio::main]
+    /// # async fn main() -> std::io::Result<()> {
+    /// use beamline::world::World;
+    ///
+    /// let directory = std::env::temp_dir().join("a-node-s-files");
+    /// let world = World::tokio().directory(&directory);
+    /// let mut log = world.disk.open_log("log").await?;
+    /// log.append(b"what must not be forgotten").await?;
+    /// log.sync().await?;
+    /// assert_eq!(world.disk.read("log").await?, b"what must not be forgotten");
+    /// # std::fs::remove_dir_all(directory)
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn directory(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.disk = Arc::new(files::Directory(directory.into()));
+        self
     }
 
     /// Sleeps for `duration` of this node's clock.

@@ -99,3 +99,66 @@ async fn a_paused_node_stands_still_until_it_is_resumed() {
     task.await.unwrap();
     assert_eq!(*steps.lock().unwrap(), 3);
 }
+
+/// A world whose disk is a directory of this test alone.
+fn with_directory(name: &str) -> (World, std::path::PathBuf) {
+    let directory = std::env::temp_dir().join(format!("beamline-{}-{name}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&directory);
+    (World::tokio().directory(&directory), directory)
+}
+
+/// What every disk does: the real one, and the one that tests have in its place.
+async fn keeps_files(world: &World) {
+    let disk = &world.disk;
+    assert_eq!(disk.list().await.unwrap(), [""; 0]);
+    let mut log = disk.open_log("log").await.unwrap();
+    assert_eq!(log.append(b"one").await.unwrap(), 0);
+    assert_eq!(log.append(b"two").await.unwrap(), 3);
+    log.sync().await.unwrap();
+    log.truncate(4).await.unwrap();
+    assert_eq!((log.len(), log.append(b"hree").await.unwrap()), (4, 4));
+    assert_eq!(disk.read("log").await.unwrap(), b"onethree");
+    drop(log);
+    assert_eq!(disk.open_log("log").await.unwrap().len(), 8, "it is opened, and not made anew");
+
+    for content in [&b"first and long"[..], b"second"] {
+        disk.replace("state", content).await.unwrap();
+        assert_eq!(disk.read("state").await.unwrap(), content);
+    }
+    assert_eq!(disk.list().await.unwrap(), ["log", "state"]);
+    disk.remove("log").await.unwrap();
+    assert_eq!(disk.read("log").await.unwrap_err().kind(), std::io::ErrorKind::NotFound);
+    assert_eq!(disk.remove("log").await.unwrap_err().kind(), std::io::ErrorKind::NotFound);
+    for name in ["", "../log", "a/b", "a\\b", ".hidden", "c:log", &"x".repeat(201)] {
+        assert_eq!(disk.read(name).await.unwrap_err().kind(), std::io::ErrorKind::InvalidInput, "{name}");
+        let opened = disk.open_log(name).await.err().expect("it is refused");
+        assert_eq!(opened.kind(), std::io::ErrorKind::InvalidInput, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn the_real_disk_keeps_files_in_its_directory() {
+    let (world, directory) = with_directory("files");
+    keeps_files(&world).await;
+    assert_eq!(std::fs::read(directory.join("state")).unwrap(), b"second");
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
+#[tokio::test]
+async fn the_disk_of_tests_does_what_the_real_one_does() {
+    let disk = Arc::new(crate::testing::MemoryDisk::default());
+    keeps_files(&World { disk, ..World::tokio() }).await;
+}
+
+#[tokio::test]
+async fn a_file_that_is_being_replaced_is_not_seen() {
+    let (world, directory) = with_directory("replaced");
+    world.disk.replace("state", b"whole").await.unwrap();
+    // What a process that was killed in between leaves.
+    std::fs::write(directory.join(".new-state"), b"hal").unwrap();
+    assert_eq!(world.disk.list().await.unwrap(), ["state"]);
+    assert_eq!(world.disk.read("state").await.unwrap(), b"whole");
+    world.disk.replace("state", b"next").await.unwrap();
+    assert_eq!(world.disk.read("state").await.unwrap(), b"next");
+    std::fs::remove_dir_all(directory).unwrap();
+}

@@ -15,6 +15,7 @@ use rand_core::SeedableRng;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 use tokio::time::Instant;
 
+use super::files::Directory;
 use super::{BoxFuture, BoxRead, BoxWrite, Clock, Conn, Entropy, Listener, Mono, Network, World, busy};
 
 /// Connections that may wait to be accepted, as far as the system allows: a whole cluster may reconnect at once.
@@ -25,6 +26,7 @@ pub(super) fn world() -> World {
         net: Arc::new(Tcp { busy_poll: None }),
         clock: Arc::new(SystemClock { start: Instant::now() }),
         entropy: Arc::new(SystemEntropy),
+        disk: Arc::new(Directory(".".into())),
         probe: None,
         gate: None,
     }
