@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use beamline::testing::{MemoryDisk, Torn};
-use beamline::world::{Entropy, Gate, World};
+use beamline::world::{Entropy, Gate, World, simulated};
 use rand_core::Rng;
 
 use crate::check::{Checker, Verdict, Violation};
@@ -415,7 +415,7 @@ impl Sim {
         for host in self.hosts.values() {
             host.gate.refill();
         }
-        let stepped = self.inner.step();
+        let stepped = simulated(|| self.inner.step());
         self.look()?;
         stepped.map(drop).map_err(|error| Outcome::Broken(error.to_string()))
     }
@@ -563,7 +563,7 @@ impl Sim {
         host.finished.set(false);
         host.runs = true;
         host.gate.resume();
-        self.inner.bounce(node);
+        simulated(|| self.inner.bounce(node));
         Ok(())
     }
 

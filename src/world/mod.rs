@@ -11,6 +11,7 @@ mod gate;
 mod tokio;
 
 use std::any::Any;
+use std::cell::Cell;
 use std::fmt::Display;
 use std::future::{Future, poll_fn};
 use std::io;
@@ -147,6 +148,24 @@ pub trait Probe: Send + Sync {
     }
 }
 
+thread_local! {
+    /// Whether this thread is in a simulation: no state of a node, but what tells that one escapes.
+    static SIMULATED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Does a step of a simulation: in it, [`World::tokio`] panics. For simulators alone.
+#[doc(hidden)]
+pub fn simulated<T>(step: impl FnOnce() -> T) -> T {
+    struct Reset(bool);
+    impl Drop for Reset {
+        fn drop(&mut self) {
+            SIMULATED.set(self.0);
+        }
+    }
+    let _reset = Reset(SIMULATED.replace(true));
+    step()
+}
+
 /// Everything outside a node.
 #[derive(Clone)]
 pub struct World {
@@ -167,7 +186,17 @@ pub struct World {
 impl World {
     /// The real world: the system's sockets, clocks, randomness and files, on tokio. Its disk is the working directory; another is said with
     /// [`directory`](Self::directory).
+    ///
+    /// # Panics
+    /// In a node of a simulation, which has a world of its own.
+    #[track_caller]
     pub fn tokio() -> Self {
+        let simulated = SIMULATED.get();
+        assert!(
+            !simulated,
+            "World::tokio() in a simulated node: it has no sockets, clock or disk of its own; use World::net, World::clock and \
+             World::disk of the world that its program is given, and give that to Node::builder with `world`"
+        );
         tokio::world()
     }
 
