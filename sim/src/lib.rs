@@ -30,6 +30,7 @@ mod fault;
 mod network;
 mod run;
 pub mod scenario;
+pub mod shrink;
 mod sim;
 mod swarm;
 mod trace;
