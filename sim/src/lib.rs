@@ -27,6 +27,7 @@ pub mod check;
 mod clock;
 mod entropy;
 mod fault;
+pub mod harness;
 mod network;
 pub mod report;
 mod run;
@@ -39,6 +40,8 @@ mod trace;
 
 pub use self::fault::{Fault, Schedule, Timed};
 pub use self::network::{SYN_PATIENCE, TCP_PATIENCE, WINDOW};
+pub use self::harness::{Test, test};
+pub use self::network::SYN_PATIENCE;
 pub use self::run::{Outcome, Run, run};
 pub use self::sim::{Body, EPOCH, Failure, Sim};
 pub use self::swarm::{Kind, Swarm};

@@ -22,8 +22,10 @@ fn two_processes_give_one_trace() {
     for scenario in scenario::ALL {
         let name = scenario.name;
         let run = || {
-            let output =
-                Command::new(env!("CARGO_BIN_EXE_sim")).args([name, "5", "--trace"]).output().unwrap();
+            let output = Command::new(env!("CARGO_BIN_EXE_sim"))
+                .args(["replay", "5", "--scenario", name, "--trace"])
+                .output()
+                .unwrap();
             assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
             String::from_utf8(output.stdout).unwrap()
         };

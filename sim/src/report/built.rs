@@ -79,7 +79,7 @@ fn lock_file() -> Option<String> {
 pub(super) fn utc(since_1970: Duration) -> String {
     let seconds = since_1970.as_secs();
     let (mut year, mut days) = (1970, seconds / 86_400);
-    let leap = |year: u64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     while days >= 365 + u64::from(leap(year)) {
         days -= 365 + u64::from(leap(year));
         year += 1;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use self::built::Header;
-use crate::fault::Schedule;
+use crate::fault::{Fault, Schedule};
 use crate::run::{Outcome, Run};
 use crate::shrink::Shrunk;
 use crate::timeline::{Picture, State, words};
@@ -128,6 +128,21 @@ pub fn schedule_hash(schedule: &Schedule) -> String {
     // Data of strings and numbers: it has a text in any case.
     hash.write(serde_json::to_string(schedule).unwrap_or_default().as_bytes());
     format!("{:016x}", hash.0)
+}
+
+/// A hash of the hashes of many runs.
+pub fn hash_of_hashes(hashes: impl IntoIterator<Item = u64>) -> u64 {
+    let mut all = Fnv::default();
+    for hash in hashes {
+        all.write(&hash.to_be_bytes());
+    }
+    all.0
+}
+
+/// The name of a kind of fault, as schedules have it.
+pub fn fault_kind(fault: &Fault) -> String {
+    let value = serde_json::to_value(fault).unwrap_or_default();
+    value.get("fault").and_then(|kind| kind.as_str()).unwrap_or_default().to_owned()
 }
 
 /// A schedule made small.

@@ -7,7 +7,7 @@ mod tests;
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
-pub use self::stored::{Regression, RegressionError};
+pub use self::stored::{Regression, RegressionError, parse_schedule, read_schedule};
 use crate::check::Violation;
 use crate::fault::{Schedule, Timed};
 use crate::run::Outcome;

@@ -74,3 +74,27 @@ impl Regression {
         serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
     }
 }
+
+/// Reads a schedule: that of a [`Regression`], or one alone.
+///
+/// # Errors
+/// If the text is neither.
+pub fn parse_schedule(text: &str) -> Result<Schedule, String> {
+    // Which of the two it is shows in whether it names a scenario; a mistake is then reported where it is.
+    let value: serde_json::Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let parsed = if value.get("scenario").is_some() {
+        serde_json::from_str(text).map(|regression: Regression| regression.schedule)
+    } else {
+        serde_json::from_str(text)
+    };
+    parsed.map_err(|error| error.to_string())
+}
+
+/// As [`parse_schedule`], from a file.
+///
+/// # Errors
+/// If it cannot be read, or holds neither.
+pub fn read_schedule(path: &Path) -> Result<Schedule, String> {
+    let text = fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    parse_schedule(&text).map_err(|error| format!("{}: {error}", path.display()))
+}

@@ -169,8 +169,8 @@ impl Picture {
         }
         let at = micros(at);
         let host = |(lane, name): (usize, &String)| {
-            let bars = self.bars.iter().filter(|bar| bar.lane == lane && bar.from <= at);
-            let bar = bars.last();
+            let mut bars = self.bars.iter().filter(|bar| bar.lane == lane && bar.from <= at);
+            let bar = bars.next_back();
             let state = bar.map(|bar| bar.state);
             let mut connections = BTreeMap::new();
             if state.is_some_and(|state| state != State::Crashed) {
