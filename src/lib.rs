@@ -40,7 +40,7 @@
 // The derive macros name the library as its users do.
 extern crate self as beamline;
 
-pub use beamline_macros::Protocol;
+pub use beamline_macros::{Protocol, sim};
 
 pub mod application;
 #[cfg(feature = "cron")]

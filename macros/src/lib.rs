@@ -1,9 +1,10 @@
-//! The derive macros of beamline: sugar only, each expands to code that a reader could have written.
+//! The macros of beamline: sugar only, each expands to code that a reader could have written.
 
 mod protocol;
+mod sim;
 
 use proc_macro::TokenStream;
-use syn::{DeriveInput, parse_macro_input};
+use syn::{DeriveInput, ItemFn, parse_macro_input};
 
 /// Gives the callers of a server a method for each variant of its call enum, which returns that variant's own reply.
 ///
@@ -35,6 +36,31 @@ use syn::{DeriveInput, parse_macro_input};
 #[proc_macro_derive(Protocol, attributes(reply))]
 pub fn derive_protocol(input: TokenStream) -> TokenStream {
     protocol::expand(parse_macro_input!(input as DeriveInput))
+        .unwrap_or_else(|e| e.into_compile_error())
+        .into()
+}
+
+/// Makes a function that sets up a simulated cluster a test, which runs it once for each seed.
+///
+/// The function takes `sim: &mut beamline_sim::Sim` and says which nodes there are, what they do and what must hold. The
+/// first seed that does not pass is run twice, shrunk and reported: the test's panic is the report, and report, trace,
+/// timeline and schedule are in `target/sim/NAME`. `BEAMLINE_SIM_SEED=N` runs one seed, `BEAMLINE_SIM_SEEDS=N` sets how
+/// many, and `BEAMLINE_SIM_TIME=SECONDS` runs fresh ones for so long. Without `seeds` there are 20.
+///
+/// ```text
+/// #[beamline::sim(seeds = 0..200)]
+/// fn every_call_is_answered_once(sim: &mut beamline_sim::Sim) {
+///     for host in ["one", "two", "three"] {
+///         sim.node(host, move |world| my_service::run(world, host));
+///     }
+/// }
+/// ```
+///
+/// The code it writes names the crate `beamline_sim`.
+#[proc_macro_attribute]
+pub fn sim(options: TokenStream, function: TokenStream) -> TokenStream {
+    let options = parse_macro_input!(options as sim::Options);
+    sim::expand(options, parse_macro_input!(function as ItemFn))
         .unwrap_or_else(|e| e.into_compile_error())
         .into()
 }
