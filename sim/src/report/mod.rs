@@ -14,7 +14,7 @@ pub use self::built::Header;
 use crate::fault::{Fault, Schedule};
 use crate::run::{Outcome, Run};
 use crate::shrink::Shrunk;
-use crate::timeline::{Picture, State, words};
+use crate::timeline::{Picture, State, fault, words};
 use crate::trace::{Event, Fnv};
 
 /// How many of each host's last events a report has.
@@ -329,7 +329,7 @@ fn last(events: &[Event], at: Duration) -> BTreeMap<String, Vec<String>> {
 /// An event under the name of its host: seconds, incarnation, kind, detail.
 fn line(event: &Event) -> String {
     let Event { at, incarnation, kind, detail, .. } = event;
-    let detail = if kind == "fault" { words(detail) } else { detail.clone() };
+    let detail = fault(event).map_or_else(|| detail.clone(), |fault| words(&fault));
     let life = if *incarnation == 0 { String::new() } else { format!(" #{incarnation}") };
     let text = format!("{:>11.6}{life} {kind} {detail}", at.as_secs_f64());
     text.trim_end().replace('\n', "\n            ")
@@ -419,8 +419,7 @@ impl Display for Report {
 
 fn write_schedule(f: &mut fmt::Formatter<'_>, schedule: &Schedule) -> fmt::Result {
     for timed in &schedule.faults {
-        let fault = serde_json::to_string(&timed.fault).unwrap_or_default();
-        writeln!(f, "  {:>10}  {}", seconds(timed.at_ms), words(&fault))?;
+        writeln!(f, "  {:>10}  {}", seconds(timed.at_ms), words(&timed.fault))?;
     }
     writeln!(f, "  {:>10}  all is healed", seconds(schedule.heal_at_ms))
 }

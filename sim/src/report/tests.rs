@@ -63,10 +63,10 @@ fn the_text_says_what_is_broken_how_to_repeat_it_and_how_the_hosts_were() {
         "(3 faults, healed at 9.000 s)",
         "drawn          nodes: 2\n",
         "Shrunk from 3 faults to 1 in 12 runs",
-        "     1.000 s  cut one=a other=b\n     5.000 s  all is healed\n",
+        "     1.000 s  cut a | b\n     5.000 s  all is healed\n",
         "Counter-example:\n  x: a#1\n  x: b#1\n",
         "Hosts when it was seen:\n  a            alive       #1   b (1)\n  b            crashed     #1   no connections\n",
-        "Last events of sim:\n   0.900000 fault crash node=b\n",
+        "Last events of sim:\n   0.900000 fault crash b\n",
     ] {
         assert!(text.contains(part), "no {part:?} in\n{text}");
     }

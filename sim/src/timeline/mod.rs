@@ -12,6 +12,8 @@ use serde::Serialize;
 pub(crate) use self::picture::{HostState, Picture, State, fault};
 use self::picture::{hosts, micros};
 use crate::check::Violation;
+use crate::fault::Fault;
+use crate::report::fault_kind;
 use crate::run::{Outcome, Run};
 use crate::trace::Event;
 
@@ -76,7 +78,7 @@ pub fn timeline(run: &Run) -> String {
     let flags = events.iter().enumerate().filter_map(|(index, event)| {
         let fault = fault(event)?;
         let lanes = hosts(&fault).into_iter().filter_map(|host| picture.lane(host)).collect();
-        Some(Flag { event: index, lanes, text: words(&event.detail) })
+        Some(Flag { event: index, lanes, text: words(&fault) })
     });
     let (outcome, why, violation) = match &run.outcome {
         Outcome::Passed => ("passed", None, None),
@@ -118,17 +120,34 @@ fn violated<'a>(violation: &'a Violation, picture: &Picture) -> Violated<'a> {
     Violated { property, text, at: micros(*at), lane, details }
 }
 
-/// A fault's line of JSON, to be read: `cut one=a other=b`.
-pub(crate) fn words(json: &str) -> String {
-    let Ok(serde_json::Value::Object(fields)) = serde_json::from_str(json) else { return json.to_owned() };
-    let mut text = fields.get("fault").and_then(|kind| kind.as_str()).unwrap_or("fault").replace('_', " ");
-    for (name, value) in fields.iter().filter(|(name, _)| *name != "fault" && *name != "at_ms") {
-        text += &match value {
-            serde_json::Value::String(value) => format!(" {name}={value}"),
-            value => format!(" {name}={value}"),
-        };
+/// A fault, to be read.
+pub(crate) fn words(fault: &Fault) -> String {
+    match fault {
+        Fault::Cut { one, other } => format!("cut {one} | {other}"),
+        Fault::CutOneWay { from, to } => format!("cut {from} → {to}"),
+        Fault::Mend { one, other } => format!("mend {one} | {other}"),
+        Fault::Partition { groups } => {
+            let groups: Vec<String> = groups.iter().map(|group| group.join(" ")).collect();
+            format!("partition {}", groups.join(" | "))
+        }
+        Fault::Reset { one, other } => format!("reset {one} | {other}"),
+        Fault::HalfOpen { gone, left } => format!("half-open: gone for {gone}, {left} not told"),
+        Fault::Bandwidth { from, to, bytes_per_ms: Some(n) } => format!("{n} bytes/ms {from} → {to}"),
+        Fault::Bandwidth { from, to, bytes_per_ms: None } => format!("no limit {from} → {to}"),
+        Fault::Latency { one, other, min_ms, max_ms } => {
+            format!("latency {one} | {other} {min_ms}..{max_ms} ms")
+        }
+        Fault::Slow { node, polls_per_ms: Some(n) } => format!("slow {node}, {n} polls/ms"),
+        Fault::Slow { node, polls_per_ms: None } => format!("{node} is slow no more"),
+        Fault::Chunks { node, max_len: Some(n) } => format!("chunks {node}, {n} bytes"),
+        Fault::Chunks { node, max_len: None } => format!("{node} has no chunks any more"),
+        Fault::Shake { node, percent } => format!("shake {node}, {percent} %"),
+        Fault::ClockJump { node, by_ms } => format!("clock of {node} {by_ms:+} ms"),
+        Fault::ClockDrift { node, ppm } => format!("clock of {node} {ppm:+} ppm"),
+        other => format!("{} {}", fault_kind(other).replace('_', " "), hosts(other).join(" "))
+            .trim_end()
+            .to_owned(),
     }
-    text
 }
 
 fn escaped(text: &str) -> String {

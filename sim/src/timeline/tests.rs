@@ -182,11 +182,16 @@ fn no_text_of_a_run_escapes_into_the_page() {
 
 #[test]
 fn a_fault_is_told_in_words() {
-    let text = |fault: &Fault| words(&serde_json::to_string(fault).unwrap());
-    assert_eq!(text(&Fault::Cut { one: host("a"), other: host("b") }), "cut one=a other=b");
-    assert_eq!(
-        text(&Fault::Partition { groups: vec![vec![host("a")], vec![host("b")]] }),
-        r#"partition groups=[["a"],["b"]]"#
-    );
-    assert_eq!(words("not JSON"), "not JSON");
+    let groups = vec![vec![host("a"), host("b")], vec![host("c")]];
+    for (fault, text) in [
+        (Fault::Cut { one: host("a"), other: host("b") }, "cut a | b"),
+        (Fault::CutOneWay { from: host("a"), to: host("b") }, "cut a → b"),
+        (Fault::Partition { groups }, "partition a b | c"),
+        (Fault::MendAll, "mend all"),
+        (Fault::PowerLoss { node: host("a") }, "power loss a"),
+        (Fault::ClockJump { node: host("a"), by_ms: -20 }, "clock of a -20 ms"),
+        (Fault::EpmdDown { node: host("a") }, "epmd down a"),
+    ] {
+        assert_eq!(words(&fault), text);
+    }
 }
