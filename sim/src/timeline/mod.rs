@@ -77,7 +77,7 @@ pub fn timeline(run: &Run) -> String {
     });
     let flags = events.iter().enumerate().filter_map(|(index, event)| {
         let fault = fault(event)?;
-        let lanes = hosts(&fault).into_iter().filter_map(|host| picture.lane(host)).collect();
+        let lanes = hosts(&fault).iter().filter_map(|host| picture.lane(host)).collect();
         Some(Flag { event: index, lanes, text: words(&fault) })
     });
     let (outcome, why, violation) = match &run.outcome {

@@ -91,29 +91,20 @@ pub(crate) fn fault(event: &Event) -> Option<Fault> {
 }
 
 /// The hosts that a fault is about.
-pub(crate) fn hosts(fault: &Fault) -> Vec<&str> {
+pub(crate) fn hosts(fault: &Fault) -> Vec<String> {
     match fault {
         Fault::Cut { one, other }
         | Fault::Mend { one, other }
         | Fault::Reset { one, other }
-        | Fault::Latency { one, other, .. } => vec![one, other],
-        Fault::CutOneWay { from, to } | Fault::Bandwidth { from, to, .. } => vec![from, to],
-        Fault::HalfOpen { gone, left } => vec![gone, left],
-        Fault::Partition { groups } => groups.iter().flatten().map(String::as_str).collect(),
-        Fault::MendAll => Vec::new(),
-        Fault::Chunks { node, .. }
-        | Fault::Crash { node }
-        | Fault::PowerLoss { node }
-        | Fault::Restart { node }
-        | Fault::Pause { node }
-        | Fault::Resume { node }
-        | Fault::Slow { node, .. }
-        | Fault::Shake { node, .. }
-        | Fault::ClockJump { node, .. }
-        | Fault::ClockDrift { node, .. }
-        | Fault::EpmdDown { node }
-        | Fault::EpmdUp { node }
-        | Fault::Twin { node } => vec![node],
+        | Fault::Latency { one, other, .. } => vec![one.clone(), other.clone()],
+        Fault::CutOneWay { from, to } | Fault::Bandwidth { from, to, .. } => vec![from.clone(), to.clone()],
+        Fault::HalfOpen { gone, left } => vec![gone.clone(), left.clone()],
+        Fault::Partition { groups } => groups.concat(),
+        // All others are about a node, or about no host.
+        other => {
+            let value = serde_json::to_value(other).unwrap_or_default();
+            value.get("node").and_then(|node| node.as_str()).map(str::to_owned).into_iter().collect()
+        }
     }
 }
 
@@ -125,7 +116,7 @@ impl Picture {
                 names.insert(event.node.clone());
             }
             if let Some(fault) = fault(event) {
-                names.extend(hosts(&fault).into_iter().map(str::to_owned));
+                names.extend(hosts(&fault));
             }
         }
         let end = events.iter().map(|event| event.at).max().unwrap_or_default().max(end);
@@ -135,6 +126,7 @@ impl Picture {
             lives: BTreeMap::new(),
             cuts: BTreeMap::new(),
             strips: BTreeMap::new(),
+            twins: BTreeMap::new(),
             in_flight: BTreeMap::new(),
         };
         for (index, event) in events.iter().enumerate() {
@@ -187,6 +179,8 @@ impl Picture {
     }
 }
 
+const TWIN: &str = "started twice";
+
 /// A direction of a connection: its number, and who sends.
 type Direction = (String, usize);
 
@@ -197,6 +191,8 @@ struct Drawing {
     /// Since when which direction between two lanes is cut.
     cuts: BTreeMap<(usize, usize), u64>,
     strips: BTreeMap<(usize, &'static str), u64>,
+    /// How many second programs of a lane's host have been asked for and have not booted yet.
+    twins: BTreeMap<usize, u32>,
     /// What was sent and not read yet: where it ends in its direction, and which arrow it is.
     in_flight: BTreeMap<Direction, Vec<(u64, usize)>>,
 }
@@ -215,7 +211,11 @@ impl Drawing {
         }
         let Some(lane) = self.picture.lane(&event.node) else { return };
         match event.kind.as_str() {
-            "boot" => self.life(at, lane, State::Alive, event.incarnation),
+            "boot" => match self.twins.get_mut(&lane) {
+                // It runs beside the first, whose life goes on.
+                Some(twins) if *twins > 0 => *twins -= 1,
+                _ => self.life(at, lane, State::Alive, event.incarnation),
+            },
             "sent" => self.sent(index, lane, &event.detail),
             "got" => self.got(at, lane, &event.detail),
             _ => {}
@@ -289,7 +289,7 @@ impl Drawing {
     }
 
     fn fault(&mut self, at: u64, fault: &Fault) {
-        let lanes: Vec<usize> = hosts(fault).into_iter().filter_map(|host| self.picture.lane(host)).collect();
+        let lanes: Vec<usize> = hosts(fault).iter().filter_map(|host| self.picture.lane(host)).collect();
         match (fault, lanes.as_slice()) {
             (Fault::Cut { .. }, &[one, other]) => {
                 self.cut(at, one, other);
@@ -312,9 +312,22 @@ impl Drawing {
                     }
                 }
             }
-            (Fault::Crash { node } | Fault::PowerLoss { node }, _) => self.state(at, node, State::Crashed),
+            (Fault::Crash { node } | Fault::PowerLoss { node }, _) => {
+                self.state(at, node, State::Crashed);
+                self.strip(at, node, TWIN, false);
+            }
             (Fault::Pause { node }, _) => self.state(at, node, State::Paused),
-            (Fault::Resume { .. } | Fault::Restart { .. }, &[lane]) => self.resume(at, lane),
+            (Fault::Resume { .. }, &[lane]) => self.resume(at, lane),
+            (Fault::Restart { node }, &[lane]) => {
+                self.resume(at, lane);
+                self.strip(at, node, TWIN, false);
+            }
+            (Fault::Twin { node }, &[lane]) => {
+                if self.lives.get(&lane).is_some_and(|(_, state, _)| *state != State::Crashed) {
+                    *self.twins.entry(lane).or_default() += 1;
+                    self.strip(at, node, TWIN, true);
+                }
+            }
             (Fault::Slow { node, polls_per_ms }, _) => self.strip(at, node, "slow", polls_per_ms.is_some()),
             (Fault::Shake { node, percent }, _) => self.strip(at, node, "shaken", *percent > 0),
             (Fault::Chunks { node, max_len }, _) => self.strip(at, node, "chunks", max_len.is_some()),

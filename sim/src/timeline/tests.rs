@@ -131,6 +131,22 @@ fn what_a_host_has_to_bear_ends_when_it_is_lifted() {
 }
 
 #[test]
+fn a_program_that_is_started_twice_does_not_end_the_life_of_the_first() {
+    let events = [
+        event(0, "a", 1, "boot", ""),
+        done(1000, &Fault::Twin { node: host("a") }),
+        event(1001, "a", 2, "boot", ""),
+        event(5000, "sim", 0, "healed", ""),
+        done(6000, &Fault::Crash { node: host("a") }),
+        event(7000, "a", 3, "boot", ""),
+    ];
+    let picture = picture(&events);
+    let lives: Vec<u32> = picture.bars.iter().map(|bar| bar.incarnation).collect();
+    assert_eq!(lives, [1, 1, 3], "alive, crashed, alive");
+    assert_eq!(picture.strips, [Strip { lane: 0, from: S, to: 5 * S, text: "started twice" }]);
+}
+
+#[test]
 fn a_hosts_state_at_a_moment_has_its_connections() {
     let events = [
         event(0, "a", 1, "boot", ""),
