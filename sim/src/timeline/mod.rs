@@ -144,9 +144,20 @@ pub(crate) fn words(fault: &Fault) -> String {
         Fault::Shake { node, percent } => format!("shake {node}, {percent} %"),
         Fault::ClockJump { node, by_ms } => format!("clock of {node} {by_ms:+} ms"),
         Fault::ClockDrift { node, ppm } => format!("clock of {node} {ppm:+} ppm"),
-        other => format!("{} {}", fault_kind(other).replace('_', " "), hosts(other).join(" "))
-            .trim_end()
-            .to_owned(),
+        other => {
+            // The kind, the hosts, and whatever else there is to it.
+            let mut words = fault_kind(other).replace('_', " ");
+            for host in hosts(other) {
+                words = words + " " + &host;
+            }
+            let value = serde_json::to_value(other).unwrap_or_default();
+            for (name, value) in value.as_object().into_iter().flatten() {
+                if name != "fault" && name != "node" {
+                    words += &format!(" {name}={value}");
+                }
+            }
+            words
+        }
     }
 }
 

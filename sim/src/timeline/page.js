@@ -5,7 +5,7 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const $ = id => document.getElementById(id);
 const AT = 0, LANE = 1, LIFE = 2, KIND = 3, DETAIL = 4;
 const GUTTER = 92, AXIS = 22, FLAGS = 60, TOP = AXIS + FLAGS, BAR = 16;
-const MOST_ROWS = 400, MOST_LABELS = 90;
+const MOST_ROWS = 400, MOST_LABELS = 150;
 
 const kindOf = name => data.kinds.indexOf(name);
 const SENT = kindOf("sent"), GOT = kindOf("got"), FAULT = kindOf("fault");
@@ -446,10 +446,13 @@ function paintEvents(pen, x, y, laneHeight) {
       pen.fillStyle = index === selected || index === hovered ? colors.select : colors.match;
       pen.fillRect(left - 2.5, middle - BAR / 2 - 5, 5, BAR + 10);
     }
-    pen.fillStyle = colors.back;
-    pen.fillRect(left - 2, middle - BAR / 2 - 2, 4, BAR + 4);
+    // In its lower half only, so that the bar can be seen where there are many.
+    if (ticks <= MOST_LABELS) {
+      pen.fillStyle = colors.back;
+      pen.fillRect(left - 2, middle, 4, BAR / 2 + 4);
+    }
     pen.fillStyle = colorOf(event[KIND]);
-    pen.fillRect(left - 1, middle - BAR / 2 - 2, 2, BAR + 4);
+    pen.fillRect(left - 1, middle, ticks > 1000 ? 1 : 2, BAR / 2 + 4);
     // A label where there is room for it, in one of a few rows under the lane's bar; none where they would hide the rest.
     if (ticks > MOST_LABELS && !marked) continue;
     const text = fitted(pen, `${data.kinds[event[KIND]]} ${event[DETAIL]}`.trim().split("\n")[0].slice(0, 60), 170);
@@ -470,6 +473,7 @@ function paintEvents(pen, x, y, laneHeight) {
 
 function paintFlags(pen, x, y, height) {
   const ends = [-1e9, -1e9, -1e9, -1e9];
+  const many = data.flags.filter(flag => data.events[flag.event][AT] >= view.from && data.events[flag.event][AT] <= view.to).length > 20;
   for (const flag of data.flags) {
     const at = data.events[flag.event][AT];
     if (at < view.from || at > view.to || !shown.kinds[FAULT]) continue;
@@ -478,7 +482,7 @@ function paintFlags(pen, x, y, height) {
     const left = x(at), chosen = flag.event === selected || flag.event === hovered || isMatch.has(flag.event);
     const reach = lanes.length ? Math.max(...lanes.map(y)) : height;
     pen.strokeStyle = chosen ? colors.select : colors.fault; pen.lineWidth = chosen ? 2 : 1;
-    pen.globalAlpha = chosen ? 1 : 0.55; pen.setLineDash([2, 3]);
+    pen.globalAlpha = chosen ? 1 : many ? 0.25 : 0.6; pen.setLineDash([2, 3]);
     pen.beginPath(); pen.moveTo(left, AXIS); pen.lineTo(left, reach); pen.stroke();
     pen.setLineDash([]); pen.globalAlpha = 1;
     pen.fillStyle = pen.strokeStyle;
