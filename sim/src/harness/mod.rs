@@ -22,6 +22,9 @@ use crate::sim::Sim;
 use crate::timeline::timeline;
 use crate::trace::Trace;
 
+/// The name of the file that a shrunk schedule is written to.
+const REGRESSION: &str = "regression.json";
+
 /// How much wall time a shrinking takes at most, unless told otherwise.
 pub const MAX_SHRINK_TIME: Duration = Duration::from_secs(120);
 
@@ -36,8 +39,8 @@ pub trait Subject {
     /// If it could not be run, and why.
     fn run_elsewhere(&self, seed: u64, schedule: Option<&Schedule>) -> Result<(String, String), String>;
 
-    /// The command that repeats the run of a seed.
-    fn command(&self, seed: u64) -> String;
+    /// The command that repeats the run of a seed, with the faults of a file if one is given.
+    fn command(&self, seed: u64, schedule: Option<&Path>) -> String;
 }
 
 /// Bounds of a shrinking.
@@ -112,9 +115,10 @@ pub fn investigate(
         Some(shrunk) if shrunk.schedule != first.schedule => subject.run(first.seed, Some(&shrunk.schedule)),
         _ => first.clone(),
     };
-    let mut report = Report::new(Header::here(), &shown, double, subject.command(first.seed));
+    let mut report = Report::new(Header::here(), &shown, double, subject.command(first.seed, None));
     if let Some(shrunk) = &shrunk {
-        report.set_shrunk(&first.schedule, shrunk);
+        let command = subject.command(first.seed, Some(&out.join(REGRESSION)));
+        report.set_shrunk(&first, shrunk, command);
     }
     write(&mut report, &shown, out)?;
     Ok(report)
@@ -141,7 +145,7 @@ pub fn write(report: &mut Report, run: &Run, out: &Path) -> io::Result<()> {
             comment: report.text.clone(),
             schedule: run.schedule.clone(),
         };
-        report.files.schedule = file("regression.json", &regression.to_json())?;
+        report.files.schedule = file(REGRESSION, &regression.to_json())?;
     }
     file("report.txt", &report.to_string())?;
     file("report.json", &report.to_json())?;

@@ -247,14 +247,15 @@ impl<F: Fn(&mut Sim)> Subject for Tested<'_, F> {
         Ok(("a second process".to_owned(), happened))
     }
 
-    fn command(&self, seed: u64) -> String {
+    fn command(&self, seed: u64, schedule: Option<&Path>) -> String {
         let package = std::env::var("CARGO_PKG_NAME").map(|name| format!(" -p {name}")).unwrap_or_default();
-        match self.function() {
-            Some(function) => {
-                format!("BEAMLINE_SIM_SEED={seed} cargo test{package} {function} -- --exact --nocapture")
-            }
-            None => format!("BEAMLINE_SIM_SEED={seed} cargo test{package} {}", self.test.name),
-        }
+        let schedule =
+            schedule.map(|path| format!(" BEAMLINE_SIM_SCHEDULE={}", path.display())).unwrap_or_default();
+        let test = match self.function() {
+            Some(function) => format!("{function} -- --exact --nocapture"),
+            None => self.test.name.clone(),
+        };
+        format!("BEAMLINE_SIM_SEED={seed}{schedule} cargo test{package} {test}")
     }
 }
 

@@ -88,8 +88,8 @@ impl Subject for Fragile {
         self.elsewhere.clone().unwrap_or_else(same)
     }
 
-    fn command(&self, seed: u64) -> String {
-        format!("again {seed}")
+    fn command(&self, seed: u64, schedule: Option<&Path>) -> String {
+        format!("again {seed} {schedule:?}")
     }
 }
 

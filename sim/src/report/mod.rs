@@ -148,6 +148,8 @@ pub fn fault_kind(fault: &Fault) -> String {
 /// A schedule made small.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Smaller {
+    /// The command that repeats the run with no other faults.
+    pub command: String,
     /// How many faults there were before.
     pub faults_before: usize,
     /// How many runs it took.
@@ -274,12 +276,15 @@ impl Report {
         }
     }
 
-    /// Says that the run is that of a shrunk schedule, and what the schedule was `before`.
-    pub fn set_shrunk(&mut self, before: &Schedule, shrunk: &Shrunk) {
-        self.schedule = before.clone();
-        self.schedule_hash = schedule_hash(before);
+    /// Says that the run is that of a shrunk schedule, which `command` repeats; `first` was the run of what the seed
+    /// drew.
+    pub fn set_shrunk(&mut self, first: &Run, shrunk: &Shrunk, command: String) {
+        self.schedule = first.schedule.clone();
+        self.schedule_hash = schedule_hash(&first.schedule);
+        self.drawn = first.drawn.clone();
         self.shrunk = Some(Smaller {
-            faults_before: before.faults.len(),
+            command,
+            faults_before: first.schedule.faults.len(),
             runs: shrunk.runs,
             complete: shrunk.complete,
             hash: schedule_hash(&shrunk.schedule),
@@ -380,7 +385,7 @@ impl Display for Report {
             }
         }
         write!(f, "{}", self.header)?;
-        if let Some(Smaller { faults_before, runs, complete, hash, schedule }) = &self.shrunk {
+        if let Some(Smaller { command, faults_before, runs, complete, hash, schedule }) = &self.shrunk {
             let left = if *complete { "" } else { "; a bound was reached before all was tried" };
             writeln!(
                 f,
@@ -388,6 +393,7 @@ impl Display for Report {
                 schedule.faults.len()
             )?;
             write_schedule(f, schedule)?;
+            writeln!(f, "  {command}")?;
         } else if !self.schedule.faults.is_empty() {
             writeln!(f, "\nSchedule:")?;
             write_schedule(f, &self.schedule)?;

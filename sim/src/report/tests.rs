@@ -50,10 +50,11 @@ fn report(run: &Run) -> Report {
 fn the_text_says_what_is_broken_how_to_repeat_it_and_how_the_hosts_were() {
     let run = violated();
     let mut report = report(&run);
+    let Outcome::Violated(violation) = run.outcome.clone() else { unreachable!() };
+    let shrunk = Shrunk { schedule: run.schedule.clone(), violation, runs: 12, complete: true };
     let before = Schedule { faults: vec![cut(1), cut(2), cut(1000)], heal_at_ms: 9000 };
-    let Outcome::Violated(violation) = run.outcome else { unreachable!() };
-    report
-        .set_shrunk(&before, &Shrunk { schedule: run.schedule.clone(), violation, runs: 12, complete: true });
+    let first = Run { schedule: before, drawn: vec![("nodes".into(), "3".into())], ..run };
+    report.set_shrunk(&first, &shrunk, "sim replay 7 --schedule x".into());
     let text = report.to_string();
     let head = "VIOLATION of one-owner: names, seed 7\n\n  The name x is owned by a and by b.\n  \
                 seen 2.500 s into the run, at a\n\nrun it again   sim replay 7 --scenario names\n\
@@ -61,9 +62,9 @@ fn the_text_says_what_is_broken_how_to_repeat_it_and_how_the_hosts_were() {
     assert!(text.starts_with(head), "{text}");
     for part in [
         "(3 faults, healed at 9.000 s)",
-        "drawn          nodes: 2\n",
+        "drawn          nodes: 3\n",
         "Shrunk from 3 faults to 1 in 12 runs",
-        "     1.000 s  cut a | b\n     5.000 s  all is healed\n",
+        "     1.000 s  cut a | b\n     5.000 s  all is healed\n  sim replay 7 --schedule x\n",
         "Counter-example:\n  x: a#1\n  x: b#1\n",
         "Hosts when it was seen:\n  a            alive       #1   b (1)\n  b            crashed     #1   no connections\n",
         "Last events of sim:\n   0.900000 fault crash b\n",

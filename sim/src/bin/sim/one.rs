@@ -88,7 +88,12 @@ pub(crate) fn replay(args: &ReplayArgs) -> Result<u8, Failure> {
         println!("{:016x}", run.trace.hash());
     }
     let double = DoubleRun::NotRun { why: "a replay runs once".to_owned() };
-    let mut report = Report::new(Header::here(), &run, double, story.command(args.seed));
+    let mut report = Report::new(
+        Header::here(),
+        &run,
+        double,
+        story.command(args.seed, args.schedule.as_deref().filter(|path| path.as_os_str() != "-")),
+    );
     if let Some(out) = &args.out {
         write(&mut report, &run, out).map_err(|error| format!("{}: {error}", out.display()))?;
     }

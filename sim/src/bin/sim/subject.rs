@@ -1,7 +1,7 @@
 //! A scenario as what the harness runs: here, and in a second process.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use beamline_sim::harness::{Subject, Watchdog, run_caught};
@@ -47,8 +47,9 @@ impl Subject for Story {
         Ok((by, String::from_utf8_lossy(&output.stdout).into_owned()))
     }
 
-    fn command(&self, seed: u64) -> String {
-        format!("cargo run -p beamline-sim -- replay {seed} --scenario {}", self.scenario.name)
+    fn command(&self, seed: u64, schedule: Option<&Path>) -> String {
+        let schedule = schedule.map(|path| format!(" --schedule {}", path.display())).unwrap_or_default();
+        format!("cargo run -p beamline-sim -- replay {seed} --scenario {}{schedule}", self.scenario.name)
     }
 }
 
