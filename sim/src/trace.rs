@@ -57,6 +57,16 @@ pub struct Trace {
     events: Vec<Event>,
 }
 
+impl FromIterator<Event> for Trace {
+    fn from_iter<I: IntoIterator<Item = Event>>(events: I) -> Self {
+        let mut trace = Self::default();
+        for event in events {
+            trace.push(event);
+        }
+        trace
+    }
+}
+
 /// Where two runs that should be the same part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
