@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::lives::{Life, Lives, host_of, life_of, node_of};
+use super::lives::{Life, Lives, host_of, life_of, node_and_peer, node_of};
 use super::{Checker, Verdict, Violation};
 use crate::trace::Event;
 
@@ -70,7 +70,7 @@ impl Checker for Links {
                 self.over(event, |_, _, target| target == event.detail);
             }
             "nodedown" => {
-                let (node, peer) = (field(), field());
+                let Some((node, peer)) = node_and_peer(event) else { return Ok(()) };
                 self.over(event, |of, owner, target| {
                     *of == life && node_of(owner) == node && node_of(target) == peer
                 });

@@ -11,6 +11,12 @@ pub(super) fn life_of(event: &Event) -> Life {
     (event.node.clone(), event.incarnation)
 }
 
+/// The node and the peer of a `nodeup` or a `nodedown`. Atoms are written in Erlang's syntax, with quotes.
+pub(super) fn node_and_peer(event: &Event) -> Option<(&str, &str)> {
+    let (node, peer) = event.detail.split_once(' ')?;
+    Some((node.trim_matches('\''), peer.trim_matches('\'')))
+}
+
 /// The host of a process that is named `NAME/NODE`, or of a node.
 pub(super) fn host_of(process: &str) -> &str {
     process.rsplit('@').next().unwrap_or_default()
@@ -36,7 +42,7 @@ impl Lives {
                 self.incarnations.insert(event.node.clone(), event.incarnation);
             }
             "nodeup" | "nodedown" => {
-                let Some((node, peer)) = event.detail.split_once(' ') else { return };
+                let Some((node, peer)) = node_and_peer(event) else { return };
                 let key = (life_of(event), node.to_owned(), peer.to_owned());
                 if event.kind == "nodeup" {
                     self.up.insert(key);

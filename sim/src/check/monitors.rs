@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::lives::{Life, Lives, host_of, life_of, node_of};
+use super::lives::{Life, Lives, host_of, life_of, node_and_peer, node_of};
 use super::{Checker, Verdict, Violation};
 use crate::trace::Event;
 
@@ -79,7 +79,7 @@ impl Checker for Monitors {
                 return Ok(());
             }
             "nodedown" => {
-                let Some((node, peer)) = event.detail.split_once(' ') else { return Ok(()) };
+                let Some((node, peer)) = node_and_peer(event) else { return Ok(()) };
                 self.over(event, |of, owner, entry| {
                     *of == life && node_of(owner) == node && node_of(&entry.target) == peer
                 });

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use super::lives::{Life, Lives, host_of, life_of, node_of};
+use super::lives::{Life, Lives, host_of, life_of, node_and_peer, node_of};
 use super::{Checker, Verdict, Violation};
 use crate::trace::Event;
 
@@ -14,7 +14,7 @@ use crate::trace::Event;
 #[derive(Debug, Default)]
 pub struct Nodes {
     lives: Lives,
-    running: BTreeSet<String>,
+    hidden: BTreeSet<String>,
     /// What each observer is still to be told.
     observers: BTreeMap<(Life, String), VecDeque<String>>,
     at: Duration,
@@ -31,7 +31,7 @@ impl Checker for Nodes {
         let violation = |text: String| Err(Violation::by("nodes", event, text));
         match event.kind.as_str() {
             "nodeup" | "nodedown" => {
-                let Some((node, peer)) = event.detail.split_once(' ') else { return Ok(()) };
+                let Some((node, peer)) = node_and_peer(event) else { return Ok(()) };
                 let is_up = self.lives.is_up(&life, node, peer);
                 if event.kind == "nodeup" && is_up {
                     return violation(format!("on {node} {peer} came twice, and did not go between"));
@@ -40,7 +40,7 @@ impl Checker for Nodes {
                     return violation(format!("on {node} {peer} went, and had not come"));
                 }
                 for ((of, observer), untold) in &mut self.observers {
-                    if *of == life && node_of(observer) == node {
+                    if !self.hidden.contains(peer) && *of == life && node_of(observer) == node {
                         untold.push_back(format!("{} {peer}", event.kind));
                     }
                 }
@@ -48,11 +48,10 @@ impl Checker for Nodes {
             "monitor_nodes" => {
                 self.observers.entry((life, event.detail.clone())).or_default();
             }
-            "start" => {
-                self.running.insert(event.detail.clone());
+            "hidden" => {
+                self.hidden.insert(event.detail.clone());
             }
             "end" => {
-                self.running.remove(&event.detail);
                 self.observers.remove(&(life, event.detail.clone()));
             }
             "told_node" => {
@@ -132,6 +131,7 @@ mod tests {
         let twice = "3 a#1 told_node o/n@a nodeup n@b\n4 a#1 told_node o/n@a nodeup n@b";
         violated(Nodes::default(), &format!("{begin}{twice}"), "which was not what happened next");
         holds(Nodes::default(), &format!("{begin}3 a#2 boot"));
+        holds(Nodes::default(), &format!("0 b#1 hidden n@b\n{begin}"));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::lives::{Life, Lives, life_of, node_of};
+use super::lives::{Life, Lives, life_of, node_and_peer, node_of};
 use super::{Checker, Violation};
 use crate::trace::Event;
 
@@ -36,7 +36,7 @@ impl Checker for Order {
     fn event(&mut self, event: &Event) -> Result<(), Violation> {
         self.lives.event(event);
         if event.kind == "nodedown"
-            && let Some((node, peer)) = event.detail.split_once(' ')
+            && let Some((node, peer)) = node_and_peer(event)
         {
             for ((from, to), pair) in &mut self.pairs {
                 if pair.sender.as_ref() == Some(&life_of(event))
@@ -102,7 +102,7 @@ mod tests {
     use super::super::testing::{holds, violated};
     use super::*;
 
-    const UP: &str = "1 a#1 nodeup n@a n@b\n1 b#1 nodeup n@b n@a\n";
+    const UP: &str = "1 a#1 nodeup n@a 'n@b'\n1 b#1 nodeup n@b n@a\n";
     const THREE: &str = "2 a#1 send s/n@a r/n@b 1\n3 a#1 send s/n@a r/n@b 2\n4 a#1 send s/n@a r/n@b 3\n";
 
     fn run(rest: &str) -> String {

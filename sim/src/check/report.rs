@@ -114,6 +114,11 @@ impl Report {
         self.event("monitor_nodes", format_args!("{observer}"));
     }
 
+    /// A node is about to start that is hidden: who monitors nodes is not told of it.
+    pub fn hidden(&self, node: &str) {
+        self.event("hidden", format_args!("{node}"));
+    }
+
     /// `observer` was told that a node came, or went.
     pub fn node_event(&self, observer: &str, up: bool, peer: &str) {
         let change = if up { "nodeup" } else { "nodedown" };

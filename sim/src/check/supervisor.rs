@@ -2,7 +2,7 @@
 //!
 //! Source: *Supervisor Behaviour* in OTP Design Principles; `supervisor` in stdlib.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::lives::{Life, Lives, life_of};
@@ -35,7 +35,10 @@ struct Tree {
     /// The child that was stopped or started last, in this restart.
     last_stop: Option<usize>,
     last_start: Option<usize>,
-    restarts: VecDeque<Duration>,
+    /// Since when the children that are to be started again do not run.
+    since: BTreeMap<usize, Duration>,
+    /// Each from the end that led to it to the start that completed it: a supervisor counts it at some time between.
+    restarts: Vec<(Duration, Duration)>,
     stopping: bool,
     ended: bool,
 }
@@ -54,7 +57,8 @@ impl Tree {
             restarting: None,
             last_stop: None,
             last_start: None,
-            restarts: VecDeque::new(),
+            since: BTreeMap::new(),
+            restarts: Vec::new(),
             stopping: false,
             ended: false,
         })
@@ -72,28 +76,28 @@ impl Tree {
             let last = self.last_start.unwrap_or_default();
             return Err(format!("{name} was started after {}, which is after it", self.children[last]));
         }
-        self.last_start = Some(child);
+        (self.last_start, self.last_stop) = (Some(child), None);
         let again = !self.started.insert(child);
         if !again {
             return Ok(());
         }
         // With the first that is started again the restart counts.
-        let counts = match self.strategy {
-            Strategy::OneForOne => true,
-            Strategy::OneForAll | Strategy::RestForOne => self.restarting == Some(child),
+        let since = match self.strategy {
+            Strategy::OneForOne => self.since.remove(&child),
+            Strategy::OneForAll | Strategy::RestForOne if self.restarting == Some(child) => {
+                std::mem::take(&mut self.since).into_values().min()
+            }
+            Strategy::OneForAll | Strategy::RestForOne => None,
         };
-        if counts {
-            self.restarts.push_back(at);
+        if let Some(since) = since {
+            self.restarts.push((since, at));
             // OTP counts in whole seconds: what is in a window that is shorter by one is so for it, too.
             let window = self.period.saturating_sub(Duration::from_secs(1));
-            while self.restarts.front().is_some_and(|first| at.saturating_sub(*first) > window) {
-                self.restarts.pop_front();
-            }
-            if self.restarts.len() > self.intensity {
-                let (count, intensity) = (self.restarts.len(), self.intensity);
+            let count = self.restarts.iter().filter(|(since, _)| at - *since <= window).count();
+            if count > self.intensity {
+                let (period, intensity) = (self.period, self.intensity);
                 return Err(format!(
-                    "{count} restarts within {:?}, and no more than {intensity} may be",
-                    self.period
+                    "{count} restarts within {period:?}, and no more than {intensity} may be"
                 ));
             }
         }
@@ -103,8 +107,9 @@ impl Tree {
         Ok(())
     }
 
-    fn end(&mut self, child: usize) -> Result<(), String> {
+    fn end(&mut self, child: usize, at: Duration) -> Result<(), String> {
         self.running.remove(&child);
+        self.last_start = None;
         let by_others = self.killed.remove(&child);
         let name = &self.children[child];
         if by_others {
@@ -114,7 +119,7 @@ impl Tree {
             };
             // A child behind it may have been killed before.
             self.restarting = Some(self.restarting.map_or(first, |known| known.min(first)));
-            self.last_start = None;
+            self.since.entry(child).or_insert(at);
             return Ok(());
         }
         if !self.stopping {
@@ -125,7 +130,7 @@ impl Tree {
                 }
             };
             // With too many restarts the supervisor stops all of them.
-            let gives_up = self.restarting.is_some() && self.gives_up();
+            let gives_up = self.restarting.is_some() && self.gives_up(at);
             if !may && !gives_up {
                 return Err(format!("{name} was stopped without a reason"));
             }
@@ -142,9 +147,11 @@ impl Tree {
         Ok(())
     }
 
-    /// Whether it may have had as many restarts as it may have.
-    fn gives_up(&self) -> bool {
-        self.restarts.len() >= self.intensity
+    /// Whether one more restart may be too many.
+    fn gives_up(&self, at: Duration) -> bool {
+        let window = self.period + Duration::from_secs(2);
+        let within = self.restarts.iter().filter(|(_, until)| at - *until <= window);
+        within.count() >= self.intensity
     }
 }
 
@@ -169,7 +176,7 @@ impl Checker for Supervisors {
         let child = rest.first().and_then(|child| tree.children.iter().position(|it| it == child));
         let done = match (event.kind.as_str(), child) {
             ("start", Some(child)) => tree.start(child, event.at),
-            ("end", Some(child)) => tree.end(child),
+            ("end", Some(child)) => tree.end(child, event.at),
             ("kill", Some(child)) => {
                 if tree.running.contains(&child) {
                     tree.killed.insert(child);
@@ -186,7 +193,7 @@ impl Checker for Supervisors {
                     Some(orphan) => {
                         Err(format!("{} runs, and its supervisor has ended", tree.children[*orphan]))
                     }
-                    None if !tree.stopping && !tree.gives_up() => {
+                    None if !tree.stopping && !tree.gives_up(event.at) => {
                         Err(format!("it gave up after {} restarts", tree.restarts.len()))
                     }
                     None => Ok(()),

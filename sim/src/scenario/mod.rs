@@ -1,7 +1,16 @@
 //! Stories about clusters. `sim run --scenario NAME` runs one.
 
+mod calls;
+mod census;
 pub mod cluster;
 pub mod epmd;
+mod failover;
+mod groups;
+mod names;
+mod reconnect;
+mod relations;
+mod supervision;
+mod traffic;
 
 use crate::{Run, Schedule, Sim};
 
@@ -44,6 +53,46 @@ pub const ALL: &[Scenario] = &[
         name: "cluster-restart",
         about: "a node crashes and starts again, and the others tell its lives apart",
         setup: cluster::restart,
+    },
+    Scenario {
+        name: "calls",
+        about: "processes call and cast to servers of all nodes, by name and by pid",
+        setup: calls::calls,
+    },
+    Scenario {
+        name: "relations",
+        about: "processes link to others of all nodes that come and go, and monitor them",
+        setup: relations::relations,
+    },
+    Scenario {
+        name: "supervision",
+        about: "children of supervisors are killed, at times more often than their supervisor puts up with",
+        setup: supervision::supervision,
+    },
+    Scenario {
+        name: "reconnect",
+        about: "nodes drop their connections and make them again at any time, while others send over them",
+        setup: reconnect::storm,
+    },
+    Scenario {
+        name: "simultaneous",
+        about: "nodes drop their connections and make them again, all at the same moment",
+        setup: reconnect::simultaneous,
+    },
+    Scenario {
+        name: "epmd-failover",
+        about: "nodes of one host stop and start, and take turns in running its EPMD",
+        setup: failover::failover,
+    },
+    Scenario {
+        name: "names",
+        about: "processes want the same names, hold them for a while, and are called by them",
+        setup: names::names,
+    },
+    Scenario {
+        name: "groups",
+        about: "processes join groups of pg, leave them and end",
+        setup: groups::groups,
     },
 ];
 

@@ -1,0 +1,170 @@
+//! What all stories with faults have in common: nodes that work until they are told to be quiet, and a client that tells them, once
+//! the cluster was healed, and has them say what they see.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use beamline::gen_server::{Context, GenServer, Reply, ReplyTo, StartError};
+use beamline::node::Node;
+use beamline::process::ExitReason;
+use beamline::term::{Atom, Pid, Term};
+use beamline::world::{BoxFuture, World};
+use rand_chacha::ChaCha8Rng;
+use rand_core::Rng;
+
+use crate::check::{Leaks, Progress, Report};
+use crate::{Body, Sim, Swarm};
+
+/// The hosts of most stories; each has one node.
+pub(super) const HOSTS: [&str; 3] = ["one", "two", "three"];
+
+/// For how long there are faults.
+pub(super) const CHAOS: Duration = Duration::from_secs(20);
+
+/// How long the cluster then has to come to rest: silence is noticed, and what is being set up is done or given up.
+pub(super) const REST: Duration = Duration::from_secs(8);
+
+/// How long what nodes have begun may take to end, once they are quiet.
+const QUIET: Duration = Duration::from_secs(5);
+
+/// The node of a host.
+pub(super) fn node_of(host: &str) -> String {
+    format!("n@{host}")
+}
+
+/// How a process is named in reports.
+pub(super) fn process(pid: &Pid) -> String {
+    format!("p{}.{}.{}/{}", pid.id, pid.serial, pid.creation, pid.node.as_str())
+}
+
+/// Starts a node, as often as it takes: EPMD may be down.
+pub(super) async fn start(world: &World, name: &str, hidden: bool) -> Node {
+    loop {
+        let builder = Node::builder(name).cookie("simulated").hidden(hidden).world(world.clone());
+        let builder = builder.net_ticktime(Duration::from_secs(4), 4).net_setuptime(Duration::from_secs(3));
+        match builder.start().await {
+            Ok(node) => return node,
+            Err(error) => world.event("", "not started", &error),
+        }
+        world.sleep(Duration::from_millis(500)).await;
+    }
+}
+
+/// What a program leaves to chance, from the seed.
+pub(super) struct Dice(ChaCha8Rng);
+
+impl Dice {
+    pub(super) fn new(world: &World, label: &str) -> Self {
+        Self(world.entropy.fork(label))
+    }
+
+    pub(super) fn below(&mut self, end: u32) -> u32 {
+        self.0.next_u32() % end.max(1)
+    }
+
+    pub(super) fn millis(&mut self, from: u32, to: u32) -> Duration {
+        Duration::from_millis((from + self.below(to - from)).into())
+    }
+
+    pub(super) fn pick<'a, T>(&mut self, from: &'a [T]) -> Option<&'a T> {
+        from.get(self.below(u32::try_from(from.len()).unwrap_or(u32::MAX)) as usize)
+    }
+
+    pub(super) fn host(&mut self) -> &'static str {
+        HOSTS[self.below(3) as usize]
+    }
+}
+
+/// Whether a node's work is over.
+#[derive(Clone, Default)]
+pub(super) struct Quiet(Arc<AtomicBool>);
+
+impl Quiet {
+    pub(super) fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Says what a node sees in the end.
+pub(super) type Look = Box<dyn Fn(Node) -> BoxFuture<'static, ()> + Send + Sync>;
+
+/// The server that tells its node to be quiet, and to say what it sees.
+struct Census {
+    node: Node,
+    quiet: Quiet,
+    look: Look,
+}
+
+impl GenServer for Census {
+    type Args = (Node, Quiet, Look);
+    type Call = Atom;
+    type Reply = Atom;
+    type Cast = Term;
+    type Info = Term;
+
+    async fn init((node, quiet, look): Self::Args, cx: &mut Context<Self>) -> Result<Self, ExitReason> {
+        Report::new(cx.world()).usage_before("processes", node.process_count());
+        Ok(Self { node, quiet, look })
+    }
+
+    async fn handle_call(
+        &mut self,
+        call: Atom,
+        from: ReplyTo<Atom>,
+        cx: &mut Context<Self>,
+    ) -> Result<Reply, ExitReason> {
+        if call == "quiet" {
+            self.quiet.0.store(true, Ordering::Relaxed);
+        } else {
+            (self.look)(self.node.clone()).await;
+            Report::new(cx.world()).usage_after("processes", self.node.process_count());
+        }
+        Ok(from.reply(call))
+    }
+}
+
+/// Starts the census of a node whose work has begun.
+pub(super) async fn take_part(
+    node: &Node,
+    quiet: Quiet,
+    look: impl Fn(Node) -> BoxFuture<'static, ()> + Send + Sync + 'static,
+) -> Result<(), StartError> {
+    let look: Look = Box::new(look);
+    Census::start(node, (node.clone(), quiet, look)).name("census").await.map(drop)
+}
+
+/// Nothing more to say.
+pub(super) fn no_look(_: Node) -> BoxFuture<'static, ()> {
+    Box::pin(async {})
+}
+
+/// Adds the client, what faults there are, and what must hold in every story.
+pub(super) fn add(sim: &mut Sim, nodes: &'static [&'static str], swarm: Swarm) {
+    sim.client("client", move |world| census(world, nodes));
+    sim.swarm(swarm.chaos(CHAOS).calm(Duration::from_secs(60)));
+    sim.check(Leaks::default());
+    sim.check(Progress::new(REST, Duration::from_secs(2)));
+}
+
+async fn census(world: World, nodes: &'static [&'static str]) -> Body {
+    let report = Report::new(&world);
+    world.sleep(CHAOS + REST).await;
+    report.hidden("census@client");
+    let client = start(&world, "census@client", true).await;
+    for word in ["quiet", "look"] {
+        for node in nodes {
+            let operation = report.invoke("client", &format!("census/{node}"), &word);
+            let call = client.call::<Atom, _>(("census", Atom::new(node)?), Atom::from(word));
+            match call.timeout(Duration::from_secs(5)).await {
+                Ok(_) => operation.returned(&word),
+                Err(error) => operation.failed(&error),
+            }
+        }
+        if word == "quiet" {
+            world.sleep(QUIET).await;
+        }
+    }
+    client.stop().await;
+    Ok(())
+}
