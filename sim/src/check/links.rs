@@ -46,20 +46,19 @@ impl Checker for Links {
 
     fn event(&mut self, event: &Event) -> Result<(), Violation> {
         self.at = event.at;
-        self.lives.event(event);
+        let over = self.lives.event(event);
+        if !over.is_empty() {
+            let gone = self.running.iter().filter(|(_, of)| over.contains(of));
+            let gone: BTreeSet<String> = gone.map(|(process, _)| process.clone()).collect();
+            self.running.retain(|process, _| !gone.contains(process));
+            self.open.retain(|_, open| !over.contains(&open.life));
+            self.ends.retain(|_, (of, _)| !over.contains(of));
+            self.over(event, |_, _, target| gone.contains(target));
+        }
         let life = life_of(event);
         let mut fields = event.detail.split(' ');
         let mut field = || fields.next().unwrap_or_default().to_owned();
         match event.kind.as_str() {
-            "boot" => {
-                let is_gone = |of: &Life| of.0 == life.0 && of.1 < life.1;
-                let gone: BTreeSet<String> =
-                    self.running.iter().filter(|(_, of)| is_gone(of)).map(|(it, _)| it.clone()).collect();
-                self.running.retain(|process, _| !gone.contains(process));
-                self.open.retain(|_, open| !is_gone(&open.life));
-                self.ends.retain(|_, (of, _)| !is_gone(of));
-                self.over(event, |_, _, target| gone.contains(target));
-            }
             "start" => {
                 self.running.insert(event.detail.clone(), life);
             }

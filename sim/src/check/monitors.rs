@@ -54,18 +54,15 @@ impl Checker for Monitors {
 
     fn event(&mut self, event: &Event) -> Result<(), Violation> {
         self.at = event.at;
-        self.lives.event(event);
+        let over = self.lives.event(event);
+        if !over.is_empty() {
+            let gone = self.began.iter().filter(|(_, began)| over.contains(began));
+            let gone: BTreeSet<String> = gone.map(|(process, _)| process.clone()).collect();
+            self.running.retain(|process| !gone.contains(process));
+            self.over(event, |_, _, entry| gone.contains(&entry.target));
+        }
         let life = life_of(event);
         match event.kind.as_str() {
-            "boot" => {
-                // Who lived in the host's former life has ended.
-                let gone: Vec<_> =
-                    self.began.iter().filter(|(_, began)| began.0 == life.0 && began.1 < life.1).collect();
-                let gone: BTreeSet<String> = gone.into_iter().map(|(process, _)| process.clone()).collect();
-                self.running.retain(|process| !gone.contains(process));
-                self.over(event, |_, _, entry| gone.contains(&entry.target));
-                return Ok(());
-            }
             "start" => {
                 self.running.insert(event.detail.clone());
                 self.began.insert(event.detail.clone(), life);
