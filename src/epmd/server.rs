@@ -179,6 +179,7 @@ impl Shared {
         let fresh = state.creations.as_mut().map_or(0, Rng::next_u32);
         match state.registry.register(id, registration, fresh) {
             Ok(creation) => {
+                let creation = if self.world.planted("creation-again") { 4 } else { creation };
                 state.waiting = state.waiting.saturating_sub(1);
                 if let Some(connection) = state.connections.get_mut(&id) {
                     connection.registered = true;

@@ -180,7 +180,9 @@ impl Inner {
             _ => return,
         };
         let (interested, waiters) = attempt.failed(error);
-        self.lost(attempt.id, interested);
+        if !self.local.world.planted("down-lost") {
+            self.lost(attempt.id, interested);
+        }
         self.send_node_downs(peer);
         for waiter in waiters {
             let _ = waiter.send(Err(error.clone()));
@@ -209,6 +211,13 @@ impl Inner {
     }
 
     fn lost(&self, connection: ConnectionId, interested: BTreeSet<Pid>) {
+        if self.local.world.planted("hash-order") {
+            let unordered: std::collections::HashSet<Pid> = interested.into_iter().collect();
+            for pid in unordered {
+                let _ = self.local.deliver_relation(&pid, Relation::NoConnection { connection });
+            }
+            return;
+        }
         for pid in interested {
             let _ = self.local.deliver_relation(&pid, Relation::NoConnection { connection });
         }

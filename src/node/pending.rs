@@ -128,6 +128,11 @@ impl Attempt {
             match Outgoing::forward(connection.flags, sender.as_ref(), &control) {
                 Ok(outgoing) => {
                     connection.push(outgoing);
+                    if local.world.planted("sent-twice")
+                        && let Ok(again) = Outgoing::forward(connection.flags, sender.as_ref(), &control)
+                    {
+                        connection.push(again);
+                    }
                 }
                 Err(error) => {
                     unsent(local, &self.peer, &control, &error);

@@ -86,11 +86,15 @@ impl Connection {
                 Some(Ok(len)) => {
                     self.note_received(len);
                     turn += len;
+                    if world.planted("short-read") && input.len() < 4 {
+                        input.clear();
+                    }
                 }
                 Some(Err(error)) => return DisconnectReason::Io(error.kind()),
                 None if sleep.is_elapsed() => {
                     if let Some(ticker) = &mut ticker
                         && self.tick(ticker) == Tick::Dead
+                        && !world.planted("half-open-kept")
                     {
                         return DisconnectReason::NetTickTimeout;
                     }

@@ -156,6 +156,8 @@ impl Inner {
         let reason = connection.read(&self, &mut read, rest, ticker).await;
         match &reason {
             DisconnectReason::Protocol(error) => {
+                let world = &self.local.world;
+                world.event(&self.local.node, "protocol error", &format_args!("{} {error}", connection.peer));
                 tracing::warn!(node = %self.local.node, peer = %connection.peer, %error, "connection closed");
             }
             reason => tracing::debug!(node = %self.local.node, peer = %connection.peer, %reason, "node down"),

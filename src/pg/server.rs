@@ -175,6 +175,9 @@ impl GenServer for Scope {
             Some(Told::NodeDown) => {}
             Some(Told::Down(reference)) => {
                 if let Some(watch) = self.forget(&reference) {
+                    if cx.world().planted("pg-kept") && matches!(watch, Watch::Peer(_)) {
+                        return Ok(());
+                    }
                     let effects = self.core.down(watch);
                     self.follow(effects, cx);
                 }

@@ -88,13 +88,18 @@ fn apply(shared: &Shared, relation: Relation, deliver: &mut dyn FnMut(Payload)) 
         Relation::Unlink { from, id } => {
             // Before anything else that could be sent to that pid.
             shared.local.send_unlink_ack(&shared.pid, &from, id);
-            shared.with_relations(|relations| relations.unlink_received(&from));
+            if !shared.local.world.planted("half-unlink") {
+                shared.with_relations(|relations| relations.unlink_received(&from));
+            }
         }
         Relation::UnlinkAck { from, id } => {
             shared.with_relations(|relations| relations.unlink_acknowledged(&from, id));
         }
         Relation::LinkExit { from, reason } => {
             if shared.with_relations(|relations| relations.link_exited(&from)) == Some(true) {
+                if shared.local.world.planted("link-kept") {
+                    shared.relations(|relations| relations.link_received(from.clone(), None));
+                }
                 return link_exit(shared, &from, reason, deliver);
             }
         }
@@ -183,6 +188,11 @@ fn down(shared: &Shared, reference: &Reference, reason: ExitReason, deliver: &mu
     let Some(Some(monitor)) = shared.with_relations(|relations| relations.demonitor(reference)) else {
         return;
     };
+    if shared.local.world.planted("second-down") {
+        let Monitor { target, bound, connection } = &monitor;
+        let kept = Monitor { target: target.clone(), bound: bound.clone(), connection: *connection };
+        shared.relations(|relations| relations.monitor(reference.clone(), kept));
+    }
     match &monitor.target {
         Monitored::Process(pid) => encode(deliver, &(DOWN, reference, PROCESS, pid, &reason)),
         Monitored::Name(name, node) => encode(deliver, &(DOWN, reference, PROCESS, (name, node), &reason)),

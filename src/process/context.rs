@@ -273,6 +273,9 @@ impl<M: ProcessMessage> Context<M> {
         if demonitor(self.shared(), reference, Write::Now) {
             return true;
         }
+        if self.world().planted("no-flush") {
+            return false;
+        }
         // It has fired. Its message may wait.
         if self.inbox.is_empty() {
             match self.process.mailbox.take_into(&mut self.inbox) {
@@ -318,7 +321,11 @@ impl<M: ProcessMessage> Context<M> {
     /// # Errors
     /// If the name is taken, or the process has one.
     pub fn register(&self, name: impl Into<Atom>) -> Result<(), RegisterError> {
-        self.shared().local.names.register(name.into(), self.process.clone())
+        let name = name.into();
+        if self.world().planted("name-stolen") {
+            self.unregister(&name);
+        }
+        self.shared().local.names.register(name, self.process.clone())
     }
 
     /// `unregister/1`. Returns whether the name was registered.

@@ -109,7 +109,10 @@ impl GenServer for Supervisor {
     async fn init(spec: SupervisorSpec, cx: &mut Context<Self>) -> Result<Self, ExitReason> {
         cx.trap_exit(true);
         spec.check()?;
-        let SupervisorSpec { flags, children, template, exported } = spec;
+        let SupervisorSpec { mut flags, children, template, exported } = spec;
+        if cx.world().planted("one-restart-more") {
+            flags.intensity += 1;
+        }
         let entropy = cx.world().entropy.fork("supervisor");
         let common = Arc::new(template.as_ref().map_or_else(ChildSpec::none, |it| it.spec.clone()));
         let mut supervisor = Self { core: Core::new(flags), template, common, exported, entropy };

@@ -142,6 +142,13 @@ pub trait Probe: Send + Sync {
         false
     }
 
+    /// Whether a certain mistake is to be made, to see that it is found. Asked only with the cargo feature `planted`.
+    #[doc(hidden)]
+    fn planted(&self, mistake: &str) -> bool {
+        let _ = mistake;
+        false
+    }
+
     /// A signal reaches the process `to`. `from` is the process of its node that runs meanwhile, if one does.
     fn signal(&self, to: &Pid, from: Option<&Pid>, signal: &dyn Display) {
         let _ = (to, from, signal);
@@ -281,6 +288,19 @@ impl World {
     /// How many threads run the tasks of the runtime that this is called in.
     pub(crate) fn threads(&self) -> usize {
         ::tokio::runtime::Handle::current().metrics().num_workers()
+    }
+
+    /// Whether a test wants a certain mistake made here, to see that it is found.
+    #[cfg(feature = "planted")]
+    pub(crate) fn planted(&self, mistake: &str) -> bool {
+        self.probe.as_ref().is_some_and(|probe| probe.planted(mistake))
+    }
+
+    /// Without the feature no mistake is made: what asks for one is compiled to nothing.
+    #[cfg(not(feature = "planted"))]
+    #[inline(always)]
+    pub(crate) const fn planted(&self, _: &str) -> bool {
+        false
     }
 
     /// Tells the simulation's observer, if there is one, that something happened on `node`.

@@ -13,6 +13,7 @@
 //! | [`Convergence`] | views that differ after the cluster was healed, and names with two owners |
 //! | [`Leaks`] | processes, monitors and more that are left over |
 //! | [`Progress`] | requests without an answer after the cluster was healed |
+//! | [`Wire`] | connections that are closed for what came over them |
 //! | [`Linearizability`] | answers that no single copy of the data could have given |
 //!
 //! [`Sometimes`] looks at many runs: it finds what never happened in any.
@@ -31,6 +32,7 @@ mod sometimes;
 mod supervisor;
 #[cfg(test)]
 mod testing;
+mod wire;
 
 use std::time::Duration;
 
@@ -47,6 +49,7 @@ pub use self::progress::Progress;
 pub use self::report::{Life, Operation, Report, Strategy};
 pub use self::sometimes::Sometimes;
 pub use self::supervisor::Supervisors;
+pub use self::wire::Wire;
 
 use crate::trace::Event;
 

@@ -13,7 +13,7 @@ use beamline::world::{BoxFuture, World};
 use rand_chacha::ChaCha8Rng;
 use rand_core::Rng;
 
-use crate::check::{Leaks, Progress, Report};
+use crate::check::{Leaks, Progress, Report, Wire};
 use crate::{Body, Sim, Swarm};
 
 /// The hosts of most stories; each has one node.
@@ -143,6 +143,7 @@ pub(super) fn no_look(_: Node) -> BoxFuture<'static, ()> {
 pub(super) fn add(sim: &mut Sim, nodes: &'static [&'static str], swarm: Swarm) {
     sim.client("client", move |world| census(world, nodes));
     sim.swarm(swarm.chaos(CHAOS).calm(Duration::from_secs(60)));
+    sim.check(Wire);
     sim.check(Leaks::default());
     sim.check(Progress::new(REST, Duration::from_secs(2)));
 }
