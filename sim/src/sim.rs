@@ -155,6 +155,12 @@ impl Sim {
         self.swarm = Some(swarm);
     }
 
+    /// Has the library make a mistake, to see that it is found. It does so only if it is built with the feature `planted`.
+    #[doc(hidden)]
+    pub fn plant(&mut self, mistake: &'static str) {
+        self.recorder.plant(mistake);
+    }
+
     /// A number that the seed decides, in a stream of its own; reports name it.
     pub fn draw(&mut self, name: &str, range: Range<u64>) -> u64 {
         let number = NodeEntropy::new(self.seed, "draw").fork(name).next_u64();

@@ -1,5 +1,6 @@
 //! What happened in a run: its events in order, and a hash of all of them.
 
+use std::collections::BTreeSet;
 use std::fmt::{self, Display};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -135,6 +136,8 @@ pub(crate) struct Recorder {
 #[derive(Debug, Default)]
 struct State {
     trace: Trace,
+    /// The mistakes that a test has asked for.
+    planted: BTreeSet<&'static str>,
     mishap: Option<Mishap>,
     // While a node is torn down there is no simulated time, and what it does then is no part of the run.
     closed: bool,
@@ -147,6 +150,10 @@ impl Recorder {
 
     pub(crate) fn set_closed(&self, closed: bool) {
         self.lock().closed = closed;
+    }
+
+    pub(crate) fn plant(&self, mistake: &'static str) {
+        self.lock().planted.insert(mistake);
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -228,6 +235,10 @@ pub(crate) struct NodeProbe {
 }
 
 impl Probe for NodeProbe {
+    fn planted(&self, mistake: &str) -> bool {
+        self.recorder.lock().planted.contains(mistake)
+    }
+
     fn event(&self, node: &str, kind: &'static str, detail: &dyn Display) {
         let Some(at) = turmoil::sim_elapsed() else { return };
         let place = (self.node.as_str(), self.incarnation);

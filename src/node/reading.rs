@@ -55,7 +55,12 @@ impl Connection {
                         inner.receive(self, signal);
                     }
                     Ok(Some(Received::Tick)) => {}
-                    Ok(None) => break,
+                    Ok(None) => {
+                        if world.planted("whole-frames") {
+                            input.clear();
+                        }
+                        break;
+                    }
                     Err(error) => return DisconnectReason::Protocol(error),
                 }
             }
@@ -86,9 +91,6 @@ impl Connection {
                 Some(Ok(len)) => {
                     self.note_received(len);
                     turn += len;
-                    if world.planted("short-read") && input.len() < 4 {
-                        input.clear();
-                    }
                 }
                 Some(Err(error)) => return DisconnectReason::Io(error.kind()),
                 None if sleep.is_elapsed() => {

@@ -34,6 +34,8 @@ pub(super) struct Lives {
     /// More than one while a twin runs beside it.
     alive: BTreeMap<String, BTreeSet<u32>>,
     twins: BTreeSet<Life>,
+    /// Where there was one.
+    twinned: BTreeSet<String>,
     /// Where the next that begins is a twin.
     twin_next: BTreeSet<String>,
     /// By the life of the host, its node, and the peer.
@@ -48,6 +50,7 @@ impl Lives {
                 let alive = self.alive.entry(event.node.clone()).or_default();
                 if self.twin_next.remove(&event.node) && !alive.is_empty() {
                     alive.insert(event.incarnation);
+                    self.twinned.insert(event.node.clone());
                     self.twins.insert(life_of(event));
                     return Vec::new();
                 }
@@ -90,6 +93,11 @@ impl Lives {
     /// Whether a host still lives that life.
     pub(super) fn is_current(&self, (host, incarnation): &Life) -> bool {
         self.alive.get(host).is_none_or(|alive| alive.contains(incarnation))
+    }
+
+    /// Whether there were ever two of a host's program at once, so that its name says little.
+    pub(super) fn was_twinned(&self, host: &str) -> bool {
+        self.twinned.contains(host)
     }
 
     /// Whether there is a host of that name.

@@ -98,7 +98,7 @@ impl Checker for Monitors {
             self.ledger.insert(key, Entry { target: rest, set, due: None, may, done: None });
             return Ok(());
         }
-        let running = &self.running;
+        let (running, lives) = (&self.running, &self.lives);
         let Some(entry) = self.ledger.get_mut(&key) else {
             return Err(Violation::by("monitors", event, format!("a {} of no monitor", event.kind)));
         };
@@ -116,7 +116,12 @@ impl Checker for Monitors {
                     format!("{} got a DOWN of {} after it had taken the monitor back", key.1, entry.target);
                 return violation(entry, text);
             }
-            (_, None) if entry.due.is_none() && !entry.may && running.contains(&entry.target) => {
+            (_, None)
+                if entry.due.is_none()
+                    && !entry.may
+                    && running.contains(&entry.target)
+                    && !lives.was_twinned(host_of(&entry.target)) =>
+            {
                 let text = format!(
                     "{} was told that {} is down ({rest}), which runs on a node that it stayed connected to",
                     key.1, entry.target

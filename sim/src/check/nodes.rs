@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::lives::{Life, Lives, host_of, life_of, node_and_peer, node_of};
 use super::{Checker, Verdict, Violation};
+use crate::fault::Fault;
 use crate::trace::Event;
 
 /// On each node a peer comes before it goes and goes before it comes again; who [monitors nodes](super::Report::monitors_nodes) is
@@ -14,10 +15,50 @@ use crate::trace::Event;
 #[derive(Debug, Default)]
 pub struct Nodes {
     lives: Lives,
+    /// After how much silence of a peer's host a node must take the peer for dead.
+    silence: Option<Duration>,
+    /// When each node last heard something from a peer's host, or began to listen.
+    heard: BTreeMap<(Life, String), Duration>,
+    paused: BTreeSet<String>,
     hidden: BTreeSet<String>,
     /// What each observer is still to be told.
     observers: BTreeMap<(Life, String), VecDeque<String>>,
     at: Duration,
+}
+
+impl Nodes {
+    /// And no node takes another one for connected from whose host it has heard nothing for as long.
+    pub fn silence(mut self, limit: Duration) -> Self {
+        self.silence = Some(limit);
+        self
+    }
+
+    /// What was sent to a paused host waits there: it has heard nothing yet.
+    fn resume(&mut self, host: &str) {
+        self.paused.remove(host);
+        for ((life, _), heard) in &mut self.heard {
+            if life.0 == host {
+                *heard = self.at;
+            }
+        }
+    }
+
+    fn hear(&mut self, life: Life, host: &str) {
+        self.heard.insert((life, host.to_owned()), self.at);
+    }
+
+    /// Who was silent for too long to whom.
+    fn silent(&self) -> Option<(String, Duration)> {
+        let limit = self.silence?;
+        let mut up = self.lives.all_up().filter(|(life, _, _)| !self.paused.contains(&life.0));
+        up.find_map(|(life, node, peer)| {
+            let heard = self.heard.get(&(life.clone(), host_of(peer).to_owned()))?;
+            let silent = self.at.saturating_sub(*heard);
+            let text =
+                format!("{node} has heard nothing from {peer} for {silent:?}, and takes it for connected");
+            (silent > limit).then_some((text, silent))
+        })
+    }
 }
 
 impl Checker for Nodes {
@@ -29,6 +70,9 @@ impl Checker for Nodes {
         self.at = event.at;
         let life = life_of(event);
         let violation = |text: String| Err(Violation::by("nodes", event, text));
+        if let Some((text, _)) = self.silent() {
+            return violation(text);
+        }
         match event.kind.as_str() {
             "nodeup" | "nodedown" => {
                 let Some((node, peer)) = node_and_peer(event) else { return Ok(()) };
@@ -36,6 +80,7 @@ impl Checker for Nodes {
                 if event.kind == "nodeup" && is_up {
                     return violation(format!("on {node} {peer} came twice, and did not go between"));
                 }
+                self.heard.insert((life.clone(), host_of(peer).to_owned()), event.at);
                 if event.kind == "nodedown" && !is_up {
                     return violation(format!("on {node} {peer} went, and had not come"));
                 }
@@ -43,6 +88,23 @@ impl Checker for Nodes {
                     if !self.hidden.contains(peer) && *of == life && node_of(observer) == node {
                         untold.push_back(format!("{} {peer}", event.kind));
                     }
+                }
+            }
+            "got" => {
+                if let Some(host) = event.detail.split(' ').nth(1) {
+                    self.hear(life, host);
+                }
+            }
+            "fault" => match serde_json::from_str(&event.detail) {
+                Ok(Fault::Pause { node }) => {
+                    self.paused.insert(node);
+                }
+                Ok(Fault::Resume { node }) => self.resume(&node),
+                _ => {}
+            },
+            "healed" => {
+                for host in std::mem::take(&mut self.paused) {
+                    self.resume(&host);
                 }
             }
             "monitor_nodes" => {
@@ -141,5 +203,18 @@ mod tests {
             "0 a#1 boot\n0 b#1 boot\n1 a#1 nodeup n@a n@b\n1 b#1 nodeup n@b n@a\n2 b#1 nodedown n@b n@a",
             "n@a is connected to n@b, which is not",
         );
+    }
+
+    #[test]
+    fn a_peer_that_is_silent_for_too_long_and_taken_for_connected_is_found() {
+        let nodes = || Nodes::default().silence(Duration::from_secs(5));
+        let up = "0 a#1 boot\n0 b#1 boot\n1000 a#1 nodeup n@a 'n@b'\n1000 b#1 nodeup n@b 'n@a'\n4000 b#1 got 1 a 0 9\n";
+        violated(nodes(), &format!("{up}6001 a#1 other"), "n@a has heard nothing from n@b for 5.001s");
+        let heard = "5000 a#1 got 1 b 0 9\n";
+        holds(nodes(), &format!("{up}{heard}8000 a#1 other"));
+        violated(nodes(), &format!("{up}{heard}9500 a#1 other"), "n@b has heard nothing from n@a for 5.5s");
+        let paused = "2000 sim fault {\"fault\":\"pause\",\"node\":\"a\"}\n";
+        let resumed = "7000 sim fault {\"fault\":\"resume\",\"node\":\"a\"}\n";
+        holds(nodes(), &format!("{up}{paused}{resumed}9000 a#1 other"));
     }
 }

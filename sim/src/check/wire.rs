@@ -17,7 +17,11 @@ impl Checker for Wire {
         if event.kind != "protocol error" {
             return Ok(());
         }
-        Err(Violation::by("wire", event, format!("a connection was closed for what came over it: {}", event.detail)))
+        Err(Violation::by(
+            "wire",
+            event,
+            format!("a connection was closed for what came over it: {}", event.detail),
+        ))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use beamline::world::World;
 
-use super::census::{self, HOSTS, Quiet};
+use super::census::{self, HOSTS, Quiet, SILENCE};
 use super::traffic::{self, Echo};
 use crate::check::{Linearizability, Nodes, Order};
 use crate::{Body, Sim, Swarm};
@@ -14,7 +14,7 @@ pub(super) fn calls(sim: &mut Sim) {
     }
     census::add(sim, &["n@one", "n@two", "n@three"], Swarm::new());
     sim.check(Order::default());
-    sim.check(Nodes::default());
+    sim.check(Nodes::default().silence(SILENCE));
     sim.check(Linearizability::new(Echo));
 }
 

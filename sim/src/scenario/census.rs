@@ -25,6 +25,9 @@ pub(super) const CHAOS: Duration = Duration::from_secs(20);
 /// How long the cluster then has to come to rest: silence is noticed, and what is being set up is done or given up.
 pub(super) const REST: Duration = Duration::from_secs(8);
 
+/// After how much silence a node takes another for dead: at most a quarter more than its tick time, on a clock that may be slow.
+pub(super) const SILENCE: Duration = Duration::from_millis(6500);
+
 /// How long what nodes have begun may take to end, once they are quiet.
 const QUIET: Duration = Duration::from_secs(5);
 

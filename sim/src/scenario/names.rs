@@ -8,7 +8,7 @@ use beamline::process::ExitReason;
 use beamline::term::{Atom, Pid, Term};
 use beamline::world::{BoxFuture, World};
 
-use super::census::{self, Dice, HOSTS, Quiet, node_of, process};
+use super::census::{self, Dice, HOSTS, Quiet, SILENCE, node_of, process};
 use super::traffic::{self, Echo};
 use crate::check::{Convergence, Linearizability, Nodes, Report};
 use crate::{Body, Sim, Swarm};
@@ -22,7 +22,7 @@ pub(super) fn names(sim: &mut Sim) {
     }
     census::add(sim, &["n@one", "n@two", "n@three"], Swarm::new());
     sim.check(Convergence::default());
-    sim.check(Nodes::default());
+    sim.check(Nodes::default().silence(SILENCE));
     sim.check(Linearizability::new(Echo));
 }
 

@@ -7,7 +7,7 @@ use beamline::process::{Context, ExitReason};
 use beamline::term::{Atom, Term};
 use beamline::world::World;
 
-use super::census::{self, Dice, HOSTS, Quiet, node_of, process};
+use super::census::{self, Dice, HOSTS, Quiet, SILENCE, node_of, process};
 use super::traffic::{self, Echo};
 use crate::check::{Linearizability, Nodes, Order, Report};
 use crate::{Body, Sim, Swarm};
@@ -30,7 +30,7 @@ fn add(sim: &mut Sim, breaks: Break) {
     }
     census::add(sim, &["n@one", "n@two", "n@three"], Swarm::new());
     sim.check(Order::default());
-    sim.check(Nodes::default());
+    sim.check(Nodes::default().silence(SILENCE));
     sim.check(Linearizability::new(Echo));
 }
 

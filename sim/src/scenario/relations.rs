@@ -10,7 +10,7 @@ use beamline::process::{Context, ExitReason};
 use beamline::term::{Atom, Pid, Reference, Term};
 use beamline::world::{BoxFuture, World};
 
-use super::census::{self, Dice, HOSTS, Quiet, node_of, process};
+use super::census::{self, Dice, HOSTS, Quiet, SILENCE, node_of, process};
 use crate::check::{Links, Monitors, Nodes, Report};
 use crate::{Body, Sim, Swarm};
 
@@ -28,7 +28,7 @@ pub(super) fn relations(sim: &mut Sim) {
     census::add(sim, &["n@one", "n@two", "n@three"], Swarm::new());
     sim.check(Monitors::default());
     sim.check(Links::default());
-    sim.check(Nodes::default());
+    sim.check(Nodes::default().silence(SILENCE));
 }
 
 /// The processes of a node that others may watch, by their place.
@@ -205,6 +205,14 @@ async fn watcher(mut cx: Context<Term>, quiet: Quiet) -> ExitReason {
                     // Some have ended since.
                     let old = known.len().saturating_sub(9);
                     known.drain(..old);
+                }
+                // Some have fired while the call waited, and what they led to is not received yet.
+                let last: Vec<_> = this.monitors.iter().rev().take(6).collect();
+                if dice.below(2) == 0
+                    && let Some((reference, number)) = dice.pick(&last)
+                {
+                    cx.demonitor(reference);
+                    report.demonitor(&name, **number);
                 }
             }
         }
