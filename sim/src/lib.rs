@@ -39,9 +39,8 @@ mod timeline;
 mod trace;
 
 pub use self::fault::{Fault, Schedule, Timed};
-pub use self::network::{SYN_PATIENCE, TCP_PATIENCE, WINDOW};
 pub use self::harness::{Test, test};
-pub use self::network::SYN_PATIENCE;
+pub use self::network::{SYN_PATIENCE, TCP_PATIENCE, WINDOW};
 pub use self::run::{Outcome, Run, run};
 pub use self::sim::{Body, EPOCH, Failure, Sim};
 pub use self::swarm::{Kind, Swarm};

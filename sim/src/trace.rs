@@ -117,16 +117,6 @@ const NO_SOCKETS: &str = "IO is disabled";
 const HINT: &str = "\nThere is no real input and output in a simulated node: connect and listen through World::net, and use World::clock \
                     and World::disk for time and files.";
 
-impl FromIterator<Event> for Trace {
-    fn from_iter<I: IntoIterator<Item = Event>>(events: I) -> Self {
-        let mut trace = Self::default();
-        for event in events {
-            trace.push(event);
-        }
-        trace
-    }
-}
-
 /// What all nodes of a run write to.
 #[derive(Debug, Default)]
 pub(crate) struct Recorder {
