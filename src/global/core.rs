@@ -217,6 +217,10 @@ impl Core {
                     self.effects.push(Effect::Disconnect(node.clone()));
                     self.gone(&node, Gone::Removed);
                     tracing::warn!(peer = %node, "global disconnects a node, to prevent overlapping partitions");
+                } else if self.removing.contains(&node) {
+                    // Each has told the other to disconnect, and left it to the other: in Erlang they stay connected, and share no
+                    // names, until something else disconnects them.
+                    self.effects.push(Effect::Disconnect(node));
                 }
             }
             Message::NodeUp(node) => self.node_up(&node),

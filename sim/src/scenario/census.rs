@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use beamline::gen_server::{Context, GenServer, Reply, ReplyTo, StartError};
-use beamline::node::Node;
+use beamline::node::{Builder, Node};
 use beamline::process::ExitReason;
 use beamline::term::{Atom, Pid, Term};
 use beamline::world::{BoxFuture, World};
@@ -43,10 +43,20 @@ pub(super) fn process(pid: &Pid) -> String {
 
 /// Starts a node, as often as it takes: EPMD may be down.
 pub(super) async fn start(world: &World, name: &str, hidden: bool) -> Node {
+    start_with(world, name, hidden, |builder| builder).await
+}
+
+/// As [`start`], with further settings.
+pub(super) async fn start_with(
+    world: &World,
+    name: &str,
+    hidden: bool,
+    configure: impl Fn(Builder) -> Builder,
+) -> Node {
     loop {
         let builder = Node::builder(name).cookie("simulated").hidden(hidden).world(world.clone());
         let builder = builder.net_ticktime(Duration::from_secs(4), 4).net_setuptime(Duration::from_secs(3));
-        match builder.start().await {
+        match configure(builder).start().await {
             Ok(node) => return node,
             Err(error) => world.event("", "not started", &error),
         }
@@ -144,14 +154,19 @@ pub(super) fn no_look(_: Node) -> BoxFuture<'static, ()> {
 
 /// Adds the client, what faults there are, and what must hold in every story.
 pub(super) fn add(sim: &mut Sim, nodes: &'static [&'static str], swarm: Swarm) {
-    sim.client("client", move |world| census(world, nodes));
+    add_with(sim, nodes, swarm, QUIET);
+}
+
+/// As [`add`], where what nodes have begun may take longer to end.
+pub(super) fn add_with(sim: &mut Sim, nodes: &'static [&'static str], swarm: Swarm, quiet: Duration) {
+    sim.client("client", move |world| census(world, nodes, quiet));
     sim.swarm(swarm.chaos(CHAOS).calm(Duration::from_secs(60)));
     sim.check(Wire);
     sim.check(Leaks::default());
     sim.check(Progress::new(REST, Duration::from_secs(2)));
 }
 
-async fn census(world: World, nodes: &'static [&'static str]) -> Body {
+async fn census(world: World, nodes: &'static [&'static str], quiet: Duration) -> Body {
     let report = Report::new(&world);
     world.sleep(CHAOS + REST).await;
     report.hidden("census@client");
@@ -166,7 +181,7 @@ async fn census(world: World, nodes: &'static [&'static str]) -> Body {
             }
         }
         if word == "quiet" {
-            world.sleep(QUIET).await;
+            world.sleep(quiet).await;
         }
     }
     client.stop().await;

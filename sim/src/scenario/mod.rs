@@ -5,6 +5,7 @@ mod census;
 pub mod cluster;
 pub mod epmd;
 mod failover;
+mod globals;
 mod groups;
 mod names;
 mod reconnect;
@@ -93,6 +94,11 @@ pub const ALL: &[Scenario] = &[
         name: "groups",
         about: "processes join groups of pg, leave them and end",
         setup: groups::groups,
+    },
+    Scenario {
+        name: "global",
+        about: "processes want the same global names, while partitions come and go",
+        setup: globals::globals,
     },
 ];
 
