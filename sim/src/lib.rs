@@ -22,6 +22,22 @@
 //! let trace = sim.run().unwrap();
 //! assert!(trace.events().iter().any(|event| event.to_string().ends_with("client#1 hello there")));
 //! ```
+//!
+//! As a test it is run by many seeds, and the first that does not pass is shrunk, reported and drawn: see [`Test`].
+//!
+//! ```
+//! #[beamline::sim(seeds = 0..200)]
+//! fn every_node_comes_up(sim: &mut beamline_sim::Sim) {
+//!     for host in ["one", "two", "three"] {
+//!         sim.node(host, move |world| async move {
+//!             let name = format!("app@{host}");
+//!             let node = beamline::node::Node::builder(name).cookie("secret").world(world).start().await?;
+//!             node.stop().await;
+//!             Ok(())
+//!         });
+//!     }
+//! }
+//! ```
 
 pub mod check;
 mod clock;

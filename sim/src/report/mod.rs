@@ -225,7 +225,7 @@ pub struct Report {
     pub details: Vec<String>,
     /// How the hosts were.
     pub nodes: BTreeMap<String, HostReport>,
-    /// Their last events, and those of `sim`.
+    /// Their last events, and those of `sim`, without the bytes that were sent and read.
     pub last: BTreeMap<String, Vec<String>>,
     /// What else was written.
     pub files: Files,
@@ -321,7 +321,9 @@ fn nodes(events: &[Event], at: Duration) -> BTreeMap<String, HostReport> {
 fn last(events: &[Event], at: Duration) -> BTreeMap<String, Vec<String>> {
     let mut last: BTreeMap<String, Vec<String>> = BTreeMap::new();
     // From the end, so that a long run is not copied for the few lines of it that are kept.
-    for event in events.iter().rev().skip_while(|event| event.at > at) {
+    // Bytes that were sent and read would leave no room for what they meant; the trace has them.
+    let told = |event: &&Event| !matches!(event.kind.as_str(), "sent" | "got");
+    for event in events.iter().rev().skip_while(|event| event.at > at).filter(told) {
         let lines = last.entry(event.node.clone()).or_default();
         if lines.len() < LAST_EVENTS {
             lines.push(line(event));

@@ -22,6 +22,7 @@ fn violated() -> Run {
         event(900, "sim", 0, "fault", &crash),
     ];
     events.extend((0..60).map(|n| event(1000 + n, "a", 1, "step", &n.to_string())));
+    events.push(event(2000, "a", 1, "sent", "1 b 0 10 00"));
     events.push(event(3000, "a", 1, "step", "after the violation"));
     let violation = Violation {
         property: "one-owner".into(),

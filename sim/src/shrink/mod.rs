@@ -150,20 +150,16 @@ impl<R: FnMut(&Schedule) -> Outcome, P: FnMut(Progress) -> ControlFlow<()>> Sear
         ControlFlow::Continue(())
     }
 
-    /// Healed as soon as the last fault is done, or else after ever less of the time from then on.
+    /// Healed as soon as the last fault is done, or else after part of the time from then on.
     fn heal_earlier(&mut self) -> Step<()> {
-        let last = self.best.schedule.faults.last().map_or(0, |timed| timed.at_ms);
-        let mut gap = 0;
-        while last + gap < self.best.schedule.heal_at_ms {
-            let healed = Schedule { heal_at_ms: last + gap, ..self.best.schedule.clone() };
-            if self.accept(healed)? {
+        let Schedule { faults, heal_at_ms } = &self.best.schedule;
+        let last = faults.last().map_or(0, |timed| timed.at_ms);
+        let left = heal_at_ms.saturating_sub(last);
+        for eighths in [0, 1, 2, 4] {
+            let heal_at_ms = last + left * eighths / 8;
+            if self.accept(Schedule { heal_at_ms, ..self.best.schedule.clone() })? {
                 break;
             }
-            let left = self.best.schedule.heal_at_ms - last - gap;
-            if left < 2 {
-                break;
-            }
-            gap += left / 2;
         }
         ControlFlow::Continue(())
     }

@@ -322,11 +322,12 @@ impl Drawing {
                 self.resume(at, lane);
                 self.strip(at, node, TWIN, false);
             }
-            (Fault::Twin { node }, &[lane]) => {
-                if self.lives.get(&lane).is_some_and(|(_, state, _)| *state != State::Crashed) {
-                    *self.twins.entry(lane).or_default() += 1;
-                    self.strip(at, node, TWIN, true);
-                }
+            // Beside a program that does not run there is no second one.
+            (Fault::Twin { node }, &[lane])
+                if self.lives.get(&lane).is_some_and(|(_, state, _)| *state != State::Crashed) =>
+            {
+                *self.twins.entry(lane).or_default() += 1;
+                self.strip(at, node, TWIN, true);
             }
             (Fault::Slow { node, polls_per_ms }, _) => self.strip(at, node, "slow", polls_per_ms.is_some()),
             (Fault::Shake { node, percent }, _) => self.strip(at, node, "shaken", *percent > 0),
