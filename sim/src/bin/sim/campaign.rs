@@ -132,12 +132,13 @@ pub(crate) fn run(args: &Args) -> Result<u8, Failure> {
         "all" => scenario::ALL.iter().collect(),
         name => vec![find(name)?],
     };
-    let watchdog = Watchdog::start(Duration::from_secs(args.watchdog));
+    let patience = args.watchdog;
+    let watchdog = Watchdog::start(Duration::from_secs(patience));
     let second = args.double.as_ref().filter(|program| !program.is_empty()).map(PathBuf::from);
     let tally =
         |scenario: &&scenario::Scenario| Tally { scenario: scenario.name.to_owned(), ..Tally::default() };
     let tallies = scenarios.iter().map(tally).collect();
-    let story = |scenario| Story { scenario, watchdog: watchdog.clone(), second: second.clone() };
+    let story = |scenario| Story { scenario, watchdog: watchdog.clone(), patience, second: second.clone() };
     let stories: Vec<Story> = scenarios.into_iter().map(story).collect();
     let bar = match args.seeds.end {
         Some(end) => ProgressBar::new((end - args.seeds.start).saturating_mul(stories.len() as u64)),

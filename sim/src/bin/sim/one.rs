@@ -70,9 +70,9 @@ fn schedule(path: Option<&Path>) -> Result<Option<Schedule>, Failure> {
     parse_schedule(&text).map(Some)
 }
 
-fn story(scenario: &str, watchdog: u64) -> Result<Story, Failure> {
-    let watchdog = Watchdog::start(Duration::from_secs(watchdog));
-    Ok(Story { scenario: find(scenario)?, watchdog, second: None })
+fn story(scenario: &str, patience: u64) -> Result<Story, Failure> {
+    let watchdog = Watchdog::start(Duration::from_secs(patience));
+    Ok(Story { scenario: find(scenario)?, watchdog, patience, second: None })
 }
 
 pub(crate) fn replay(args: &ReplayArgs) -> Result<u8, Failure> {

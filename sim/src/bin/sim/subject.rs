@@ -13,6 +13,8 @@ use crate::Failure;
 pub(crate) struct Story {
     pub(crate) scenario: &'static Scenario,
     pub(crate) watchdog: Watchdog,
+    /// After how many seconds it bites.
+    pub(crate) patience: u64,
     /// What runs it a second time; this program if nothing is said.
     pub(crate) second: Option<PathBuf>,
 }
@@ -30,6 +32,7 @@ impl Subject for Story {
         };
         let mut command = Command::new(&program);
         command.args(["replay", &seed.to_string(), "--scenario", self.scenario.name, "--trace"]);
+        command.args(["--watchdog", &self.patience.to_string()]);
         if schedule.is_some() {
             command.args(["--schedule", "-"]);
         }
