@@ -1,6 +1,6 @@
 //! Many runs: scenarios by their seeds, some at a time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -84,6 +84,8 @@ struct Tally {
     simulated_ms: u64,
     /// How often each kind of fault was in a schedule.
     faults: BTreeMap<String, u64>,
+    /// In how many runs each thing was seen that is to happen sometimes: the details of events of that kind.
+    sometimes: BTreeMap<String, u64>,
     /// A hash of the hashes of all runs in the order of their seeds: on the same lock file it changes when what the
     /// runs do does.
     hash: String,
@@ -208,6 +210,10 @@ impl Campaign<'_> {
         for timed in &run.schedule.faults {
             *tally.faults.entry(fault_kind(&timed.fault)).or_default() += 1;
         }
+        let sometimes = run.trace.events().iter().filter(|event| event.kind == "sometimes");
+        for fact in sometimes.map(|event| event.detail.clone()).collect::<BTreeSet<_>>() {
+            *tally.sometimes.entry(fact).or_default() += 1;
+        }
         let agreed = match double {
             None => true,
             Some(DoubleRun::Agreed { .. }) => {
@@ -258,6 +264,9 @@ impl Campaign<'_> {
         };
         for tally in tallies.iter() {
             println!("{}", line(tally, self.args.double.is_some()));
+            for (fact, runs) in &tally.sometimes {
+                println!("  {fact}: in {runs} runs");
+            }
         }
         println!(
             "{:.0} simulated seconds in {wall:.1} s: {rate:.0} a second",
