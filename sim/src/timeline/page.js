@@ -146,7 +146,8 @@ function describe() {
   }
   const legend = element("p", undefined, "legend");
   for (const [look, text] of [["alive", "alive"], ["paused", "paused"], ["crashed", "crashed"], ["cut", "wire cut"], ["message", "message"],
-    ["lost", "never read"], ["strip", "slow, no EPMD, ..."]]) {
+    ["lost", "never read"], ["strip", "slow, no EPMD, ..."],
+    ["operation", "operation"], ["unknown", "outcome unknown"]]) {
     const entry = element("span", text);
     entry.prepend(element("i", undefined, look));
     legend.append(entry);
@@ -311,13 +312,34 @@ function paint() {
     }
   }
 
+  // What clients asked for, above the bar of their host: from the call to the answer.
+  const rowsOf = new Map();
+  for (const operation of data.operations) {
+    rowsOf.set(operation.lane, Math.min(5, Math.max(rowsOf.get(operation.lane) || 0, operation.row + 1)));
+    if (!shown.lanes[operation.lane] || !within(operation.from, operation.to) || operation.row > 4) continue;
+    const left = x(operation.from), right = Math.max(x(operation.to), left + 1);
+    const line = Math.round(y(operation.lane) - BAR / 2 - 4 - 5 * operation.row) - 0.5;
+    const marked = [operation.event, operation.end].some(event => event !== null && (event === selected || isMatch.has(event)));
+    pen.strokeStyle = marked ? colors.match : operation.known ? colors.text : colors.paused;
+    pen.lineWidth = marked ? 2.5 : 1;
+    pen.setLineDash(operation.known ? [] : [3, 2]);
+    pen.beginPath(); pen.moveTo(left, line); pen.lineTo(right, line); pen.stroke();
+    pen.setLineDash([]);
+    pen.beginPath(); pen.moveTo(left, line - 2); pen.lineTo(left, line + 2);
+    if (operation.end !== null) { pen.moveTo(right, line - 2); pen.lineTo(right, line + 2); }
+    pen.stroke();
+    const answer = operation.end === null ? "never answered" : `${data.kinds[data.events[operation.end][KIND]]} ${what(operation.end)}`;
+    hits.push({ left, right, top: line - 3, bottom: line + 3, event: operation.event, weight: 4.5,
+      text: `${what(operation.event)}\n${answer}\n${seconds(operation.from)} to ${seconds(operation.to)}` });
+  }
+
   // What hosts have to bear.
   const levels = new Map();
   for (const strip of data.strips) {
     if (!shown.lanes[strip.lane] || !within(strip.from, strip.to)) continue;
     const key = `${strip.lane} ${strip.text}`;
     if (!levels.has(key)) levels.set(key, [...levels.keys()].filter(other => other.startsWith(`${strip.lane} `)).length);
-    const left = x(strip.from), right = x(strip.to), top = y(strip.lane) - BAR / 2 - 5 - 15 * levels.get(key);
+    const left = x(strip.from), right = x(strip.to), top = y(strip.lane) - BAR / 2 - 5 - 5 * (rowsOf.get(strip.lane) || 0) - 15 * levels.get(key);
     pen.fillStyle = colors.strip;
     pen.fillRect(left, top, Math.max(right - left, 2), 3);
     const text = fitted(pen, strip.text, 100), inside = Math.max(left, GUTTER) + 2;
@@ -644,7 +666,7 @@ canvas.addEventListener("pointermove", event => {
   if (before !== hovered) draw(false);
   tip.hidden = !hit;
   if (hit) {
-    tip.textContent = hit.event !== undefined ? story(hit.event) : hit.text;
+    tip.textContent = hit.text || story(hit.event);
     const box = document.querySelector("main").getBoundingClientRect();
     const left = event.clientX - box.left, top = event.clientY - box.top;
     tip.style.left = Math.min(left + 14, Math.max(0, box.width - tip.offsetWidth - 8)) + "px";

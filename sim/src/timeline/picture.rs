@@ -59,6 +59,20 @@ pub(crate) struct Arrow {
     pub(crate) len: u64,
 }
 
+/// What a client asked for: from its event `invoke` to the next `return` or `unknown` with the same first word.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Operation {
+    pub(crate) lane: usize,
+    /// The first that is free: operations that overlap are drawn above each other.
+    pub(crate) row: usize,
+    pub(crate) from: u64,
+    pub(crate) to: u64,
+    pub(crate) event: usize,
+    /// The event that ended it, if one did, and whether its outcome is known.
+    pub(crate) end: Option<usize>,
+    pub(crate) known: bool,
+}
+
 /// All of it; times are microseconds of simulated time.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Picture {
@@ -70,6 +84,7 @@ pub(crate) struct Picture {
     pub(crate) bands: Vec<Band>,
     pub(crate) strips: Vec<Strip>,
     pub(crate) arrows: Vec<Arrow>,
+    pub(crate) operations: Vec<Operation>,
 }
 
 /// How a host was at some moment.
@@ -128,6 +143,7 @@ impl Picture {
             strips: BTreeMap::new(),
             twins: BTreeMap::new(),
             in_flight: BTreeMap::new(),
+            asked: BTreeMap::new(),
         };
         for (index, event) in events.iter().enumerate() {
             drawing.event(index, event);
@@ -195,6 +211,8 @@ struct Drawing {
     twins: BTreeMap<usize, u32>,
     /// What was sent and not read yet: where it ends in its direction, and which arrow it is.
     in_flight: BTreeMap<Direction, Vec<(u64, usize)>>,
+    /// What is asked for and not answered yet, by lane and client.
+    asked: BTreeMap<(usize, String), usize>,
 }
 
 impl Drawing {
@@ -218,6 +236,8 @@ impl Drawing {
             },
             "sent" => self.sent(index, lane, &event.detail),
             "got" => self.got(at, lane, &event.detail),
+            "invoke" => self.invoke(at, lane, index, &event.detail),
+            "return" | "unknown" => self.answered(at, lane, index, event),
             _ => {}
         }
     }
@@ -385,8 +405,31 @@ impl Drawing {
         });
     }
 
+    fn invoke(&mut self, at: u64, lane: usize, event: usize, detail: &str) {
+        let client = detail.split(' ').next().unwrap_or_default().to_owned();
+        let open = self.asked.iter().filter(|((of, _), _)| *of == lane);
+        let rows: BTreeSet<usize> = open.map(|(_, asked)| self.picture.operations[*asked].row).collect();
+        let row = (0..).find(|row| !rows.contains(row)).unwrap_or_default();
+        self.asked.insert((lane, client), self.picture.operations.len());
+        let operation = Operation { lane, row, from: at, to: at, event, end: None, known: false };
+        self.picture.operations.push(operation);
+    }
+
+    fn answered(&mut self, at: u64, lane: usize, event: usize, answer: &Event) {
+        let client = answer.detail.split(' ').next().unwrap_or_default().to_owned();
+        if let Some(asked) = self.asked.remove(&(lane, client)) {
+            let operation = &mut self.picture.operations[asked];
+            (operation.to, operation.end, operation.known) = (at, Some(event), answer.kind == "return");
+        }
+    }
+
     fn finish(mut self) -> Picture {
         let end = self.picture.end;
+        for operation in &mut self.picture.operations {
+            if operation.end.is_none() {
+                operation.to = end;
+            }
+        }
         self.mend_all(end);
         self.end_strips(end);
         for (lane, (from, state, incarnation)) in std::mem::take(&mut self.lives) {

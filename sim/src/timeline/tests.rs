@@ -1,4 +1,4 @@
-use super::picture::{Arrow, Band, Bar, Strip};
+use super::picture::{Arrow, Band, Bar, Operation, Strip};
 use super::*;
 use crate::fault::{Fault, Schedule};
 use crate::trace::Trace;
@@ -126,6 +126,34 @@ fn what_a_host_has_to_bear_ends_when_it_is_lifted() {
         [
             Strip { lane: 0, from: S, to: 3 * S, text: "slow" },
             Strip { lane: 1, from: 2 * S, to: 10 * S, text: "no EPMD" },
+        ]
+    );
+}
+
+#[test]
+fn an_operation_lasts_from_its_call_to_its_answer_and_overlapping_ones_have_rows() {
+    let events = [
+        event(1000, "a", 1, "invoke", "one.0 key read"),
+        event(2000, "a", 1, "invoke", "two.0 key write 3"),
+        event(3000, "a", 1, "return", "one.0 key 7"),
+        event(4000, "a", 1, "invoke", "one.0 key read"),
+        event(5000, "a", 1, "unknown", "two.0 key timeout"),
+    ];
+    let operation = |event, row, from: u64, to: u64, end: Option<usize>, known| Operation {
+        lane: 0,
+        row,
+        from: from * S,
+        to: to * S,
+        event,
+        end,
+        known,
+    };
+    assert_eq!(
+        picture(&events).operations,
+        [
+            operation(0, 0, 1, 3, Some(2), true),
+            operation(1, 1, 2, 5, Some(4), false),
+            operation(3, 0, 4, 10, None, false),
         ]
     );
 }
