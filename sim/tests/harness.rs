@@ -1,9 +1,11 @@
 //! Simulations as tests, as their users see them: each is run as `cargo test` runs it, in a process of its own.
 
+use std::path::Path;
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use beamline_sim::Sim;
+use beamline_sim::shrink::Regression;
+use beamline_sim::{Schedule, Sim};
 
 /// A test of this file that is run only by another one.
 fn child(name: &str, environment: &[(&str, &str)]) -> Output {
@@ -132,6 +134,35 @@ fn a_failure_is_reported_with_its_seed_and_its_command_and_the_command_repeats_i
     let hash = |text: &str| text.lines().find(|line| line.starts_with("trace ")).map(str::to_owned);
     assert!(hash(&first).is_some());
     assert_eq!(hash(&text(&again)), hash(&first));
+}
+
+#[test]
+fn what_is_stored_is_replayed_before_the_seeds() {
+    let package = Path::new(env!("CARGO_TARGET_TMPDIR")).join("stored");
+    let folder = package.join("regressions");
+    let _ = std::fs::remove_dir_all(&package);
+    std::fs::create_dir_all(&folder).unwrap();
+    let failing = text(&child("fails_by_seed", &[]));
+    let seed = failing.lines().find_map(|line| line.strip_suffix(" did not pass")).unwrap();
+    let seed = seed.strip_prefix("fails-by-seed: seed ").unwrap().parse().unwrap();
+    let store = |file: &str, scenario: &str, seed| {
+        let (scenario, property, comment) =
+            (scenario.to_owned(), "program".to_owned(), format!("about {file}"));
+        let stored = Regression { scenario, seed, property, comment, schedule: Schedule::default() };
+        std::fs::write(folder.join(file), stored.to_json()).unwrap();
+    };
+    store("early.json", "sleeps", 99);
+    store("other.json", "fails-by-seed", seed);
+    let root = [("CARGO_MANIFEST_DIR", package.to_str().unwrap())];
+    let passes = text(&child("sleeps", &root));
+    let lines: Vec<_> = passes.lines().filter(|line| line.starts_with("sleeps: ")).take(2).collect();
+    assert_eq!(lines, ["sleeps: regressions/early.json: about early.json", "sleeps: seed 3"]);
+    let fails = text(&child("fails_by_seed", &root));
+    assert!(fails.contains("fails-by-seed: regressions/other.json: about other.json\n"), "{fails}");
+    assert!(!fails.contains("fails-by-seed: seed 10\n"), "{fails}");
+    let command =
+        format!("BEAMLINE_SIM_SEED={seed} BEAMLINE_SIM_SCHEDULE={}", folder.join("other.json").display());
+    assert!(fails.contains(&command), "{fails}");
 }
 
 #[test]

@@ -84,7 +84,8 @@ pub fn double_run(subject: &dyn Subject, run: &Run, schedule: Option<&Schedule>)
     }
 }
 
-/// What there is to say about a run, of which `double` says whether it came out the same twice. If a property is broken,
+/// What there is to say about a run, which had the faults of the file `given` or those that its seed drew, and of which
+/// `double` says whether it came out the same twice. If a property is broken,
 /// and a second run did not differ, its schedule is shrunk. The report, the trace, the timeline and the schedule are
 /// written to the folder `out`, which is made if need be.
 ///
@@ -93,6 +94,7 @@ pub fn double_run(subject: &dyn Subject, run: &Run, schedule: Option<&Schedule>)
 pub fn investigate(
     subject: &dyn Subject,
     first: Run,
+    given: Option<&Path>,
     double: DoubleRun,
     bounds: Bounds,
     out: &Path,
@@ -115,7 +117,7 @@ pub fn investigate(
         Some(shrunk) if shrunk.schedule != first.schedule => subject.run(first.seed, Some(&shrunk.schedule)),
         _ => first.clone(),
     };
-    let mut report = Report::new(Header::here(), &shown, double, subject.command(first.seed, None));
+    let mut report = Report::new(Header::here(), &shown, double, subject.command(first.seed, given));
     if let Some(shrunk) = &shrunk {
         let command = subject.command(first.seed, Some(&out.join(REGRESSION)));
         report.set_shrunk(&first, shrunk, command);

@@ -12,7 +12,7 @@ use super::{Bounds, Stopwatch, Subject, Watchdog, double_run, investigate, run_c
 use crate::fault::Schedule;
 use crate::report::{DoubleRun, trace_text};
 use crate::run::{Outcome, Run};
-use crate::shrink::read_schedule;
+use crate::shrink::{Regression, read_schedule};
 use crate::sim::Sim;
 
 /// How many seeds a test runs if nothing is said.
@@ -24,6 +24,9 @@ const SECOND: &str = "BEAMLINE_SIM_SECOND";
 /// A simulation as a test: it is run for each of its seeds, and the first that does not pass is run a second time in
 /// another process, shrunk, and reported; the test then panics with the report, and report, trace, timeline and schedule are
 /// in `target/sim/NAME`. The first seed is run twice in any case: a test that is not deterministic fails.
+///
+/// A `regression.json` that is moved from there to the folder `regressions` beside `Cargo.toml`, under any name, is
+/// replayed before the seeds: a seed means another run when what is drawn from it changes, a schedule stays.
 ///
 /// The environment says which seeds:
 ///
@@ -106,6 +109,8 @@ pub(super) struct Plan {
     pub(super) seeds: Range<u64>,
     pub(super) budget: Option<Duration>,
     pub(super) schedule: Option<PathBuf>,
+    /// Whether what is stored is run before them.
+    pub(super) replays: bool,
 }
 
 impl Plan {
@@ -128,7 +133,8 @@ impl Plan {
             return Err("BEAMLINE_SIM_SCHEDULE needs the BEAMLINE_SIM_SEED that it belongs to".to_owned());
         }
         if let Some(seed) = one {
-            return Ok(Self { seeds: seed..seed.saturating_add(1), budget: None, schedule });
+            let seeds = seed..seed.saturating_add(1);
+            return Ok(Self { seeds, budget: None, schedule, replays: false });
         }
         let budget = time.map(Duration::from_secs);
         let start = if budget.is_some() { fresh() } else { seeds.start };
@@ -140,7 +146,7 @@ impl Plan {
         if start >= end {
             return Err(format!("a test without seeds tests nothing: {start}..{end}"));
         }
-        Ok(Self { seeds: start..end, budget, schedule: None })
+        Ok(Self { seeds: start..end, budget, schedule: None, replays: true })
     }
 }
 
@@ -162,39 +168,60 @@ struct Tested<'a, F> {
 impl<F: Fn(&mut Sim)> Tested<'_, F> {
     fn run_all(&self, plan: &Plan) {
         let name = &self.test.name;
-        let schedule =
-            plan.schedule.as_deref().map(|path| read_schedule(path).unwrap_or_else(|why| panic!("{why}")));
         let time = Stopwatch::start();
+        if plan.replays {
+            self.run_stored(&root().join("regressions"));
+        }
+        let given = plan.schedule.as_deref();
+        let schedule = given.map(|path| read_schedule(path).unwrap_or_else(|why| panic!("{why}")));
         let (mut runs, mut simulated) = (0, Duration::ZERO);
         for seed in plan.seeds.clone() {
             if runs > 0 && plan.budget.is_some_and(|budget| time.elapsed() >= budget) {
                 break;
             }
             println!("{name}: seed {seed}");
-            let run = self.run(seed, schedule.as_ref());
             // One seed is run twice whatever comes of it: what escapes the seeds would be noticed only with a failure,
             // and that failure could not be repeated.
-            let double = (runs == 0 || run.outcome != Outcome::Passed)
-                .then(|| double_run(self, &run, schedule.as_ref()));
-            let differed = matches!(double, Some(DoubleRun::Differed { .. }));
-            if let Some(double) = double
-                && (differed || run.outcome != Outcome::Passed)
-            {
-                self.fail(run, double);
-            }
+            simulated += self.run_one(seed, given, schedule.as_ref(), runs == 0);
             runs += 1;
-            simulated += run.simulated;
         }
         let (simulated, wall) = (simulated.as_secs_f64(), time.elapsed().as_secs_f64());
         let rate = simulated / wall.max(0.001);
         println!("{name}: {runs} seeds passed, {simulated:.0} simulated seconds, {rate:.0} a second");
     }
 
-    fn fail(&self, run: Run, double: DoubleRun) -> ! {
+    /// What once was wrong with this test comes first.
+    fn run_stored(&self, folder: &Path) {
+        if !folder.is_dir() {
+            return;
+        }
+        let name = &self.test.name;
+        let stored = Regression::read_all(folder).unwrap_or_else(|why| panic!("{why}"));
+        for (file, stored) in stored.iter().filter(|(_, stored)| stored.scenario == *name) {
+            println!("{name}: regressions/{file}.json: {}", stored.comment);
+            let path = folder.join(file).with_extension("json");
+            self.run_one(stored.seed, Some(&path), Some(&stored.schedule), false);
+        }
+    }
+
+    /// Runs one, and gives back how much simulated time it took. One that does not pass ends the test.
+    fn run_one(&self, seed: u64, given: Option<&Path>, schedule: Option<&Schedule>, twice: bool) -> Duration {
+        let run = self.run(seed, schedule);
+        let passed = run.outcome == Outcome::Passed;
+        if !passed || twice {
+            let double = double_run(self, &run, schedule);
+            if !passed || matches!(double, DoubleRun::Differed { .. }) {
+                self.fail(run, given, double);
+            }
+        }
+        run.simulated
+    }
+
+    fn fail(&self, run: Run, given: Option<&Path>, double: DoubleRun) -> ! {
         let out = self.out();
         let (name, seed) = (&self.test.name, run.seed);
         println!("{name}: seed {seed} did not pass");
-        match investigate(self, run, double, Bounds::default(), &out, |_| {}) {
+        match investigate(self, run, given, double, Bounds::default(), &out, |_| {}) {
             Ok(report) => panic!("{report}"),
             Err(why) => {
                 panic!("{name}: seed {seed} did not pass, and {} cannot be written: {why}", out.display())
@@ -263,6 +290,11 @@ impl<F: Fn(&mut Sim)> Subject for Tested<'_, F> {
         };
         format!("BEAMLINE_SIM_SEED={seed}{schedule} cargo test{package} {test}")
     }
+}
+
+/// Where the package is, whose test this is.
+fn root() -> PathBuf {
+    std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| PathBuf::from("."), PathBuf::from)
 }
 
 /// Where cargo builds: the folder above this program that cargo marked as its own, else `target`.

@@ -21,6 +21,8 @@ fn the_environment_says_which_seeds() {
     assert_eq!(seeds(&[("BEAMLINE_SIM_SEEDS", "100")]), Ok(5..105));
     let timed = plan(&[("BEAMLINE_SIM_TIME", "60")]).unwrap();
     assert_eq!((timed.seeds, timed.budget), (1_000_000..u64::MAX, Some(Duration::from_secs(60))));
+    let replays = |variables: &[(&str, &str)]| plan(variables).unwrap().replays;
+    assert!(replays(&[]) && !replays(&[("BEAMLINE_SIM_SEED", "7")]), "one seed is one run");
     let both = plan(&[("BEAMLINE_SIM_TIME", "60"), ("BEAMLINE_SIM_SEEDS", "3")]).unwrap();
     assert_eq!(both.seeds, 1_000_000..1_000_003);
 }
@@ -97,7 +99,7 @@ fn found(subject: &Fragile, folder: &str) -> (Report, std::path::PathBuf) {
     let out = std::env::temp_dir().join(format!("beamline-sim-{folder}-{}", std::process::id()));
     let run = subject.run(7, None);
     let double = double_run(subject, &run, None);
-    let report = investigate(subject, run, double, Bounds::default(), &out, |_| {}).unwrap();
+    let report = investigate(subject, run, None, double, Bounds::default(), &out, |_| {}).unwrap();
     (report, out)
 }
 

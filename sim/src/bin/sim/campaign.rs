@@ -294,7 +294,8 @@ impl Campaign<'_> {
         }
         let out = self.args.out.clone().unwrap_or_else(|| folder(&run.scenario, run.seed));
         let bounds = Bounds::default();
-        let report = shrink_bar(bounds, |progress| investigate(story, run, double, bounds, &out, progress));
+        let report =
+            shrink_bar(bounds, |progress| investigate(story, run, None, double, bounds, &out, progress));
         report.map_err(|error| format!("{}: {error}", out.display()))
     }
 }

@@ -61,13 +61,20 @@ pub(crate) struct ShrinkArgs {
 }
 
 fn schedule(path: Option<&Path>) -> Result<Option<Schedule>, Failure> {
-    let Some(path) = path else { return Ok(None) };
-    if path.as_os_str() != "-" {
+    if path.is_none() {
+        return Ok(None);
+    }
+    if let Some(path) = file(path) {
         return read_schedule(path).map(Some);
     }
     let mut text = String::new();
     std::io::stdin().read_to_string(&mut text).map_err(|error| format!("the standard input: {error}"))?;
     parse_schedule(&text).map(Some)
+}
+
+/// A schedule's file, where it is one.
+fn file(path: Option<&Path>) -> Option<&Path> {
+    path.filter(|path| path.as_os_str() != "-")
 }
 
 fn story(scenario: &str, patience: u64) -> Result<Story, Failure> {
@@ -88,12 +95,8 @@ pub(crate) fn replay(args: &ReplayArgs) -> Result<u8, Failure> {
         println!("{:016x}", run.trace.hash());
     }
     let double = DoubleRun::NotRun { why: "a replay runs once".to_owned() };
-    let mut report = Report::new(
-        Header::here(),
-        &run,
-        double,
-        story.command(args.seed, args.schedule.as_deref().filter(|path| path.as_os_str() != "-")),
-    );
+    let mut report =
+        Report::new(Header::here(), &run, double, story.command(args.seed, file(args.schedule.as_deref())));
     if let Some(out) = &args.out {
         write(&mut report, &run, out).map_err(|error| format!("{}: {error}", out.display()))?;
     }
@@ -114,7 +117,9 @@ pub(crate) fn shrink(args: &ShrinkArgs) -> Result<u8, Failure> {
     let out = args.out.clone().unwrap_or_else(|| folder(&args.scenario, args.seed));
     let bounds = Bounds { runs: args.max_runs, time: Duration::from_secs(args.max_time) };
     let double = double_run(&story, &run, schedule.as_ref());
-    let report = shrink_bar(bounds, |progress| investigate(&story, run, double, bounds, &out, progress));
+    let given = file(args.schedule.as_deref());
+    let report =
+        shrink_bar(bounds, |progress| investigate(&story, run, given, double, bounds, &out, progress));
     let report = report.map_err(|error| format!("{}: {error}", out.display()))?;
     print!("{report}");
     Ok(report.result.exit_code())
