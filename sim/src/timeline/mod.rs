@@ -19,6 +19,7 @@ use crate::trace::Event;
 
 const PAGE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("page.css");
+const DRAWING: &str = include_str!("draw.js");
 const SCRIPT: &str = include_str!("page.js");
 
 /// What the page's script draws.
@@ -104,7 +105,7 @@ pub fn timeline(run: &Run) -> String {
     let title = format!("{} {}", escaped(&run.scenario), run.seed);
     // The data comes last: it may hold any text, also what looks like a place to fill.
     let page = PAGE.replacen("{{title}}", &title, 1).replacen("{{style}}", STYLE, 1);
-    page.replacen("{{script}}", SCRIPT, 1).replacen("{{data}}", &data, 1)
+    page.replacen("{{drawing}}", DRAWING, 1).replacen("{{script}}", SCRIPT, 1).replacen("{{data}}", &data, 1)
 }
 
 fn end(run: &Run) -> Duration {
