@@ -149,3 +149,26 @@ fn what_passes_is_not_shrunk() {
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(stdout(&output), "epmd, seed 4 passes: there is nothing to shrink\n");
 }
+
+#[test]
+fn a_finding_is_shrunk_and_what_is_left_of_it_is_found_again() {
+    // A node of this scenario waits for another to crash: without that it waits for ever.
+    let folder = folder("finding");
+    let (file, out) = (folder.join("schedule.json"), folder.join("out"));
+    std::fs::write(&file, r#"{ "faults": [{ "at_ms": 300, "fault": "mend_all" }], "heal_at_ms": 1000 }"#)
+        .unwrap();
+    let schedule = ["--scenario", "cluster-restart", "--schedule", file.to_str().unwrap()];
+    let args = [&["shrink", "1", "--out", out.to_str().unwrap()], &schedule[..]].concat();
+    let shrunk = sim(&args);
+    assert_eq!(shrunk.status.code(), Some(1), "{}", stderr(&shrunk));
+    let text = stdout(&shrunk);
+    assert!(text.starts_with("VIOLATION of progress: cluster-restart, seed 1\n"), "{text}");
+    assert!(text.contains("\nShrunk from 1 faults to 0 in "), "{text}");
+    let left = out.join("regression.json");
+    let args = ["replay", "1", "--scenario", "cluster-restart", "--schedule", left.to_str().unwrap()];
+    let again = sim(&args);
+    assert_eq!(again.status.code(), Some(1));
+    let hash = |text: &str| text.lines().find(|line| line.starts_with("trace ")).map(str::to_owned);
+    assert!(hash(&text).is_some());
+    assert_eq!(hash(&stderr(&again)), hash(&text));
+}
