@@ -1,7 +1,9 @@
 //! The simulated network, as a node sees it. turmoil drives hosts, runtimes and time; its sockets are not used: they know no
 //! retransmission, no patience and no limit in bytes, answer a dial across a cut at once, and lose a port for each dial that fails.
 
+mod outages;
 mod stream;
+mod tcp;
 mod wires;
 
 use std::future::poll_fn;
@@ -13,10 +15,15 @@ use std::time::Duration;
 use beamline::world::{BoxFuture, Conn, Listener, Network, Probe};
 
 use self::stream::{ReadHalf, WriteHalf};
-use self::wires::{ConnId, Dialled, Place, Side};
-pub(crate) use self::wires::{LATENCY_MS, Wires};
-pub use self::wires::{SYN_PATIENCE, TCP_PATIENCE, WINDOW};
+pub(crate) use self::tcp::LATENCY_MS;
+use self::tcp::{ConnId, Dialled, Side};
+pub use self::tcp::{TCP_PATIENCE, WINDOW};
+use self::wires::Place;
+pub(crate) use self::wires::Wires;
 use crate::trace::NodeProbe;
+
+/// How long a dial waits for a host that does not answer, before it fails as timed out.
+pub const SYN_PATIENCE: Duration = Duration::from_secs(20);
 
 /// How long a dial waits before it asks again; then twice as long, and so on.
 const SYN_RETRY: Duration = Duration::from_secs(1);
@@ -40,7 +47,9 @@ impl NodeNetwork {
                     tokio::time::sleep(round_trip).await;
                 }
                 match self.wires.establish(target, place.owner, port) {
-                    Dialled::Established { conn, local, peer } => return Ok(self.conn(conn, 0, local, peer)),
+                    Dialled::Established { conn, local, peer } => {
+                        return Ok(halves(&self.wires, conn, 0, local, peer));
+                    }
                     Dialled::Refused => return Err(io::ErrorKind::ConnectionRefused.into()),
                     Dialled::Lost => {}
                 }
@@ -54,10 +63,6 @@ impl NodeNetwork {
             waited += retry;
             retry *= 2;
         }
-    }
-
-    fn conn(&self, conn: ConnId, side: Side, local: SocketAddr, peer: SocketAddr) -> Conn {
-        halves(&self.wires, conn, side, local, peer)
     }
 }
 

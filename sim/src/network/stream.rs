@@ -7,7 +7,8 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::wires::{ConnId, Half, Side, Wires};
+use super::tcp::{ConnId, Side};
+use super::wires::{Half, Wires};
 
 pub(super) struct ReadHalf {
     pub(super) wires: Arc<Wires>,
