@@ -36,11 +36,12 @@ fn found_after(seed: u64, fault: &Fault) -> Vec<u8> {
             std::future::pending().await
         }
     });
-    sim.run_for(SECOND).unwrap();
+    let soon = SECOND / 20;
+    sim.run_for(soon).unwrap();
     sim.inject(fault);
-    sim.run_for(SECOND).unwrap();
+    sim.run_for(soon).unwrap();
     sim.inject(&Fault::Restart { node: one() });
-    sim.run_for(SECOND).unwrap();
+    sim.run_for(soon).unwrap();
     let found = found.lock().unwrap().take();
     found.expect("the file is there")
 }

@@ -140,14 +140,14 @@ fn a_seed_draws_faults_for_nodes_and_never_for_clients() {
             world.sleep(Duration::from_secs(wait)).await;
             Ok(())
         });
-        sim.swarm(Swarm::new().only([Kind::Crash, Kind::Pause]).chaos(Duration::from_secs(10)));
+        sim.swarm(Swarm::new().only([Kind::Crash, Kind::Pause]).chaos(Duration::from_secs(3)));
     };
     let mut kinds = Vec::new();
     for seed in 0..20 {
         let done = run("drawn", setup, seed, None);
         assert_eq!(done.outcome, Outcome::Passed, "seed {seed}");
         assert_eq!(done.drawn[0].0, "wait");
-        assert_eq!(done.schedule.heal_at_ms, 10_000);
+        assert_eq!(done.schedule.heal_at_ms, 3000);
         kinds.push(done.drawn[1].clone());
         let boots =
             done.trace.events().iter().filter(|event| (&*event.node, &*event.kind) == ("client", "boot"));
