@@ -1,6 +1,7 @@
 //! Whole nodes under everything that a seed can do to them.
 
 use std::collections::BTreeSet;
+use std::process::Command;
 use std::time::Duration;
 
 use beamline::gen_server::{Context, GenServer, Reply, ReplyTo};
@@ -11,7 +12,7 @@ use beamline::world::World;
 use beamline_sim::{Sim, Swarm, run};
 
 const HOSTS: [&str; 3] = ["one", "two", "three"];
-const CHAOS: Duration = Duration::from_secs(15);
+const CHAOS: Duration = Duration::from_secs(10);
 
 struct Echo;
 
@@ -82,18 +83,48 @@ fn cluster(sim: &mut Sim) {
     sim.swarm(Swarm::new().chaos(CHAOS).calm(Duration::from_secs(120)));
 }
 
+/// Which of the twenty seeds another process runs, alone.
+const ALONE: u64 = 13;
+
+#[test]
+#[ignore = "the other process of the test below"]
+fn prints_the_hash_of_a_seed() {
+    println!("hash {:016x}", run("cluster", cluster, ALONE, None).trace.hash());
+}
+
+/// What another process, which runs nothing else, has for a seed.
+fn hash_elsewhere() -> String {
+    let mut other = Command::new(std::env::current_exe().unwrap());
+    let output =
+        other.args(["prints_the_hash_of_a_seed", "--exact", "--ignored", "--nocapture"]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let hash = text.lines().find_map(|line| line.split_once("hash ")).expect("it prints one").1;
+    hash.to_owned()
+}
+
 #[test]
 fn a_cluster_answers_once_all_is_healed_and_two_runs_of_a_seed_agree() {
-    let mut faults = BTreeSet::new();
+    let (mut faults, mut ends) = (BTreeSet::new(), BTreeSet::new());
     for seed in 0..20 {
         let first = run("cluster", cluster, seed, None);
         let second = run("cluster", cluster, seed, None);
         assert_eq!(first.trace.difference(&second.trace), None, "seed {seed}");
         assert_eq!(first.outcome.reason(), None, "seed {seed}: {:?}", first.schedule);
+        if seed == ALONE {
+            assert_eq!(
+                format!("{:016x}", first.trace.hash()),
+                hash_elsewhere(),
+                "after other seeds, and alone"
+            );
+        }
+        let closed = first.trace.events().iter().filter(|event| event.kind == "closed");
+        ends.extend(closed.filter_map(|event| Some(event.detail.splitn(3, ' ').nth(2)?.to_owned())));
         for timed in first.schedule.faults {
             let text = serde_json::to_value(timed.fault).unwrap();
             faults.insert(text["fault"].as_str().unwrap().to_owned());
         }
     }
-    assert_eq!(faults.len(), 24, "{faults:?}");
+    assert_eq!(faults.len(), 24, "each has happened: {faults:?}");
+    let expected = ["closed", "epmd down", "half-open", "killed", "power lost", "reset", "timed out"];
+    assert!(expected.iter().all(|end| ends.contains(*end)), "each has been seen: {ends:?}");
 }
