@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use ::tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use ::tokio::task::yield_now;
-use rand_core::Rng;
+use rand_chacha::ChaCha8Rng;
+use rand_core::{Rng, SeedableRng};
 
 use super::{Gate, Mono, Probe, World};
 
@@ -98,6 +99,58 @@ async fn a_paused_node_stands_still_until_it_is_resumed() {
     gate.resume();
     task.await.unwrap();
     assert_eq!(*steps.lock().unwrap(), 3);
+}
+
+#[tokio::test]
+async fn a_slow_node_is_let_through_as_often_as_it_is_refilled() {
+    let gate = Arc::new(Gate::default());
+    let world = World { gate: Some(gate.clone()), ..World::tokio() };
+    gate.slow(Some(2));
+    let task = world.spawn(async {
+        for _ in 0..9 {
+            yield_now().await;
+        }
+    });
+    for refills in 1..=4 {
+        for _ in 0..10 {
+            yield_now().await;
+        }
+        assert_eq!(gate.polls(), 2 * refills);
+        gate.refill();
+    }
+    assert!(!task.is_finished());
+    gate.slow(None);
+    task.await.unwrap();
+    assert_eq!(gate.polls(), 10, "as many polls as without");
+}
+
+#[tokio::test]
+async fn a_shaken_node_s_tasks_run_in_another_order_and_all_of_them() {
+    let gate = Arc::new(Gate::default());
+    let world = World { gate: Some(gate.clone()), ..World::tokio() };
+    let mut orders = std::collections::BTreeSet::new();
+    for seed in 0..20 {
+        gate.shake(50, ChaCha8Rng::seed_from_u64(seed));
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let tasks: Vec<_> = (0..4)
+            .map(|task| {
+                let order = order.clone();
+                world.spawn(async move { order.lock().unwrap().push(task) })
+            })
+            .collect();
+        for task in tasks {
+            task.await.unwrap();
+        }
+        orders.insert(order.lock().unwrap().clone());
+    }
+    assert!(orders.len() > 5 && orders.iter().all(|order| order.len() == 4), "{orders:?}");
+}
+
+#[tokio::test]
+async fn there_is_no_real_world_in_a_simulation() {
+    let world = std::panic::catch_unwind(|| super::simulated(World::tokio));
+    assert!(world.is_err());
+    let _ = World::tokio();
 }
 
 /// A world whose disk is a directory of this test alone.
