@@ -397,10 +397,8 @@ impl State {
     }
 
     pub(super) fn mend(&mut self, wires: &[(HostId, HostId)]) {
-        for wire in wires {
-            self.cuts.remove(wire);
-        }
-        self.send_again(wires);
+        let mended: Vec<_> = wires.iter().copied().filter(|wire| self.cuts.remove(wire)).collect();
+        self.send_again(&mended);
     }
 
     /// What waits for these wires, or is on its way on them, goes on its way now; nobody waits for an answer across them.
