@@ -163,7 +163,16 @@ pub(super) fn add_with(sim: &mut Sim, nodes: &'static [&'static str], swarm: Swa
     sim.swarm(swarm.chaos(CHAOS).calm(Duration::from_secs(60)));
     sim.check(Wire);
     sim.check(Leaks::default());
+}
+
+/// All requests are answered once the cluster has come to rest.
+pub(super) fn serves(sim: &mut Sim) {
     sim.check(Progress::new(REST, Duration::from_secs(2)));
+}
+
+/// As [`serves`], where nodes disturb each other until they are told to be quiet.
+pub(super) fn serves_when_quiet(sim: &mut Sim) {
+    sim.check(Progress::new(REST + QUIET, Duration::from_secs(2)));
 }
 
 async fn census(world: World, nodes: &'static [&'static str], quiet: Duration) -> Body {

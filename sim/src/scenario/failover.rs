@@ -29,6 +29,7 @@ pub(super) fn failover(sim: &mut Sim) {
         Ok(())
     });
     census::add(sim, &["n@host"], Swarm::new());
+    census::serves_when_quiet(sim);
     sim.check(Convergence::default());
 }
 

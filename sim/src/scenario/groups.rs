@@ -23,6 +23,7 @@ pub(super) fn groups(sim: &mut Sim) {
         sim.service(host, move |world| program(world, host));
     }
     census::add(sim, &["n@one", "n@two", "n@three"], Swarm::new());
+    census::serves(sim);
     sim.check(Convergence::default());
     sim.check(Nodes::default().silence(SILENCE));
     sim.check(Linearizability::new(Echo));

@@ -29,6 +29,7 @@ fn add(sim: &mut Sim, breaks: Break) {
         sim.service(host, move |world| program(world, host, breaks));
     }
     census::add(sim, &["n@one", "n@two", "n@three"], Swarm::new());
+    census::serves_when_quiet(sim);
     sim.check(Order::default());
     sim.check(Nodes::default().silence(SILENCE));
     sim.check(Linearizability::new(Echo));

@@ -26,6 +26,7 @@ pub(super) fn relations(sim: &mut Sim) {
         sim.service(host, move |world| program(world, host));
     }
     census::add(sim, &["n@one", "n@two", "n@three"], Swarm::new());
+    census::serves(sim);
     sim.check(Monitors::default());
     sim.check(Links::default());
     sim.check(Nodes::default().silence(SILENCE));

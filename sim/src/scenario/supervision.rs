@@ -28,6 +28,7 @@ pub(super) fn supervision(sim: &mut Sim) {
         sim.service(host, move |world| program(world, host, strategy));
     }
     census::add(sim, &["n@one", "n@two", "n@three"], Swarm::new());
+    census::serves(sim);
     sim.check(Supervisors::default());
     sim.check(Linearizability::new(Echo));
 }
