@@ -7,13 +7,24 @@ use super::lives::{Life, Lives, life_of};
 use super::{Checker, Verdict, Violation};
 use crate::trace::Event;
 
-/// There is no more of anything in the end than there was [before](super::Report::usage_before), in each host's last life.
+/// There is no more of anything in the end than there was [before](super::Report::usage_before), in each host's last life, and no more
+/// connections are open than may be.
 #[derive(Debug, Default)]
 pub struct Leaks {
     lives: Lives,
     before: BTreeMap<(Life, String), usize>,
     after: BTreeMap<(Life, String), usize>,
+    sockets_max: Option<i64>,
+    sockets: BTreeMap<Life, i64>,
     at: Duration,
+}
+
+impl Leaks {
+    /// How many connections each host may have open in the end; both ends of one within the host count.
+    pub fn sockets(mut self, max: u32) -> Self {
+        self.sockets_max = Some(max.into());
+        self
+    }
 }
 
 impl Checker for Leaks {
@@ -27,6 +38,14 @@ impl Checker for Leaks {
         let usage = match event.kind.as_str() {
             "usage_before" => &mut self.before,
             "usage_after" => &mut self.after,
+            "connected" | "accepted" => {
+                *self.sockets.entry(life_of(event)).or_default() += 1;
+                return Ok(());
+            }
+            "closed" => {
+                *self.sockets.entry(life_of(event)).or_default() -= 1;
+                return Ok(());
+            }
             _ => return Ok(()),
         };
         if let Some((what, count)) = event.detail.rsplit_once(' ')
@@ -41,6 +60,13 @@ impl Checker for Leaks {
         let leak = self.after.iter().find(|(key, after)| {
             self.lives.is_current(&key.0) && self.before.get(*key).is_none_or(|before| before < *after)
         });
+        let sockets = self.sockets.iter().find(|(life, open)| {
+            self.lives.is_current(life) && self.sockets_max.is_some_and(|max| **open > max)
+        });
+        if let Some(((host, _), open)) = sockets {
+            let text = format!("{host} has {open} connections open in the end");
+            return Verdict::Violated(Violation::at_end("leaks", self.at, text));
+        }
         let violation = leak.map(|((life, what), after)| {
             let before = self.before.get(&(life.clone(), what.clone())).copied().unwrap_or_default();
             let text = format!("{} had {before} {what} at first and has {after} in the end", life.0);
@@ -68,5 +94,15 @@ mod tests {
         violated(Leaks::default(), &after(5, 2), "a had 1 sockets at first and has 2");
         holds(Leaks::default(), &format!("{}\n10 a#2 boot", after(6, 1)));
         violated(Leaks::default(), "9 a#1 usage_after timers 1", "had 0 timers");
+    }
+
+    #[test]
+    fn connections_that_stay_open_are_found() {
+        let leaks = || Leaks::default().sockets(1);
+        let two = "0 a#1 boot\n1 a#1 connected 1 a:1 b:1\n2 a#1 accepted 2 a:2 b:2\n";
+        violated(leaks(), two, "a has 2 connections open");
+        holds(leaks(), &format!("{two}3 a#1 closed 1 b eof"));
+        holds(leaks(), &format!("{two}3 a#2 boot"));
+        holds(Leaks::default(), two);
     }
 }
