@@ -48,9 +48,9 @@ fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
 mod tests {
     use super::*;
 
-    /// The first seed that shows it.
+    /// The first of some seeds that shows it.
     fn found(reads_go_on: bool) -> Option<(u64, String)> {
-        (0..SEEDS).find_map(|seed| {
+        (0..12).find_map(|seed| {
             match run("kv", |sim| simulation::setup(sim, reads_go_on), seed, None).outcome {
                 Outcome::Passed => None,
                 Outcome::Violated(violation) => Some((seed, violation.property)),
