@@ -3,8 +3,11 @@
 use beamline_sim::check::Sometimes;
 use beamline_sim::{Event, Outcome, scenario};
 
+/// Something that happens, and the events that show it.
+type Fact = (&'static str, fn(&Event) -> bool);
+
 /// What must be seen in some run of a story.
-fn seen(name: &str, seeds: u64, facts: &[(&str, fn(&Event) -> bool)]) {
+fn seen(name: &str, seeds: u64, facts: &[Fact]) {
     let scenario = scenario::find(name).expect("it is a story");
     let mut sometimes = Sometimes::new([]);
     for (fact, is_it) in facts {
