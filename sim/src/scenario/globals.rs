@@ -25,6 +25,7 @@ pub(super) fn globals(sim: &mut Sim) {
         sim.service(host, move |world| program(world, host));
     }
     census::add_with(sim, &["n@one", "n@two", "n@three"], Swarm::new(), SYNC);
+    census::serves_when_quiet(sim);
     sim.check(Convergence::default());
     sim.check(Nodes::default().silence(SILENCE));
     sim.check(Linearizability::new(Echo));
