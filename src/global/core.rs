@@ -173,6 +173,11 @@ impl Core {
                 // A version that has no tags in it is believed.
                 if tag.is_none() || tag == self.tag(node) {
                     self.tell_locker(ToLocker::LockSet { locker, set, tag });
+                } else if set {
+                    // Its locker waits for an answer to an attempt that is none any more, with all of its partition locked.
+                    let node = node.clone();
+                    let refused = [self.locker.clone().into(), false.into(), Term::nil()];
+                    self.cast(&node, tagged("lock_set", refused));
                 }
             }
             Message::Exchange { node, names, tag } => match self.sessions.get_mut(&node) {
@@ -461,6 +466,15 @@ impl Core {
             }
         }
         added
+    }
+
+    /// A node that was to be connected to is.
+    pub(super) fn connected(&mut self, node: &Atom) {
+        // It may have taken long: if the node was lost meanwhile, there is another attempt, which must not be taken for done.
+        if self.known.contains_key(node) {
+            let in_sync = tagged("in_sync", [self.node.clone().into(), true.into()]);
+            self.cast(node, in_sync);
+        }
     }
 
     /// A node that was to be connected to could not be.

@@ -9,7 +9,7 @@ use rand_core::Rng;
 use super::core::{Core, Effect};
 use super::locker::{Locker, ToLocker, name_server};
 use super::locks::RandomSleep;
-use super::message::{Message, Op, VSN, external_term, tagged};
+use super::message::{Message, Op, VSN, external_term};
 use super::names::{Locked, Watch};
 use super::registrar::Registrar;
 use super::resolve::resolve;
@@ -35,6 +35,8 @@ pub(super) enum Inside {
         ops: Vec<Op>,
         his_ops: Vec<Op>,
     },
+    /// A node that was to be connected to is, or could not be.
+    Connected(Atom),
     NotConnected(Atom),
     /// It is time to try again with a node.
     Restart(Atom),
@@ -139,6 +141,7 @@ impl Server {
             Inside::ExchangeOps { node, tag, ops, his_ops } => {
                 self.core.exchange_ops(&node, tag, ops, &his_ops);
             }
+            Inside::Connected(node) => self.core.connected(&node),
             Inside::NotConnected(node) => self.core.not_connected(&node),
             Inside::Restart(node) => {
                 if self.cx.nodes().contains(&node) {
@@ -325,11 +328,7 @@ impl Server {
                 Some(distribution) => distribution.connect(node.clone()).await,
                 None => false,
             };
-            if connected {
-                cast_to(&cx, &node, &tagged("in_sync", [cx.node_name().clone().into(), true.into()]));
-            } else {
-                server.push(Inside::NotConnected(node));
-            }
+            server.push(if connected { Inside::Connected(node) } else { Inside::NotConnected(node) });
             ExitReason::Normal
         });
     }

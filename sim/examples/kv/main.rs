@@ -1,13 +1,12 @@
 //! A key-value service with a mistake that no test of one machine shows, and the simulation that finds it.
 //!
-//! `cargo run -p beamline-sim --example kv` runs seeds until one shows the mistake; `cargo run -p beamline-sim --example kv -- fixed` runs as many
+//! `cargo run -p beamline-sim --example kv` runs seeds until one shows the mistake, and leaves a report and a timeline in `target/sim/kv`; `cargo run -p beamline-sim --example kv -- fixed` runs as many
 //! without it. `-- serve kv@127.0.0.1 kv@127.0.0.1` runs a node of the service itself: its own name, and those of all, the primary first.
 
 mod service;
 mod simulation;
 
 use beamline::world::World;
-use beamline_sim::{Outcome, run};
 
 use crate::service::Config;
 
@@ -30,22 +29,16 @@ fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         return serve(name, nodes);
     }
     let reads_go_on = args.first().is_none_or(|word| word != "fixed");
-    for seed in 0..SEEDS {
-        println!("seed {seed}");
-        let run = run("kv", |sim| simulation::setup(sim, reads_go_on), seed, None);
-        let Outcome::Violated(violation) = run.outcome else { continue };
-        println!("{}: {}", violation.property, violation.text);
-        for line in violation.details {
-            println!("  {line}");
-        }
-        return Ok(());
-    }
+    // As a test would: the first seed that shows it is shrunk and reported, with the timeline.
+    beamline_sim::Test::new("kv").seeds(0..SEEDS).run(|sim| simulation::setup(sim, reads_go_on));
     println!("{SEEDS} seeds, and all holds");
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use beamline_sim::{Outcome, run};
+
     use super::*;
 
     /// The first of some seeds that shows it.

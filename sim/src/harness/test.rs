@@ -268,10 +268,11 @@ impl<F: Fn(&mut Sim)> Subject for Tested<'_, F> {
         let second = serde_json::to_string(&second).map_err(|e| text(&e))?;
         let mut command = Command::new(std::env::current_exe().map_err(|e| text(&e))?);
         match self.function() {
-            Some(function) => command.args([&function, "--exact"]),
-            None => command.arg(&self.test.name),
+            Some(function) => command.args([&function, "--exact", "--include-ignored"]),
+            // A program of its own, or a harness that runs all in one thread: what it was asked for it does again.
+            None => command.args(std::env::args().skip(1)),
         };
-        command.arg("--include-ignored").env(SECOND, second);
+        command.env(SECOND, second);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         command.status().map_err(|e| text(&e))?;
         let happened =
@@ -284,11 +285,15 @@ impl<F: Fn(&mut Sim)> Subject for Tested<'_, F> {
         let package = std::env::var("CARGO_PKG_NAME").map(|name| format!(" -p {name}")).unwrap_or_default();
         let schedule =
             schedule.map(|path| format!(" BEAMLINE_SIM_SCHEDULE={}", path.display())).unwrap_or_default();
-        let test = match self.function() {
-            Some(function) => format!("{function} -- --exact --nocapture"),
-            None => self.test.name.clone(),
+        let program = std::env::current_exe().unwrap_or_default();
+        // Where cargo puts tests, and nothing else that is run.
+        let is_test = program.parent().is_some_and(|folder| folder.ends_with("deps"));
+        let run = match self.function() {
+            Some(function) => format!("cargo test{package} {function} -- --exact --nocapture"),
+            None if is_test => format!("cargo test{package} {}", self.test.name),
+            None => std::env::args().collect::<Vec<_>>().join(" "),
         };
-        format!("BEAMLINE_SIM_SEED={seed}{schedule} cargo test{package} {test}")
+        format!("BEAMLINE_SIM_SEED={seed}{schedule} {run}")
     }
 }
 
