@@ -44,6 +44,12 @@ pub struct ProcessInfo {
     pub monitors: Vec<Destination>,
     /// Who monitors it, as often as they do.
     pub monitored_by: Vec<Pid>,
+    /// How many of its timers are running.
+    pub timers: usize,
+    /// How many calls of it wait for an answer.
+    pub calls: usize,
+    /// How many aliases it has.
+    pub aliases: usize,
     /// Whether exit signals arrive as messages.
     pub trap_exit: bool,
     /// Where its output goes.
@@ -60,6 +66,7 @@ impl ProcessInfo {
         let Related { links, monitors, monitored_by } =
             shared.with_relations(|relations| relations.related()).unwrap_or_default();
         let heritage = shared.heritage();
+        let usage = process.usage();
         let (initial_call, callback) = process.callback();
         Self {
             pid: shared.pid.clone(),
@@ -73,6 +80,9 @@ impl ProcessInfo {
             links,
             monitors,
             monitored_by,
+            timers: usage.timers,
+            calls: usage.open_calls,
+            aliases: usage.aliases,
             trap_exit: shared.trap_exit.load(Ordering::Relaxed),
             group_leader: heritage.group_leader.clone(),
             application: heritage.application.clone(),

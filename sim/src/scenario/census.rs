@@ -117,7 +117,9 @@ impl GenServer for Census {
     type Info = Term;
 
     async fn init((node, quiet, look): Self::Args, cx: &mut Context<Self>) -> Result<Self, ExitReason> {
-        Report::new(cx.world()).usage_before("processes", node.process_count());
+        for (what, count) in usage(&node) {
+            Report::new(cx.world()).usage_before(what, count);
+        }
         Ok(Self { node, quiet, look })
     }
 
@@ -131,10 +133,28 @@ impl GenServer for Census {
             self.quiet.0.store(true, Ordering::Relaxed);
         } else {
             (self.look)(self.node.clone()).await;
-            Report::new(cx.world()).usage_after("processes", self.node.process_count());
+            for (what, count) in usage(&self.node) {
+                Report::new(cx.world()).usage_after(what, count);
+            }
         }
         Ok(from.reply(call))
     }
+}
+
+/// What a node's processes hold. What those of stories monitor on purpose is their own affair, and a scope of pg monitors all members: of all
+/// other servers the monitors count, too.
+fn usage(node: &Node) -> [(&'static str, usize); 5] {
+    let infos: Vec<_> = node.processes().iter().filter_map(|pid| node.process_info(pid)).collect();
+    let servers = infos.iter().filter(|info| {
+        info.initial_call.is_some() && info.registered_name.as_ref().is_none_or(|name| *name != "pg")
+    });
+    [
+        ("processes", infos.len()),
+        ("timers", infos.iter().map(|info| info.timers).sum()),
+        ("calls", infos.iter().map(|info| info.calls).sum()),
+        ("aliases", infos.iter().map(|info| info.aliases).sum()),
+        ("monitors", servers.map(|info| info.monitors.len()).sum()),
+    ]
 }
 
 /// Starts the census of a node whose work has begun.
