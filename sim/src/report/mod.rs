@@ -353,7 +353,9 @@ impl Display for Report {
             (Finding::NonDeterministic, _) => writeln!(
                 f,
                 "NOT DETERMINISTIC: {scenario}, seed {seed}: the same run came out otherwise the second time.\n\
-                 Find what escapes the seed first: neither the command below nor the rest is to be believed."
+                 Find what escapes the seed first: neither the command below nor the rest is to be believed. Most often it is a real clock\n\
+                 (use World::clock, or tokio's), random numbers (World::entropy), the order of a HashMap (a BTreeMap), `select!` that is\n\
+                 not `biased`, a thread, a static."
             )?,
             (Finding::Violation, Some(property)) => {
                 writeln!(f, "VIOLATION of {property}: {scenario}, seed {seed}")?;
