@@ -35,6 +35,7 @@
 //! | [`etf`] | their external form, limits, and [the mapping](etf#rust-types-as-terms) to Rust types |
 //! | [`dist`], [`epmd`] | the protocols alone, as state machines without sockets or clocks |
 //! | [`testing`] | a node for tests: virtual time, no sockets, and processes that the test itself holds |
+//! | `tls` | distribution over TLS (the cargo feature `tls`) |
 //! | [`world`] | what a node needs of the outside; a simulation has one of its own |
 
 // The derive macros name the library as its users do.
@@ -66,6 +67,8 @@ pub mod supervisor;
 pub mod sys;
 pub mod term;
 pub mod testing;
+#[cfg(feature = "tls")]
+pub mod tls;
 pub mod world;
 
 /// What most programs use: `use beamline::prelude::*`.

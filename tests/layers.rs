@@ -10,7 +10,7 @@ const LAYERS: [&[&str]; 10] = [
     &["term", "etf", "world::Mono"],
     &["dist", "epmd::message", "epmd::registry", "proxy"],
     &["world"],
-    &["epmd"],
+    &["epmd", "tls"],
     &["process"],
     &["io", "rpc", "logger"],
     &["global"],

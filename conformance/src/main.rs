@@ -6,6 +6,7 @@ mod counter;
 mod echo;
 mod functions;
 mod relations;
+mod tls;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -43,6 +44,10 @@ struct Options {
     /// After how many seconds of silence a peer is taken for dead; the same on both sides of a connection
     #[arg(long, default_value_t = 60)]
     net_ticktime: u64,
+    /// Speak TLS: with a certificate and its key, and, if there is a CA, only with nodes that have a certificate of it (all are files
+    /// in PEM); or with a certificate that the node makes itself, which nobody can verify and which is for tests: auto
+    #[arg(long, value_name = "auto|CERT,KEY[,CA]")]
+    tls: Option<tls::TlsOption>,
     /// Connect to this node at the start; may be repeated
     #[arg(long, value_name = "NODE")]
     peer: Vec<String>,
@@ -68,7 +73,7 @@ async fn main() -> ExitCode {
         Err(error) => {
             eprintln!("fixture-node: {error}");
             ExitCode::from(match error.downcast_ref::<NodeStartError>() {
-                Some(NodeStartError::Name { .. } | NodeStartError::Cookie) => 2,
+                Some(NodeStartError::Name { .. } | NodeStartError::Cookie | NodeStartError::Tls(_)) => 2,
                 Some(NodeStartError::Epmd(EpmdError::NameTaken { .. })) | Some(_) | None => 1,
             })
         }
@@ -78,15 +83,20 @@ async fn main() -> ExitCode {
 async fn run(options: Options) -> Result<(), Box<dyn std::error::Error>> {
     // Before anyone can find the node: a signal that follows must stop it in order.
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    let node = Node::builder(options.name)
+    let host = options.name.split_once('@').map_or("", |(_, host)| host);
+    let tls = options.tls.map(|it| it.tls(host)).transpose()?;
+    let builder = Node::builder(options.name)
         .cookie(options.cookie)
         .epmd_port(options.epmd_port)
         .listen("0.0.0.0", options.listen_port)
         .hidden(options.hidden)
         .global(global::Options::default())
-        .net_ticktime(Duration::from_secs(options.net_ticktime), 4)
-        .start()
-        .await?;
+        .net_ticktime(Duration::from_secs(options.net_ticktime), 4);
+    let builder = match tls {
+        Some(tls) => builder.tls(tls),
+        None => builder,
+    };
+    let node = builder.start().await?;
     functions::export(&node);
     let tree = SupervisorSpec::one_for_one()
         .intensity(100, Duration::from_secs(10))

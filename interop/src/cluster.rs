@@ -32,6 +32,15 @@ impl Cluster {
         Some(Self { erl, epmd })
     }
 
+    /// As [`start`](Self::start), if that `erl` has an application of Erlang/OTP, such as `ssl`.
+    ///
+    /// # Panics
+    /// If it is required, and has not.
+    pub async fn start_with(application: &str) -> Option<Self> {
+        let cluster = Self::start().await?;
+        cluster.erl.has(application).then_some(cluster)
+    }
+
     /// The port of its EPMD.
     pub fn epmd_port(&self) -> u16 {
         self.epmd.port()

@@ -1,6 +1,7 @@
 //! A stock `erl` as a test's counterpart.
 
 use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -81,6 +82,20 @@ pub fn erl() -> Option<Erl> {
     None
 }
 
+/// A new directory that `erl` sees too, in the form that this program and that `erl` have for it.
+///
+/// An `erl` that sees another root of the file system is found by the environment variable `BEAMLINE_ERL_ROOT`, which has it.
+///
+/// # Panics
+/// If it cannot be made.
+pub fn shared_dir(name: &str) -> (PathBuf, PathBuf) {
+    let root = PathBuf::from(std::env::var("BEAMLINE_ERL_ROOT").unwrap_or_else(|_| "/".to_owned()));
+    let theirs = PathBuf::from(format!("/tmp/beamline-{name}-{}", std::process::id()));
+    let ours = root.join(theirs.strip_prefix("/").expect("it is absolute"));
+    std::fs::create_dir_all(&ours).unwrap_or_else(|error| panic!("{}: {error}", ours.display()));
+    (ours, theirs)
+}
+
 /// Says that a test is skipped, also where the output of tests that pass is not shown.
 ///
 /// # Panics
@@ -92,6 +107,23 @@ pub fn skipped(why: &str) {
 }
 
 impl Erl {
+    /// Whether it has an application of Erlang/OTP, such as `ssl`. Without it the test is skipped, as without `erl`.
+    ///
+    /// # Panics
+    /// If it has not, and `BEAMLINE_REQUIRE_ERL` is set.
+    pub fn has(&self, application: &str) -> bool {
+        let eval = format!("case code:lib_dir({application}) of {{error, _}} -> halt(1); _ -> halt(0) end.");
+        let asked = Command::new(&self.command)
+            .args(["-noshell", "-boot", "no_dot_erlang", "-eval", &eval])
+            .stdin(Stdio::null())
+            .status();
+        let has = asked.is_ok_and(|status| status.success());
+        if !has {
+            skipped(&format!("{} has no application {application}", self.command));
+        }
+        has
+    }
+
     /// A node called `name` (with its host, such as `a@127.0.0.1`), registered with the EPMD on `epmd_port`, which
     /// has to run already. A host with a dot makes it a long name.
     pub fn node(&self, name: &str, epmd_port: u16) -> ErlNodeBuilder {

@@ -16,7 +16,7 @@ pub mod puppet;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 pub use cluster::{COOKIE, Cluster, eventually, within};
-pub use erl::{Erl, ErlNode, ErlNodeBuilder, StockEpmd, erl, skipped};
+pub use erl::{Erl, ErlNode, ErlNodeBuilder, StockEpmd, erl, shared_dir, skipped};
 pub use fixture::{Fixture, fixture_command};
 
 /// A port that nothing listens on.

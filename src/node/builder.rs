@@ -16,6 +16,8 @@ use crate::global;
 use crate::io::{Output, standard_output};
 use crate::process::{Distribution, Local};
 use crate::term::{Atom, Term};
+#[cfg(feature = "tls")]
+use crate::tls::{self, Tls, TlsConfigError};
 use crate::world::World;
 
 /// Why a node did not start.
@@ -43,6 +45,10 @@ pub enum NodeStartError {
         /// Why not.
         source: io::Error,
     },
+    /// The settings of TLS are no good.
+    #[cfg(feature = "tls")]
+    #[error("TLS: {0}")]
+    Tls(#[from] TlsConfigError),
     /// EPMD did not register the node; among others because the name is taken.
     #[error(transparent)]
     Epmd(#[from] EpmdError),
@@ -64,12 +70,21 @@ pub struct Builder {
     name: String,
     world: Option<World>,
     user: Option<Output>,
+    #[cfg(feature = "tls")]
+    tls: Option<Tls>,
     options: Options,
 }
 
 impl Builder {
     pub(super) fn new(name: String) -> Self {
-        Self { name, world: None, user: None, options: Options::default() }
+        Self {
+            name,
+            world: None,
+            user: None,
+            #[cfg(feature = "tls")]
+            tls: None,
+            options: Options::default(),
+        }
     }
 
     /// The secret that all nodes of the cluster share. Without one it is the empty text, which no Erlang node has.
@@ -199,6 +214,13 @@ impl Builder {
         self
     }
 
+    /// Has the node speak TLS with all others, and nothing else; see [`tls`](crate::tls). It does not by default.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
     /// What a peer may send: packets, fragments, terms.
     pub fn limits(mut self, limits: channel::Limits) -> Self {
         self.options.channel = limits;
@@ -214,9 +236,16 @@ impl Builder {
     /// Starts the node: it listens, is registered with EPMD, and takes connections.
     ///
     /// # Errors
-    /// If the name or a cookie is malformed, the address cannot be listened on, or EPMD does not register the name.
+    /// If the name or a cookie is malformed, the files of TLS cannot be used, the address cannot be listened on, or EPMD does not register the name.
     pub async fn start(self) -> Result<Node, NodeStartError> {
-        let Self { name, world, user, mut options } = self;
+        let Self {
+            name,
+            world,
+            user,
+            #[cfg(feature = "tls")]
+            tls,
+            mut options,
+        } = self;
         let bad_name = |source| NodeStartError::Name { name: name.clone(), source };
         check_node_name(&name).map_err(bad_name)?;
         let node = Atom::new(&name).map_err(|_| bad_name(NodeNameError::TooLong))?;
@@ -227,6 +256,10 @@ impl Builder {
             }
         }
         let mut world = world.unwrap_or_else(World::tokio);
+        #[cfg(feature = "tls")]
+        if let Some(tls) = tls {
+            options.tls = Some(Arc::new(tls::Endpoint::new(&tls, &world)?));
+        }
         let (host, port) = (options.listen_host.clone(), options.listen_port);
         let listening = |source| NodeStartError::Listen { host: host.clone(), port, source };
         // Nothing there is worth a busy core.

@@ -120,9 +120,16 @@ enum Writer {
 struct Half {
     write: BoxWrite,
     chunks: VecDeque<Bytes>,
+    /// Whether the socket has not all that was written: TLS may keep a part.
+    unflushed: bool,
 }
 
 impl Half {
+    /// Whether all that it was given is on its way.
+    fn is_done(&self) -> bool {
+        self.chunks.is_empty() && !self.unflushed
+    }
+
     fn advance(&mut self, mut len: usize) {
         while let Some(first) = self.chunks.front_mut() {
             if len < first.len() {
@@ -152,11 +159,20 @@ impl Half {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(len)) => {
                     total += len;
+                    self.unflushed = true;
                     self.advance(len);
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 // What was written counts now; the rest is tried again with a waker that listens.
                 Poll::Pending if total > 0 => return Poll::Ready(Ok(total)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        if self.unflushed {
+            match Pin::new(&mut self.write).poll_flush(cx) {
+                Poll::Ready(Ok(())) => self.unflushed = false,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending if total > 0 => {}
                 Poll::Pending => return Poll::Pending,
             }
         }
@@ -182,7 +198,7 @@ impl Connection {
     ) -> Self {
         let out = Out {
             queue: Sender::new(established.flags),
-            writer: Writer::Idle(Box::new(Half { write, chunks: VecDeque::new() })),
+            writer: Writer::Idle(Box::new(Half { write, chunks: VecDeque::new(), unflushed: false })),
             written_at: Mono::default(),
             messages_then: 0,
             interested: BTreeMap::new(),
@@ -272,7 +288,7 @@ impl Connection {
             }
             Writer::Idle(half) => return self.write_now(out, half, sender),
             // The writer's task has not come to its turn. If it has a rest, the socket is full.
-            Writer::HandedOver(half) if half.chunks.is_empty() && out.queue.queued_bytes() >= WRITE_BYTES => {
+            Writer::HandedOver(half) if half.is_done() && out.queue.queued_bytes() >= WRITE_BYTES => {
                 return self.write_now(out, half, sender);
             }
             other => out.writer = other,
@@ -300,7 +316,7 @@ impl Connection {
             }
             self.clear_busy(&out);
             // An error is met again, and reported, by the writer's task.
-            if !half.chunks.is_empty() || !matches!(polled, Poll::Ready(Ok(_))) {
+            if !half.is_done() || !matches!(polled, Poll::Ready(Ok(_))) {
                 break;
             }
             if out.queue.is_empty() {
@@ -459,12 +475,12 @@ impl Connection {
             };
             let Some(mut half) = taken else { continue };
             loop {
-                while !half.chunks.is_empty() {
+                while !half.is_done() {
                     match poll_fn(|cx| half.poll_write(cx)).await {
                         Ok(len) => {
                             self.written.fetch_add(len as u64, Ordering::Relaxed);
                         }
-                        Err(error) => return self.close(DisconnectReason::Io(error.kind())),
+                        Err(error) => return self.close(error.into()),
                     }
                 }
                 {
@@ -474,7 +490,7 @@ impl Connection {
                     }
                     self.clear_busy(&out);
                     out.queue.transmit_into(TRANSMIT_BYTES, &mut half.chunks);
-                    if half.chunks.is_empty() {
+                    if half.is_done() {
                         out.writer = Writer::Idle(half);
                         self.idle.notify_waiters();
                         break;

@@ -7,6 +7,8 @@ use crate::dist::channel::ChannelError;
 use crate::dist::handshake::{HandshakeError, Undecodable};
 use crate::epmd::EpmdError;
 use crate::term::Atom;
+#[cfg(feature = "tls")]
+use crate::tls::TlsError;
 
 /// Why a connection could not be made.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -30,11 +32,18 @@ pub enum ConnectError {
     /// The peer sent what cannot be a handshake message.
     #[error("the peer does not speak the distribution protocol: {0}")]
     Framing(Undecodable),
+    /// The peer speaks TLS, and this node does not: it has no [`Builder::tls`](super::Builder).
+    #[error("the peer speaks TLS, and this node does not")]
+    SpeaksTls,
+    /// There is no TLS with the peer; the error says whose fault it is.
+    #[cfg(feature = "tls")]
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The peer closed the connection. In mid-handshake that is how a node says that the cookies differ.
     #[error("the peer closed the connection; are the cookies equal?")]
     Closed,
-    /// The handshake took too long.
-    #[error("the handshake took longer than the setup time")]
+    /// The handshake took too long. A peer that waits for TLS, or cannot make sense of it, may do so in silence.
+    #[error("the handshake took longer than the setup time; do both ends speak TLS, or neither?")]
     Timeout,
     /// The connection stands, but the node does not answer as one.
     #[error("{0} does not answer")]
@@ -46,7 +55,21 @@ pub enum ConnectError {
 
 impl From<io::Error> for ConnectError {
     fn from(error: io::Error) -> Self {
+        #[cfg(feature = "tls")]
+        if let Some(error) = TlsError::of(&error) {
+            return Self::Tls(error);
+        }
         Self::Io(error.kind())
+    }
+}
+
+impl From<Undecodable> for ConnectError {
+    fn from(error: Undecodable) -> Self {
+        match error {
+            // How a record of TLS begins, a handshake's or an alert, taken for a length.
+            Undecodable::TooLong { len: 0x1603 | 0x1503, .. } => Self::SpeaksTls,
+            error => Self::Framing(error),
+        }
     }
 }
 
@@ -66,6 +89,10 @@ pub enum DisconnectReason {
     /// The system's network failed.
     #[error("{0}")]
     Io(io::ErrorKind),
+    /// What came was not the peer's own TLS, or the peer found it so.
+    #[cfg(feature = "tls")]
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// This program asked for it.
     #[error("disconnected on request")]
     Requested,
@@ -75,4 +102,14 @@ pub enum DisconnectReason {
     /// This node stops.
     #[error("this node stops")]
     Stopping,
+}
+
+impl From<io::Error> for DisconnectReason {
+    fn from(error: io::Error) -> Self {
+        #[cfg(feature = "tls")]
+        if let Some(error) = TlsError::of(&error) {
+            return Self::Tls(error);
+        }
+        Self::Io(error.kind())
+    }
 }

@@ -7,10 +7,11 @@ use rand_core::Rng;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::pending::Incoming;
+use super::transport::{self, Secured};
 use super::{ConnectError, Inner};
 use crate::dist::handshake::{
-    Acceptor, AcceptorStep, Established, Framer, HandshakeError, Initiator, InitiatorStep, Introduction,
-    LengthPrefix, Local as Identity,
+    Acceptor, AcceptorStep, Answer, Established, Framer, HandshakeError, Initiator, InitiatorStep,
+    Local as Identity,
 };
 use crate::term::Atom;
 use crate::world::Conn;
@@ -35,9 +36,9 @@ struct Wire {
 }
 
 impl Wire {
-    fn new(conn: Conn) -> Self {
-        let framer = Framer::new(LengthPrefix::Two);
-        Self { conn, framer, input: BytesMut::with_capacity(READ_CAPACITY) }
+    fn new(secured: Secured) -> Self {
+        let Secured { conn, prefix, .. } = secured;
+        Self { conn, framer: Framer::new(prefix), input: BytesMut::with_capacity(READ_CAPACITY) }
     }
 
     async fn send<M: AsRef<[u8]>>(&mut self, messages: &[M]) -> io::Result<()> {
@@ -49,8 +50,7 @@ impl Wire {
 
     async fn receive(&mut self) -> Result<bytes::Bytes, ConnectError> {
         loop {
-            let message = self.framer.receive(&mut self.input);
-            if let Some(message) = message.map_err(ConnectError::Framing)? {
+            if let Some(message) = self.framer.receive(&mut self.input)? {
                 return Ok(message);
             }
             if self.conn.read.read_buf(&mut self.input).await? == 0 {
@@ -83,7 +83,7 @@ fn challenge(inner: &Inner) -> u32 {
 pub(super) async fn initiate(inner: &Inner, conn: Conn, peer: &Atom) -> Result<Greeted, ConnectError> {
     let cookie = inner.options.cookie_for(peer);
     let (mut state, opening) = Initiator::new(identity(inner)?, peer.clone(), cookie, challenge(inner));
-    let mut wire = Wire::new(conn);
+    let mut wire = Wire::new(transport::connect(inner, conn, peer).await?);
     wire.send(&opening).await?;
     loop {
         let message = wire.receive().await?;
@@ -105,25 +105,24 @@ pub(super) async fn initiate(inner: &Inner, conn: Conn, peer: &Atom) -> Result<G
 /// Answers as the acceptor. `incoming` is entered in the table of connections once the peer has said who it is.
 pub(super) async fn accept(inner: &Inner, conn: Conn, incoming: &Incoming) -> Result<Greeted, ConnectError> {
     let mut state = Acceptor::new(identity(inner)?);
-    let mut wire = Wire::new(conn);
+    let (secured, guest) = transport::accept(inner, conn).await?;
+    let mut wire = Wire::new(secured);
     loop {
         let message = wire.receive().await?;
-        let (next, replies) = match state.receive(&message) {
-            Ok(AcceptorStep::Continue(next, replies)) => (next, replies),
+        let introduction = match state.receive(&message) {
+            Ok(AcceptorStep::Continue(next, replies)) => {
+                wire.send(&replies).await?;
+                state = next;
+                continue;
+            }
             Ok(AcceptorStep::NameMe(request)) => {
                 let name = dynamic_name(&mut *inner.entropy(), request.host());
                 let creation = inner.entropy().next_u32().max(4);
                 let named = Atom::new(&name).map(|name| request.name(name, creation));
                 let Ok(Ok(introduction)) = named else { return Err(ConnectError::Closed) };
-                match answer(inner, introduction, incoming) {
-                    Ok(step) => step,
-                    Err(error) => return Err(wire.fail(error).await),
-                }
+                introduction
             }
-            Ok(AcceptorStep::Introduced(introduction)) => match answer(inner, introduction, incoming) {
-                Ok(step) => step,
-                Err(error) => return Err(wire.fail(error).await),
-            },
+            Ok(AcceptorStep::Introduced(introduction)) => introduction,
             Ok(AcceptorStep::Established(established, last)) => {
                 let mut farewell = BytesMut::new();
                 wire.framer.send(&last, &mut farewell);
@@ -132,19 +131,23 @@ pub(super) async fn accept(inner: &Inner, conn: Conn, incoming: &Incoming) -> Re
             }
             Err(error) => return Err(wire.fail(error).await),
         };
+        let peer = introduction.peer().clone();
+        let stranger = guest.is(&peer).err();
+        let answer = match stranger {
+            None => inner.introduce(&peer, incoming),
+            Some(_) => Answer::NotAllowed,
+        };
+        let (next, replies) =
+            match introduction.answer(answer, inner.options.cookie_for(&peer), challenge(inner)) {
+                Ok(step) => step,
+                Err(error) => {
+                    let error = wire.fail(error).await;
+                    return Err(stranger.unwrap_or(error));
+                }
+            };
         wire.send(&replies).await?;
         state = next;
     }
-}
-
-fn answer(
-    inner: &Inner,
-    introduction: Introduction,
-    incoming: &Incoming,
-) -> Result<(Acceptor, Vec<Vec<u8>>), HandshakeError> {
-    let peer = introduction.peer().clone();
-    let answer = inner.introduce(&peer, incoming);
-    introduction.answer(answer, inner.options.cookie_for(&peer), challenge(inner))
 }
 
 /// A name such as OTP gives: twelve random upper-case letters and digits.

@@ -14,6 +14,7 @@ mod pending;
 mod reading;
 mod router;
 mod tasks;
+mod transport;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

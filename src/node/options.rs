@@ -1,12 +1,16 @@
 //! What a node is told at its start.
 
 use std::collections::BTreeMap;
+#[cfg(feature = "tls")]
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::dist::{Flags, channel};
 use crate::epmd::EpmdOptions;
 use crate::global;
 use crate::term::{Atom, Term};
+#[cfg(feature = "tls")]
+use crate::tls;
 
 /// The largest part of an idle connection's time that OTP's `net_ticktime` default gives a peer.
 const NET_TICKTIME: Duration = Duration::from_secs(60);
@@ -36,6 +40,8 @@ pub(super) struct Options {
     pub(super) env: BTreeMap<Atom, Term>,
     pub(super) shutdown_timeout: Duration,
     pub(super) channel: channel::Limits,
+    #[cfg(feature = "tls")]
+    pub(super) tls: Option<Arc<tls::Endpoint>>,
 }
 
 impl Default for Options {
@@ -60,6 +66,8 @@ impl Default for Options {
             env: BTreeMap::new(),
             shutdown_timeout: Duration::from_secs(30),
             channel: channel::Limits::default(),
+            #[cfg(feature = "tls")]
+            tls: None,
         }
     }
 }

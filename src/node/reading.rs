@@ -92,7 +92,7 @@ impl Connection {
                     self.note_received(len);
                     turn += len;
                 }
-                Some(Err(error)) => return DisconnectReason::Io(error.kind()),
+                Some(Err(error)) => return error.into(),
                 None if sleep.is_elapsed() => {
                     if let Some(ticker) = &mut ticker
                         && self.tick(ticker) == Tick::Dead
