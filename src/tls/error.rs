@@ -151,6 +151,12 @@ impl From<&Error> for TlsError {
                 | AlertDescription::CertificateRevoked
                 | AlertDescription::UnsupportedCertificate
                 | AlertDescription::AccessDenied => Self::Refused(format!("{alert:?}")),
+                // Erlang's word for a certificate that is for another host, and for none. Source: ssl_handshake.erl in ssl.
+                AlertDescription::HandshakeFailure => Self::Other(
+                    "the peer says HandshakeFailure: no offer of this node suits it, or the certificate does not, \
+                     or is not for this node's host"
+                        .to_owned(),
+                ),
                 alert => Self::Other(format!("the peer says {alert:?}")),
             },
             error => Self::Other(error.to_string()),

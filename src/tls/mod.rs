@@ -18,8 +18,9 @@
 //! # A cluster with Erlang nodes
 //!
 //! A node has a certificate and its key, and all have the certificate of the authority that signed them. The certificate names the
-//! host as the node's name does, after the `@`, in its `subjectAltName`: a DNS name, or an IP address if the node's name has one. A
-//! subject's common name does not count. It serves for both roles: if it has an extended key usage at all, that has both
+//! host as the node's name does, after the `@`, in its `subjectAltName`: a DNS name; if the node's name has an IP address, that address
+//! both as one, for nodes of this kind, and as a DNS name, for Erlang's (`IP:10.0.0.1,DNS:10.0.0.1`). A subject's common name does not
+//! count. It serves for both roles: if it has an extended key usage at all, that has both
 //! `serverAuth` and `clientAuth`. With OpenSSL, for the host `shop.example.com`:
 //!
 //! ```sh
