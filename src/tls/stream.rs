@@ -9,21 +9,19 @@ use rustls::client::verify_server_name;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::server::ParsedCertificate;
 use tokio::io::{
-    AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, Join, ReadBuf, ReadHalf, WriteHalf, join,
+    AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Join, ReadBuf, ReadHalf, WriteHalf, join,
 };
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
 use super::{Clients, Endpoint, TlsError};
 use crate::world::{BoxRead, BoxWrite, Conn};
 
-/// rustls reads 4 KiB at a time, which would be a system call each: so much is read for it at once.
-const READ_CAPACITY: usize = 32 << 10;
 /// How long a peer may take to hear why it is refused.
 const LINGER: Duration = Duration::from_secs(1);
 /// What may still be under way from it meanwhile.
 const LINGER_BYTES: u64 = 64 << 10;
 
-type Inner = Join<BufReader<BoxRead>, BoxWrite>;
+type Inner = Join<BoxRead, BoxWrite>;
 
 /// A connection in TLS.
 pub(crate) struct Secured {
@@ -96,7 +94,7 @@ struct Addresses {
 
 fn undress(conn: Conn) -> (Inner, Addresses) {
     let Conn { read, write, local, peer } = conn;
-    (join(BufReader::with_capacity(READ_CAPACITY, read), write), Addresses { local, peer })
+    (join(read, write), Addresses { local, peer })
 }
 
 impl Addresses {
