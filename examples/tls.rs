@@ -3,7 +3,7 @@
 
 use beamline::prelude::*;
 use beamline::tls::{Clients, Tls};
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 
 /// An authority, which an operator makes once, with OpenSSL for instance, and keeps.
 struct Authority {
@@ -12,8 +12,9 @@ struct Authority {
 }
 
 impl Authority {
-    fn new() -> Result<Self, rcgen::Error> {
+    fn new(name: &str) -> Result<Self, rcgen::Error> {
         let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate()?;
         let certificate = params.self_signed(&key)?.pem();
@@ -33,7 +34,7 @@ impl Authority {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let (ours, theirs) = (Authority::new()?, Authority::new()?);
+    let (ours, theirs) = (Authority::new("our CA")?, Authority::new("their CA")?);
     let start = |name: &str, tls| Node::builder(name).cookie("secret").tls(tls).start();
     let shop = start("shop@127.0.0.1", ours.tls("127.0.0.1")?).await?;
     let till = start("till@127.0.0.1", ours.tls("127.0.0.1")?).await?;
