@@ -12,7 +12,7 @@ use beamline::world::World;
 use beamline_sim::{Sim, Swarm, run};
 
 const HOSTS: [&str; 3] = ["one", "two", "three"];
-const CHAOS: Duration = Duration::from_secs(10);
+const CHAOS: Duration = Duration::from_secs(20);
 
 struct Echo;
 

@@ -22,7 +22,7 @@ use crate::trace::{Fnv, Recorder};
 
 /// How long an end of a connection waits for what it has sent to be acknowledged, before it fails as timed out. Systems take minutes; this is short
 /// enough to be seen in a run.
-pub const TCP_PATIENCE: Duration = Duration::from_secs(5);
+pub const TCP_PATIENCE: Duration = Duration::from_secs(7);
 
 /// How many bytes of one connection may be on their way, in one direction, until the program at the other end reads them.
 pub const WINDOW: usize = 128 << 10;
