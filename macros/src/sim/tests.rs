@@ -20,7 +20,7 @@ fn of_a_function(function: TokenStream) -> String {
 fn a_function_becomes_a_test_that_runs_it_by_its_seeds() {
     let function = parse_quote! {
         /// Calls under chaos.
-        #[ignore]
+        #[should_panic]
         fn calls(sim: &mut Sim) {
             sim.node("one", one);
         }
@@ -29,7 +29,7 @@ fn a_function_becomes_a_test_that_runs_it_by_its_seeds() {
     let expected = quote! {
         #[::core::prelude::v1::test]
         #[doc = r" Calls under chaos."]
-        #[ignore]
+        #[should_panic]
         fn calls() {
             fn calls(sim: &mut Sim) {
                 sim.node("one", one);
