@@ -1,16 +1,14 @@
 //! A network in memory: what is sent is there at once, and nothing is lost.
 
 use std::collections::BTreeMap;
-use std::io::{self, IoSlice};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
 
-use tokio::io::{AsyncWrite, DuplexStream, WriteHalf};
+use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
 
-use crate::world::{BoxFuture, Conn, Listener, Network};
+use crate::world::{BoxFuture, Conn, Listener, Network, ShutOnDrop};
 
 /// So much may be under way on a connection in each direction before its writer waits.
 const CAPACITY: usize = 64 << 10;
@@ -80,43 +78,7 @@ impl TestNetwork {
 
 fn conn(stream: DuplexStream, local: SocketAddr, peer: SocketAddr) -> Conn {
     let (read, write) = tokio::io::split(stream);
-    Conn { read: Box::new(read), write: Box::new(Writer(write)), local, peer }
-}
-
-/// The writing half: when it is dropped, the peer learns that no more comes, as from a socket.
-struct Writer(WriteHalf<DuplexStream>);
-
-impl Drop for Writer {
-    fn drop(&mut self) {
-        // In memory it is done at once.
-        let _ = Pin::new(&mut self.0).poll_shutdown(&mut Context::from_waker(Waker::noop()));
-    }
-}
-
-impl AsyncWrite for Writer {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.0.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
-    }
+    Conn { read: Box::new(read), write: Box::new(ShutOnDrop(write)), local, peer }
 }
 
 impl Network for TestNetwork {

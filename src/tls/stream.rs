@@ -1,20 +1,18 @@
 //! TLS on top of a connection.
 
-use std::io::{self, IoSlice};
+use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use rustls::client::verify_server_name;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::server::ParsedCertificate;
-use tokio::io::{
-    AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Join, ReadBuf, ReadHalf, WriteHalf, join,
-};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, Join, ReadBuf, ReadHalf, join};
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
 use super::{Clients, Endpoint, TlsError};
-use crate::world::{BoxRead, BoxWrite, Conn};
+use crate::world::{BoxRead, BoxWrite, Conn, ShutOnDrop};
 
 /// How long a peer may take to hear why it is refused.
 const LINGER: Duration = Duration::from_secs(1);
@@ -101,7 +99,7 @@ impl Addresses {
     fn dress(self, stream: TlsStream<Inner>) -> Conn {
         let (read, write) = tokio::io::split(stream);
         let Self { local, peer } = self;
-        Conn { read: Box::new(Reader(read)), write: Box::new(Writer(write)), local, peer }
+        Conn { read: Box::new(Reader(read)), write: Box::new(ShutOnDrop(write)), local, peer }
     }
 }
 
@@ -118,41 +116,5 @@ impl AsyncRead for Reader {
             Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(())),
             polled => polled,
         }
-    }
-}
-
-/// The writing half: when it is dropped, the peer learns that no more comes, as from a socket, and that nobody has cut it off.
-struct Writer(WriteHalf<TlsStream<Inner>>);
-
-impl Drop for Writer {
-    fn drop(&mut self) {
-        // If the socket is full, that has to do without.
-        let _ = Pin::new(&mut self.0).poll_shutdown(&mut Context::from_waker(Waker::noop()));
-    }
-}
-
-impl AsyncWrite for Writer {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.0.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
     }
 }

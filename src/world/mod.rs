@@ -8,6 +8,7 @@ mod busy;
 mod disk;
 mod files;
 mod gate;
+mod shut;
 mod tokio;
 
 use std::any::Any;
@@ -32,6 +33,7 @@ use crate::term::Pid;
 
 pub use self::disk::{Disk, LogFile, NAME_MAX};
 pub use self::gate::Gate;
+pub(crate) use self::shut::ShutOnDrop;
 
 pub(crate) use self::disk::check_name;
 
