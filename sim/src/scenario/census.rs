@@ -157,6 +157,13 @@ fn usage(node: &Node) -> [(&'static str, usize); 5] {
     ]
 }
 
+/// Waits until a node has so many processes more than `before`, however slow it is.
+pub(super) async fn started(node: &Node, before: usize, more: usize) {
+    while node.process_count() < before + more {
+        node.world().sleep(Duration::from_millis(1)).await;
+    }
+}
+
 /// Starts the census of a node whose work has begun.
 pub(super) async fn take_part(
     node: &Node,

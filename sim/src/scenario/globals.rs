@@ -36,11 +36,12 @@ async fn program(world: World, host: &'static str) -> Body {
     let node = census::start_with(&world, &node_of(host), false, take_part).await;
     let quiet = Quiet::default();
     traffic::start(&node, &quiet, 1).await?;
+    let before = node.process_count();
     for number in 0..2 {
         let quiet = quiet.clone();
         node.spawn(move |cx| keep_claimant(cx, number, quiet))?;
     }
-    world.sleep(Duration::from_millis(1)).await;
+    census::started(&node, before, 2 * 2).await;
     census::take_part(&node, quiet, look).await?;
     std::future::pending().await
 }

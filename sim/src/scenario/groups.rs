@@ -1,7 +1,5 @@
 //! Groups of processes under chaos.
 
-use std::time::Duration;
-
 use beamline::gen_server::GenServer;
 use beamline::node::Node;
 use beamline::pg::{Limits, Scope};
@@ -34,11 +32,12 @@ async fn program(world: World, host: &'static str) -> Body {
     let quiet = Quiet::default();
     Scope::start(&node, Limits::default()).name("pg").await?;
     traffic::start(&node, &quiet, 1).await?;
+    let before = node.process_count();
     for _ in 0..MEMBERS {
         let quiet = quiet.clone();
         node.spawn(|cx| keep_member(cx, quiet))?;
     }
-    world.sleep(Duration::from_millis(1)).await;
+    census::started(&node, before, 2 * MEMBERS).await;
     census::take_part(&node, quiet, look).await?;
     std::future::pending().await
 }

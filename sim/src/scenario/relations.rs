@@ -72,7 +72,7 @@ impl GenServer for Directory {
 
 async fn program(world: World, host: &'static str) -> Body {
     let node = census::start(&world, &node_of(host), false).await;
-    let (quiet, targets) = (Quiet::default(), Targets::default());
+    let (quiet, targets, before) = (Quiet::default(), Targets::default(), node.process_count());
     for place in 0..TARGETS {
         let (quiet, targets) = (quiet.clone(), targets.clone());
         node.spawn(move |cx| keep_target(cx, place, quiet, targets))?;
@@ -83,8 +83,8 @@ async fn program(world: World, host: &'static str) -> Body {
         let quiet = quiet.clone();
         watchers.push(node.spawn(|cx| watcher(cx, quiet))?);
     }
-    // The first of them run.
-    world.sleep(Duration::from_millis(1)).await;
+    // Each place has its keeper and its first target.
+    census::started(&node, before, 2 * TARGETS + 1 + WATCHERS).await;
     let look = move |node: Node| -> BoxFuture<'static, ()> {
         let report = Report::new(node.world());
         for pid in watchers.iter().cloned().chain(targets.all()) {
