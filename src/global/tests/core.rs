@@ -65,3 +65,35 @@ fn two_nodes_that_tell_each_other_to_disconnect_do() {
     tell(&mut a, to_a);
     assert!(said(&mut a, "b@two").1 || said(&mut b, "a@one").1, "nobody disconnects");
 }
+
+#[test]
+fn a_node_is_told_that_it_is_in_sync_only_while_it_is_meant() {
+    let mut a = core("a@one");
+    let new_nodes = Message::NewNodes {
+        node: "b@two".into(),
+        ops: Vec::new(),
+        external: Vec::new(),
+        nodes: vec![("c@three".into(), 8)],
+        lock: None,
+    };
+    tell(&mut a, vec![new_nodes.clone()]);
+    a.connected(&"c@three".into());
+    assert_eq!(said(&mut a, "c@three").0, [Message::InSync { node: "a@one".into() }]);
+    // Connecting takes long, and meanwhile the node is lost.
+    tell(&mut a, vec![Message::NodeDown("c@three".into()), new_nodes, Message::NodeDown("c@three".into())]);
+    said(&mut a, "c@three");
+    a.connected(&"c@three".into());
+    assert_eq!(said(&mut a, "c@three").0, []);
+}
+
+#[test]
+fn a_locker_that_waits_for_an_attempt_that_is_none_is_refused() {
+    let mut a = core("a@one");
+    let locker = Pid { node: "b@two".into(), id: 1, serial: 0, creation: 1 };
+    tell(&mut a, vec![Message::LockSet { locker: locker.clone(), set: true, tag: Some(7) }]);
+    let (refused, _) = said(&mut a, "b@two");
+    assert!(matches!(&refused[..], [Message::LockSet { set: false, tag: None, .. }]), "{refused:?}");
+    // One that waits for nothing needs no answer.
+    tell(&mut a, vec![Message::LockSet { locker, set: false, tag: Some(7) }]);
+    assert_eq!(said(&mut a, "b@two").0, []);
+}
