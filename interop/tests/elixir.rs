@@ -44,6 +44,17 @@ wait.(wait, fn -> :pg.get_members(:fixture) == [echo] end)
 :ok = :pg.join(:elixirs, self())
 wait.(wait, fn -> :rpc.call(node, :pg, :get_members, [:elixirs]) == [self()] end)
 # Inside.
+
+:ok = :global.sync()
+me = self()
+:yes = :global.register_name({:elixir, 1}, me)
+^me = :rpc.call(node, :global, :whereis_name, [{:elixir, 1}])
+:yes = :rpc.call(node, :global, :register_name, [:its_echo, echo])
+^echo = :global.whereis_name(:its_echo)
+:done = :global.trans({:elixir, me}, fn -> :done end)
+:ok = :global.unregister_name({:elixir, 1})
+:undefined = :rpc.call(node, :global, :whereis_name, [{:elixir, 1}])
+
 {:registered_name, :echo} = :rpc.call(node, :erlang, :process_info, [echo, :registered_name])
 true = Keyword.fetch!(:rpc.call(node, :observer_backend, :sys_info, []), :process_count) > 5
 children = Supervisor.which_children({:fixture_sup, node})
