@@ -13,7 +13,7 @@ pub mod handshake;
 mod tick;
 
 pub use self::atom_cache::HeaderError;
-pub use self::control::{Control, ControlError, Item, Target};
+pub use self::control::{Control, ControlError, Item, SpawnRequest, Target};
 pub use self::flags::{Flags, MissingFlags};
 pub use self::fragment::FragmentError;
 pub use self::tick::{Tick, Ticker};

@@ -23,7 +23,10 @@ const REFERENCE_LEN: usize = 3 + 2 + 4 + 4 * REFERENCE_WORDS_MAX;
 /// A distribution header has at most 255 atoms.
 const ATOM_REFS_MAX: usize = 255;
 
-/// Slots of the table by which an atom's number is found.
+/// So many atoms are looked through one by one.
+const FEW: usize = 8;
+
+/// Slots of the table by which the number of a further one is found.
 const SLOTS: usize = 512;
 
 /// The distinct atoms of one distribution packet, in the order of their first use: at most 255; later ones are
@@ -42,42 +45,49 @@ impl AtomRefs {
     }
 
     /// The number of an atom; `None` if the header is full.
-    fn number(&mut self, text: &str, atom: impl FnOnce() -> Atom) -> Option<u8> {
-        const FEW: usize = 8;
+    #[inline]
+    fn number(&mut self, atom: &Atom) -> Option<u8> {
+        let first = &self.atoms[..self.atoms.len().min(FEW)];
+        let mut number = 0;
+        for it in first {
+            if it == atom {
+                return Some(number);
+            }
+            number += 1;
+        }
+        self.add(atom)
+    }
+
+    #[inline(never)]
+    fn add(&mut self, atom: &Atom) -> Option<u8> {
+        if self.atoms.len() < FEW {
+            self.atoms.push(atom.clone());
+            return Some(self.atoms.len() as u8 - 1);
+        }
         if self.slots.is_empty() {
-            if let Some(found) = self.atoms.iter().position(|atom| atom.as_str() == text) {
-                return u8::try_from(found).ok();
-            }
-            if self.atoms.len() < FEW {
-                self.atoms.push(atom());
-                return u8::try_from(self.atoms.len() - 1).ok();
-            }
             self.slots = vec![0; SLOTS];
             for number in 0..self.atoms.len() {
-                let slot = self.slot(self.atoms[number].as_str());
+                let slot = self.slot(&self.atoms[number]);
                 self.slots[slot] = number as u8 + 1;
             }
         }
-        let slot = self.slot(text);
+        let slot = self.slot(atom);
         if self.slots[slot] != 0 {
             return Some(self.slots[slot] - 1);
         }
         if self.atoms.len() == ATOM_REFS_MAX {
             return None;
         }
-        self.atoms.push(atom());
+        self.atoms.push(atom.clone());
         self.slots[slot] = self.atoms.len() as u8;
         Some(self.slots[slot] - 1)
     }
 
-    /// The slot of a text, or the free one where it belongs. With 255 atoms at most half of the slots are taken.
-    fn slot(&self, text: &str) -> usize {
-        // FNV-1a. Whoever picks colliding atoms slows his own packet by at most 255 steps an atom.
-        let hash = text
-            .bytes()
-            .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
-        let mut slot = (hash ^ (hash >> 16)) as usize % SLOTS;
-        while self.slots[slot] != 0 && self.atoms[usize::from(self.slots[slot]) - 1].as_str() != text {
+    /// The slot of an atom, or the free one where it belongs. With 255 atoms at most half of the slots are taken: whoever picks
+    /// colliding atoms slows his own packet by at most 255 steps an atom.
+    fn slot(&self, atom: &Atom) -> usize {
+        let mut slot = atom.text_hash() as usize % SLOTS;
+        while self.slots[slot] != 0 && self.atoms[usize::from(self.slots[slot]) - 1] != *atom {
             slot = (slot + 1) % SLOTS;
         }
         slot
@@ -311,7 +321,7 @@ impl Writer {
         if self.atoms.is_none() {
             self.spelled_atom(atom.as_str());
         } else {
-            self.numbered_atom(atom.as_str(), || atom.clone());
+            self.numbered_atom(atom);
         }
     }
 
@@ -324,7 +334,7 @@ impl Writer {
         if self.atoms.is_none() {
             self.spelled_atom(text);
         } else {
-            self.numbered_atom(text, || Atom::from_checked(text));
+            self.numbered_atom(&Atom::from_checked(text));
         }
         Ok(())
     }
@@ -332,14 +342,14 @@ impl Writer {
     /// The number of an atom, if it gets one.
     #[inline]
     fn number(&mut self, atom: &Atom) -> Option<u8> {
-        self.atoms.as_mut()?.number(atom.as_str(), || atom.clone())
+        self.atoms.as_mut()?.number(atom)
     }
 
     /// An atom by its number, if it gets one.
-    fn numbered_atom(&mut self, text: &str, atom: impl FnOnce() -> Atom) {
-        match self.atoms.as_mut().and_then(|refs| refs.number(text, atom)) {
+    fn numbered_atom(&mut self, atom: &Atom) {
+        match self.number(atom) {
             Some(number) => self.tagged(ATOM_CACHE_REF, [number]),
-            None => self.spelled_atom(text),
+            None => self.spelled_atom(atom.as_str()),
         }
     }
 

@@ -280,7 +280,8 @@ fn send_on(
 
 /// A signal has no form that the peer understands. Whoever asks it for a process is answered, as Erlang's runtime does; returns whether that is it.
 pub(super) fn unsent<P>(local: &Local, peer: &Atom, control: &Control<P>, error: &OutgoingError) -> bool {
-    if let (Control::SpawnRequest { id, from, .. }, OutgoingError::NotAgreed(_)) = (control, error) {
+    if let (Control::SpawnRequest(request), OutgoingError::NotAgreed(_)) = (control, error) {
+        let (id, from) = (&request.id, &request.from);
         let result = Err(Atom::from_static("notsup"));
         let reply = SpawnReply { link: false, monitor: false, result };
         let reply = Relation::SpawnReply { reference: id.clone(), reply, connection: None };

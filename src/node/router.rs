@@ -2,7 +2,7 @@
 
 use super::Inner;
 use super::connection::Connection;
-use crate::dist::channel::Outgoing;
+use crate::dist::{self, channel::Outgoing};
 use crate::dist::{Control, Item, Target};
 use crate::etf::Payload;
 use crate::process::{AnyProcess, ExitReason, Pushed, Relation, SpawnReply, SpawnRequest, Taking};
@@ -75,9 +75,9 @@ impl Inner {
                 let reason = exit_reason(&reason);
                 let _ = local.deliver_relation(&to, Relation::Down { reference, reason });
             }
-            Control::SpawnRequest {
-                id, from, group_leader, module, function, options, arguments, ..
-            } => {
+            Control::SpawnRequest(request) => {
+                let dist::SpawnRequest { id, from, group_leader, module, function, options, arguments, .. } =
+                    *request;
                 let options = options.term();
                 let (reference, to) = (id.clone(), from.clone());
                 let request = SpawnRequest { id, from, group_leader, module, function, options, arguments };

@@ -17,7 +17,7 @@ use super::{
     AnyProcess, ConnectionId, Context, Destination, Encode, ExitReason, Heritage, Local, Relation,
     SpawnOptions, Write, reply_cell, spawn,
 };
-use crate::dist::Control;
+use crate::dist::{self, Control};
 use crate::etf::{Payload, Writer};
 use crate::term::{Atom, Pid, Reference, Term};
 use crate::world::{BoxFuture, panic_text};
@@ -478,7 +478,7 @@ impl RemoteSpawn {
             arguments.write(writer);
             Ok(())
         };
-        let control = Control::SpawnRequest {
+        let request = dist::SpawnRequest {
             id: id.clone(),
             from: shared.pid.clone(),
             group_leader,
@@ -488,6 +488,7 @@ impl RemoteSpawn {
             options: encoded,
             arguments: &encode as Encode<'_>,
         };
+        let control = Control::SpawnRequest(Box::new(request));
         let connection = local.remote(&self.node, &shared.pid, Some(&shared.pid), control, Write::Now);
         if connection.is_none() {
             answer(noconnection());

@@ -5,7 +5,7 @@ use std::borrow::Borrow;
 use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 
-use smol_str::SmolStr;
+use super::atom_text::Text;
 
 /// The most characters an atom may have.
 pub const ATOM_CHARS_MAX: usize = 255;
@@ -19,7 +19,7 @@ pub const ATOM_CHARS_MAX: usize = 255;
 /// assert_eq!(Atom::new("ok").unwrap(), OK);
 /// ```
 #[derive(Clone)]
-pub struct Atom(SmolStr);
+pub struct Atom(Text);
 
 /// The text has more characters than an atom can hold.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -54,22 +54,13 @@ impl Atom {
     /// An atom of a text that [`Atom::check`] has passed.
     #[inline]
     pub(crate) fn from_checked(text: &str) -> Self {
-        // A copy of a length known to the compiler takes no call, and what it wrote need not be waited for.
-        macro_rules! by_len {
-            ($($len:literal)*) => {
-                match text.len() {
-                    $($len => SmolStr::new_inline(text.get(..$len).unwrap_or_default()),)*
-                    _ => SmolStr::new(text),
-                }
-            };
-        }
-        Self(by_len!(1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16))
+        Self(Text::new(text))
     }
 
     /// The atom, if it is one of those that most atoms in messages are: their text is not looked at again, nor copied.
     #[inline]
     pub(crate) fn known(text: &[u8]) -> Option<Self> {
-        Self::known_text(text).map(Self::from_static)
+        Self::known_text(text).map(Self::from_checked)
     }
 
     /// The text of an atom that [`Atom::known`] knows.
@@ -98,16 +89,23 @@ impl Atom {
     /// If the text has more than 255 bytes: a mistake in the program, found when it is compiled if the atom is a constant.
     pub const fn from_static(text: &'static str) -> Self {
         assert!(text.len() <= ATOM_CHARS_MAX, "an atom has at most 255 characters");
-        Self(SmolStr::new_static(text))
+        Self(Text::from_static(text))
     }
 
     /// Whether its text is shared.
     #[inline]
     pub(super) fn is_heap_allocated(&self) -> bool {
-        self.0.is_heap_allocated()
+        self.0.is_shared()
+    }
+
+    /// The same in each run of each program.
+    #[inline]
+    pub(crate) fn text_hash(&self) -> u32 {
+        self.0.hash()
     }
 
     /// The atom's text.
+    #[inline]
     pub fn as_str(&self) -> &str {
         self.0.as_str()
     }
@@ -141,8 +139,9 @@ impl AsRef<str> for Atom {
 }
 
 impl PartialEq for Atom {
+    #[inline]
     fn eq(&self, other: &Self) -> bool {
-        self.as_str() == other.as_str()
+        self.0 == other.0
     }
 }
 
@@ -177,17 +176,4 @@ impl Hash for Atom {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.as_str().hash(state);
     }
-}
-
-/// FNV-1a by words of 8 bytes, folded: for short texts, and where it costs little if somebody picks some that collide.
-pub(crate) fn text_hash(bytes: &[u8]) -> u32 {
-    let (words, rest) = bytes.as_chunks::<8>();
-    let mut last = [0; 8];
-    last[..rest.len()].copy_from_slice(rest);
-    let words = words.iter().chain([&last]).map(|word| u64::from_le_bytes(*word));
-    let hash = words.fold(0xcbf2_9ce4_8422_2325 ^ bytes.len() as u64, |hash, word| {
-        let product = u128::from(hash ^ word) * 0x9E37_79B9_7F4A_7C15;
-        (product as u64) ^ (product >> 64) as u64
-    });
-    (hash ^ hash >> 32) as u32
 }

@@ -2,6 +2,7 @@
 
 mod accessors;
 mod atom;
+mod atom_text;
 mod bigint;
 mod binary;
 mod compare;
@@ -19,7 +20,6 @@ pub(crate) mod strategy;
 mod tests;
 mod text;
 
-pub(crate) use self::atom::text_hash;
 pub use self::atom::{ATOM_CHARS_MAX, Atom, AtomError};
 pub use self::bigint::BigInt;
 pub use self::binary::Binary;
@@ -30,6 +30,7 @@ pub use self::map::{IntoIter as MapIntoIter, Map};
 pub use self::parse::{ParseError, ParseErrorKind};
 pub use self::serde::Charlist;
 
+pub(crate) use self::atom_text::text_hash;
 pub(crate) use self::binary::INLINE_MAX;
 pub(crate) use self::compare::bits_term;
 pub(crate) use self::text::{is_printable, write_float, write_quoted};

@@ -8,7 +8,7 @@ use crate::etf::{DecodeError, Limits, Payload, Reader, Token};
 use crate::term::{Atom, Pid, Reference};
 
 use super::super::Flags;
-use super::{Control, Item, Target, altact, op, spawned};
+use super::{Control, Item, SpawnRequest, Target, altact, op, spawned};
 
 /// A control message that breaks the protocol: the connection must be closed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -99,8 +99,8 @@ impl Control<Option<Payload>> {
             Self::Send { message: payload, .. }
             | Self::Exit { reason: payload, .. }
             | Self::Exit2 { reason: payload, .. }
-            | Self::MonitorExit { reason: payload, .. }
-            | Self::SpawnRequest { arguments: payload, .. } => payload.is_none(),
+            | Self::MonitorExit { reason: payload, .. } => payload.is_none(),
+            Self::SpawnRequest(request) => request.arguments.is_none(),
             _ => false,
         }
     }
@@ -218,16 +218,10 @@ impl Elements<'_> {
                 let arity = u8::try_from(self.integer()?).map_err(|_| self.element("an arity"))?;
                 let options = self.payload()?;
                 self.token(op::SPAWN_REQUEST_TT)?;
-                Control::SpawnRequest {
-                    id,
-                    from,
-                    group_leader,
-                    module,
-                    function,
-                    arity,
-                    options,
-                    arguments: None,
-                }
+                let arguments = None;
+                let request =
+                    SpawnRequest { id, from, group_leader, module, function, arity, options, arguments };
+                Control::SpawnRequest(Box::new(request))
             }
             op::SPAWN_REPLY | op::SPAWN_REPLY_TT => {
                 let (id, to, flags) = (self.reference()?, self.pid()?, self.integer()?);

@@ -5,7 +5,7 @@ use crate::term::{Atom, Pid};
 
 use super::super::channel::OutgoingError;
 use super::super::{Flags, VERSION_MAGIC};
-use super::{Control, Item, Target, altact, op, spawned};
+use super::{Control, Item, SpawnRequest, Target, altact, op, spawned};
 
 /// Where a control message's payload goes.
 enum Last<'a, P> {
@@ -159,7 +159,9 @@ impl<P> Control<P> {
                 w.reference(reference);
                 reason(why)
             }
-            Self::SpawnRequest { id, from, group_leader, module, function, arity, options, arguments } => {
+            Self::SpawnRequest(request) => {
+                let SpawnRequest { id, from, group_leader, module, function, arity, options, arguments } =
+                    &**request;
                 need(Flags::SPAWN)?;
                 begin(w, op::SPAWN_REQUEST, 6)?;
                 w.reference(id);

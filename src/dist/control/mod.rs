@@ -140,24 +140,7 @@ pub enum Control<P = Payload> {
         reason: P,
     },
     /// Asks for a new process (SPAWN_REQUEST).
-    SpawnRequest {
-        /// The request, and the monitor if one is asked for.
-        id: Reference,
-        /// The parent.
-        from: Pid,
-        /// The new process's group leader.
-        group_leader: Pid,
-        /// The module.
-        module: Atom,
-        /// The function.
-        function: Atom,
-        /// The arity that the tuple tells; the length of the argument list counts.
-        arity: u8,
-        /// The list of options, unexamined.
-        options: Payload,
-        /// The list of arguments, unexamined.
-        arguments: P,
-    },
+    SpawnRequest(Box<SpawnRequest<P>>),
     /// Answers a [`SpawnRequest`](Self::SpawnRequest) (SPAWN_REPLY).
     SpawnReply {
         /// The request.
@@ -171,6 +154,27 @@ pub enum Control<P = Payload> {
         /// The new process, or what was wrong.
         result: Result<Pid, Atom>,
     },
+}
+
+/// What SPAWN_REQUEST asks for. It is apart, as it would make every signal that is moved larger by half.
+#[derive(Debug, Clone)]
+pub struct SpawnRequest<P> {
+    /// The request, and the monitor if one is asked for.
+    pub id: Reference,
+    /// The parent.
+    pub from: Pid,
+    /// The new process's group leader.
+    pub group_leader: Pid,
+    /// The module.
+    pub module: Atom,
+    /// The function.
+    pub function: Atom,
+    /// The arity that the tuple tells; the length of the argument list counts.
+    pub arity: u8,
+    /// The list of options, unexamined.
+    pub options: Payload,
+    /// The list of arguments, unexamined.
+    pub arguments: P,
 }
 
 /// The number of a control message's operation, the first element of its tuple.
@@ -236,17 +240,13 @@ impl<P> Control<P> {
             Self::MonitorExit { item, to, reference, reason } => {
                 Control::MonitorExit { item, to, reference, reason: f(reason)? }
             }
-            Self::SpawnRequest { id, from, group_leader, module, function, arity, options, arguments } => {
-                Control::SpawnRequest {
-                    id,
-                    from,
-                    group_leader,
-                    module,
-                    function,
-                    arity,
-                    options,
-                    arguments: f(arguments)?,
-                }
+            Self::SpawnRequest(request) => {
+                let SpawnRequest { id, from, group_leader, module, function, arity, options, arguments } =
+                    *request;
+                let arguments = f(arguments)?;
+                let request =
+                    SpawnRequest { id, from, group_leader, module, function, arity, options, arguments };
+                Control::SpawnRequest(Box::new(request))
             }
             Self::Link { from, to } => Control::Link { from, to },
             Self::Unlink { from, to } => Control::Unlink { from, to },

@@ -191,10 +191,8 @@ fn forms_with_a_trace_token_mean_what_the_plain_ones_mean() {
         })
     };
     for bytes in [request(29, &|_| ()), request(30, &token)] {
-        let Control::SpawnRequest { id, module, arity, options, arguments, .. } = decode(&bytes).unwrap()
-        else {
-            panic!()
-        };
+        let Control::SpawnRequest(request) = decode(&bytes).unwrap() else { panic!() };
+        let SpawnRequest { id, module, arity, options, arguments, .. } = *request;
         assert_eq!((id, module.as_str(), arity), (reference(), "m", 2));
         assert_eq!(options.reader().next_token(), Ok(Token::Nil));
         assert!(arguments.is_none());

@@ -5,7 +5,7 @@ mod otp_25;
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::*;
-use crate::dist::{Control, Flags, Item, Target};
+use crate::dist::{Control, Flags, Item, SpawnRequest, Target};
 use crate::etf::{Payload, Token};
 use crate::term::{Atom, Pid, Reference};
 
@@ -153,7 +153,7 @@ fn signals_of_every_kind_arrive_as_they_were_sent() {
             reference: reference.clone(),
             reason: value.clone(),
         },
-        Control::SpawnRequest {
+        Control::SpawnRequest(Box::new(SpawnRequest {
             id: reference.clone(),
             from: pid(1),
             group_leader: pid(2),
@@ -162,7 +162,7 @@ fn signals_of_every_kind_arrive_as_they_were_sent() {
             arity: 0,
             options: nil.clone(),
             arguments: nil,
-        },
+        })),
         Control::SpawnReply { id: reference, to: to(), link: true, monitor: false, result: Ok(pid(3)) },
     ];
     for flags in FLAG_SETS {
