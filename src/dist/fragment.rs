@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use crate::etf::{Atoms, Payload};
+use crate::etf::Atoms;
 
 use super::Control;
 
@@ -66,15 +66,8 @@ pub(crate) struct FragmentLimits {
 /// A message whose payload is or may be unfinished.
 #[derive(Debug)]
 pub(crate) struct Unfinished {
-    pub(crate) control: Control<Option<Payload>>,
+    pub(crate) control: Control,
     pub(crate) atoms: Atoms,
-}
-
-impl Unfinished {
-    /// Puts the payload in its place.
-    pub(crate) fn complete<E>(self, payload: Bytes) -> Result<Control, E> {
-        self.control.complete(|| Ok(Payload::with_atoms(payload, self.atoms)))
-    }
 }
 
 #[derive(Debug)]

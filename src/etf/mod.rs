@@ -27,5 +27,7 @@ pub use self::payload::Payload;
 pub use self::reader::{Reader, Token};
 pub(crate) use self::serde::{ATOM, NATIVE, take_term, with_writer};
 pub use self::serde::{deserialize, from_bytes, from_slice, from_term, serialize, to_term, to_vec};
-pub(crate) use self::tags::VERSION_MAGIC;
+pub(crate) use self::tags::{
+    ATOM_CACHE_REF, NEW_PID_EXT, NEWER_REFERENCE_EXT, SMALL_INTEGER_EXT, SMALL_TUPLE_EXT, VERSION_MAGIC,
+};
 pub use self::writer::{AtomRefs, Encoded, FunMark, Writer};

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use ::serde::Serialize;
 use ::serde::de::DeserializeOwned;
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use super::serde::Source;
 use super::{DecodeError, EncodeError, Reader, Writer, decode, serde};
@@ -25,14 +26,17 @@ pub struct Payload {
 ///
 /// One pointer: every queued signal is as large as the largest.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub(crate) struct Atoms(Option<Arc<Box<[Atom]>>>);
+pub(crate) struct Atoms(Option<Arc<SmallVec<[Atom; FEW]>>>);
+
+/// So many atoms, as most messages have at most, take one allocation.
+const FEW: usize = 6;
 
 impl Deref for Atoms {
     type Target = [Atom];
 
     #[inline]
     fn deref(&self) -> &[Atom] {
-        self.0.as_ref().map_or(&[], |atoms| atoms)
+        self.0.as_ref().map_or(&[], |atoms| &atoms[..])
     }
 }
 
@@ -44,7 +48,7 @@ impl From<Vec<Atom>> for Atoms {
 
 impl From<&[Atom]> for Atoms {
     fn from(atoms: &[Atom]) -> Self {
-        Self((!atoms.is_empty()).then(|| Arc::new(atoms.into())))
+        Self((!atoms.is_empty()).then(|| Arc::new(atoms.iter().cloned().collect())))
     }
 }
 
@@ -55,6 +59,11 @@ impl fmt::Debug for Atoms {
 }
 
 impl Payload {
+    /// A place where there is no term yet.
+    pub(crate) fn none() -> Self {
+        Self { bytes: Bytes::new(), atoms: Atoms::default() }
+    }
+
     /// Takes one checked term: see [`Reader::skip`].
     #[cfg(test)]
     pub(crate) fn new(bytes: Bytes, atoms: Vec<Atom>) -> Self {

@@ -72,8 +72,8 @@ struct Out {
     /// When a sender last found nobody writing, and how many messages had arrived.
     written_at: Mono,
     messages_then: u64,
-    /// The local processes with relations over this connection.
-    interested: BTreeMap<(u32, u32), Pid>,
+    /// The local processes with relations over this connection. It is of this node, so its numbers tell it from others.
+    interested: BTreeMap<u64, Pid>,
     /// Whom the peer's monitors by name found.
     name_monitors: BTreeMap<ByWords, Pid>,
     closed: Option<DisconnectReason>,
@@ -84,26 +84,29 @@ struct Out {
 impl Out {
     /// The process is to hear of the connection's loss.
     fn interest(&mut self, pid: &Pid) {
-        // It is of this node, so its numbers tell it from others.
-        self.interested.entry((pid.id, pid.serial)).or_insert_with(|| pid.clone());
+        self.interested.entry(numbers(pid)).or_insert_with(|| pid.clone());
     }
 }
 
-/// A reference that is compared where references differ first: the order does not matter, and texts are slow.
-#[derive(PartialEq, Eq)]
-struct ByWords(Reference);
-
-impl Ord for ByWords {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        let (one, other) = (&self.0, &other.0);
-        let by_words = one.words().cmp(other.words()).then(one.creation.cmp(&other.creation));
-        by_words.then_with(|| one.node.cmp(&other.node))
-    }
+fn numbers(pid: &Pid) -> u64 {
+    u64::from(pid.id) << 32 | u64::from(pid.serial)
 }
 
-impl PartialOrd for ByWords {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
+/// A reference that is compared where references differ first, in the numbers of the process and of its references: the order does not
+/// matter, and texts are slow.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct ByWords {
+    words: u64,
+    reference: Reference,
+}
+
+impl ByWords {
+    fn new(reference: &Reference) -> Self {
+        let words = match *reference.words() {
+            [low, _, id, ..] => u64::from(id) << 32 | u64::from(low),
+            _ => 0,
+        };
+        Self { words, reference: reference.clone() }
     }
 }
 
@@ -253,9 +256,33 @@ impl Connection {
         payload: impl FnOnce(&P, &mut TermWriter) -> Result<(), EncodeError>,
         write: Write,
     ) -> Result<Pushed, OutgoingError> {
+        if let Control::Monitor { .. } | Control::Demonitor { .. } = control {
+            return self.send_monitor(sender, interest, control, write);
+        }
         Fresh::with(self.flags, sender, control, payload, |signal| {
             self.queue(sender, interest, write, |queue| queue.push_fresh(signal))
         })
+    }
+
+    /// A signal without payload, which is written under the lock if it can be.
+    fn send_monitor<P>(
+        &self,
+        sender: Option<&Pid>,
+        interest: Option<&Pid>,
+        control: &Control<P>,
+        write: Write,
+    ) -> Result<Pushed, OutgoingError> {
+        let mut failed = None;
+        let pushed = self.queue(sender, interest, write, |queue| {
+            if queue.push_monitor(sender, control) {
+                return;
+            }
+            match Outgoing::encode(self.flags, sender, control, |_, _| Ok(())) {
+                Ok(outgoing) => queue.push(outgoing),
+                Err(error) => failed = Some(error),
+            }
+        });
+        failed.map_or(Ok(pushed), Err)
     }
 
     fn queue(
@@ -392,17 +419,17 @@ impl Connection {
     /// A local process has ended, or is related to none of the peer's any more.
     pub(super) fn forget(&self, pid: &Pid) {
         let mut out = self.out();
-        if out.interested.remove(&(pid.id, pid.serial)).is_some() && !out.name_monitors.is_empty() {
+        if out.interested.remove(&numbers(pid)).is_some() && !out.name_monitors.is_empty() {
             out.name_monitors.retain(|_, bound| bound != pid);
         }
     }
 
     pub(super) fn remember_name_monitor(&self, reference: &Reference, process: &Pid) {
-        self.out().name_monitors.insert(ByWords(reference.clone()), process.clone());
+        self.out().name_monitors.insert(ByWords::new(reference), process.clone());
     }
 
     pub(super) fn forget_name_monitor(&self, reference: &Reference) -> Option<Pid> {
-        self.out().name_monitors.remove(&ByWords(reference.clone()))
+        self.out().name_monitors.remove(&ByWords::new(reference))
     }
 
     /// Closes the connection: its reader ends, and tears down what depends on it.

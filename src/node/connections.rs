@@ -258,24 +258,32 @@ fn send_on(
     connection: &Connection,
     sender: Option<&Pid>,
     interest: Option<&Pid>,
-    control: &Control<Encode<'_>>,
+    signals: &[Control<Encode<'_>>],
     write: Write,
 ) -> Result<Sent, EncodeError> {
     let encode = |encode: &Encode<'_>, writer: &mut Writer| encode(writer);
-    let pushed = match connection.send(sender, interest, control, encode, write) {
-        Ok(pushed) => pushed,
-        Err(OutgoingError::Encode(error)) => return Err(error),
-        Err(error) if unsent(local, &connection.peer, control, &error) => {
-            return Ok(Sent::Queued { connection: connection.id, busy: None });
-        }
-        Err(_) => return Ok(Sent::NoConnection),
-    };
-    let connection = connection.id;
-    Ok(match pushed {
-        Pushed::Queued => Sent::Queued { connection, busy: None },
-        Pushed::Busy(busy) => Sent::Queued { connection, busy: Some(busy) },
-        Pushed::Closed => Sent::NoConnection,
-    })
+    let mut sent = Sent::NoConnection;
+    for (index, control) in signals.iter().enumerate() {
+        // They go together.
+        let write = if index + 1 < signals.len() { Write::Later } else { write };
+        let pushed = match connection.send(sender, interest, control, encode, write) {
+            Ok(pushed) => pushed,
+            Err(OutgoingError::Encode(error)) => return Err(error),
+            Err(error) if unsent(local, &connection.peer, control, &error) => {
+                // What its sender waits for has come.
+                let connection = connection.id;
+                return Ok(Sent::Queued { connection, busy: None });
+            }
+            Err(_) => return Ok(Sent::NoConnection),
+        };
+        let connection = connection.id;
+        sent = match pushed {
+            Pushed::Queued => Sent::Queued { connection, busy: None },
+            Pushed::Busy(busy) => Sent::Queued { connection, busy: Some(busy) },
+            Pushed::Closed => return Ok(Sent::NoConnection),
+        };
+    }
+    Ok(sent)
 }
 
 /// A signal has no form that the peer understands. Whoever asks it for a process is answered, as Erlang's runtime does; returns whether that is it.
@@ -304,7 +312,7 @@ impl Distribution for Inner {
         node: &Atom,
         sender: Option<&Pid>,
         interest: Option<&Pid>,
-        control: Control<Encode<'_>>,
+        mut signals: &[Control<Encode<'_>>],
         write: Write,
     ) -> Result<Sent, EncodeError> {
         loop {
@@ -316,13 +324,21 @@ impl Distribution for Inner {
             match found {
                 None => return Ok(Sent::NoConnection),
                 Some(Found::Pending(attempt)) => {
-                    if let Some(sent) = attempt.push(&self.options, sender, interest, &control)? {
+                    let mut last = None;
+                    while let [signal, rest @ ..] = signals {
+                        last = attempt.push(&self.options, sender, interest, signal)?;
+                        if last.is_none() {
+                            // It was decided meanwhile.
+                            break;
+                        }
+                        signals = rest;
+                    }
+                    if let Some(sent) = last {
                         return Ok(sent);
                     }
-                    // It was decided meanwhile.
                 }
                 Some(Found::Up(connection)) => {
-                    return send_on(&self.local, &connection, sender, interest, &control, write);
+                    return send_on(&self.local, &connection, sender, interest, signals, write);
                 }
             }
         }
@@ -429,7 +445,7 @@ impl Distribution for Inner {
     ) -> Result<Sent, EncodeError> {
         let found = self.up().get(&connection).cloned();
         match found {
-            Some(connection) => send_on(&self.local, &connection, Some(sender), None, &control, Write::Now),
+            Some(connection) => send_on(&self.local, &connection, Some(sender), None, &[control], Write::Now),
             None => Ok(Sent::NoConnection),
         }
     }

@@ -76,8 +76,9 @@ impl Inner {
                 let _ = local.deliver_relation(&to, Relation::Down { reference, reason });
             }
             Control::SpawnRequest(request) => {
-                let dist::SpawnRequest { id, from, group_leader, module, function, options, arguments, .. } =
-                    *request;
+                let dist::SpawnRequest {
+                    id, from, group_leader, module, function, options, arguments, ..
+                } = *request;
                 let options = options.term();
                 let (reference, to) = (id.clone(), from.clone());
                 let request = SpawnRequest { id, from, group_leader, module, function, options, arguments };

@@ -27,8 +27,11 @@ pub(super) fn apply_all<M>(
     signals: &mut VecDeque<Signal<M>>,
     messages: usize,
 ) -> Option<ExitReason> {
-    let mut rest = signals.split_off(messages);
-    while let Some(signal) = rest.pop_front() {
+    // Those behind the messages come to the front, and what is left of them goes behind the messages again.
+    let relations = signals.len() - messages;
+    signals.rotate_left(messages);
+    for left in (0..relations).rev() {
+        let Some(signal) = signals.pop_front() else { break };
         let Signal::Relation(relation) = signal else {
             signals.push_back(signal);
             continue;
@@ -42,7 +45,7 @@ pub(super) fn apply_all<M>(
         };
         let exit = apply(shared, relation, &mut |message| signals.push_back(Signal::Term(message)));
         if exit.is_some() {
-            signals.append(&mut rest);
+            signals.rotate_left(left);
             return exit;
         }
     }

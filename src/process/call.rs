@@ -238,10 +238,6 @@ fn open<Q: Serialize + ?Sized>(
         relations.open_call(reference.clone(), caller, target.clone());
     });
     let call = OpenCall { process: process.clone(), reference, reply, node: node.clone() };
-    if let Some(target) = &target {
-        let (connection, bound) = local.send_monitor(&shared.pid, target, &call.reference, Write::Later);
-        shared.relations(|relations| relations.monitor_over(&call.reference, connection, bound));
-    }
     let message = |writer: &mut Writer| {
         writer.tuple(3)?;
         writer.atom(label);
@@ -253,13 +249,27 @@ fn open<Q: Serialize + ?Sized>(
         crate::etf::serialize(request, writer)
     };
     // What is wrong with the destination arrives as the monitor's DOWN.
-    match local.send_encoded(&shared.pid, to, &message)? {
-        Delivery::Full => Err(CallError::MailboxFull),
-        delivery => {
-            let _ = shared.sent(to, delivery);
-            Ok(call)
+    let delivery = match &target {
+        Some(target) if !local.is_local(node) => {
+            let (connection, delivery) =
+                local.send_remote_call(&shared.pid, target, &call.reference, to, &message)?;
+            shared.relations(|relations| relations.monitor_over(&call.reference, connection, None));
+            delivery
         }
+        target => {
+            if let Some(target) = target {
+                let (connection, bound) =
+                    local.send_monitor(&shared.pid, target, &call.reference, Write::Later);
+                shared.relations(|relations| relations.monitor_over(&call.reference, connection, bound));
+            }
+            local.send_encoded(&shared.pid, to, &message)?
+        }
+    };
+    if let Delivery::Full = delivery {
+        return Err(CallError::MailboxFull);
     }
+    let _ = shared.sent(to, delivery);
+    Ok(call)
 }
 
 /// Calls several servers at once, each with the same request, and waits for all without a limit.

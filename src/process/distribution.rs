@@ -18,21 +18,21 @@ pub(crate) type Encode<'a> = &'a (dyn Fn(&mut Writer) -> Result<(), EncodeError>
 
 /// The way to other nodes.
 pub(crate) trait Distribution: Send + Sync {
-    /// Queues a signal for `node`, connecting to it first if need be.
+    /// Queues signals for `node`, one behind the other, connecting to it first if need be.
     ///
-    /// With `interest`, the local process is told with [`Relation::NoConnection`] when the connection that the signal
+    /// With `interest`, the local process is told with [`Relation::NoConnection`] when the connection that the signals
     /// went over is lost, or could not be made.
     ///
-    /// [`Write::Later`] leaves it queued for the next signal to the node to take along, or the next tick.
+    /// [`Write::Later`] leaves them queued for the next signal to the node to take along, or the next tick.
     ///
     /// # Errors
-    /// If a value in the signal has no external form.
+    /// If a value in a signal has no external form: that one and those behind it are not sent.
     fn send(
         &self,
         node: &Atom,
         sender: Option<&Pid>,
         interest: Option<&Pid>,
-        control: Control<Encode<'_>>,
+        signals: &[Control<Encode<'_>>],
         write: Write,
     ) -> Result<Sent, EncodeError>;
 

@@ -211,7 +211,7 @@ impl ReplyAddress {
             let from = Some(sender.clone());
             let control = Control::Send { from, to, message: &encode as Encode<'_>, priority: false };
             if let Some(distribution) = local.distribution() {
-                distribution.send(node, Some(sender), None, control, Write::Now)?;
+                distribution.send(node, Some(sender), None, &[control], Write::Now)?;
             }
             return Ok(());
         }

@@ -334,7 +334,7 @@ impl Local {
         let priority = taking == Taking::Priority;
         let control = Control::Send { from: Some(sender.clone()), to: target, message: encode, priority };
         let Some(distribution) = self.distribution() else { return Ok(Delivery::Done) };
-        Ok(delivery(distribution.send(node, Some(sender), None, control, Write::Now)?))
+        Ok(delivery(distribution.send(node, Some(sender), None, &[control], Write::Now)?))
     }
 
     /// Sends a message to another node over a certain connection, or not at all.
@@ -375,7 +375,7 @@ impl Local {
         control: Control<Encode<'_>>,
         write: Write,
     ) -> Option<ConnectionId> {
-        match self.distribution()?.send(node, Some(sender), interest, control, write) {
+        match self.distribution()?.send(node, Some(sender), interest, &[control], write) {
             Ok(Sent::Queued { connection, .. }) => Some(connection),
             Ok(Sent::NoConnection) => None,
             // The only values in these signals are terms that Erlang made, or reasons made of terms.
@@ -509,6 +509,37 @@ impl Local {
             down(ExitReason::NoConnection);
         }
         (connection, None)
+    }
+
+    /// Sends a call to another node: its monitor, as [`Local::send_monitor`] does, and its request right behind it. Returns the
+    /// connection that they go over.
+    pub(super) fn send_remote_call(
+        &self,
+        from: &Pid,
+        target: &Monitored,
+        reference: &Reference,
+        to: &Destination,
+        encode: Encode<'_>,
+    ) -> Result<(Option<ConnectionId>, Delivery), EncodeError> {
+        let item = match target {
+            Monitored::Process(pid) => Item::Pid(pid.clone()),
+            Monitored::Name(name, _) => Item::Name(name.clone()),
+        };
+        let (node, to) = self.address(to);
+        let signals = [
+            Control::Monitor { from: from.clone(), item, reference: reference.clone() },
+            Control::Send { from: Some(from.clone()), to, message: encode, priority: false },
+        ];
+        let sent = match self.distribution() {
+            Some(distribution) => distribution.send(node, Some(from), Some(from), &signals, Write::Now)?,
+            None => Sent::NoConnection,
+        };
+        if let Sent::Queued { connection, .. } = sent {
+            return Ok((Some(connection), delivery(sent)));
+        }
+        let down = Relation::Down { reference: reference.clone(), reason: ExitReason::NoConnection };
+        let _ = self.deliver_relation(from, down);
+        Ok((None, Delivery::Done))
     }
 
     pub(super) fn send_demonitor(

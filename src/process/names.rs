@@ -1,7 +1,8 @@
 //! Registered names: `register/2` and `whereis/1`.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::AnyProcess;
@@ -84,7 +85,10 @@ impl Names {
         }
     }
 
-    pub(crate) fn get(&self, name: &str) -> Option<Arc<dyn AnyProcess>> {
+    pub(crate) fn get<N: Hash + Eq + ?Sized>(&self, name: &N) -> Option<Arc<dyn AnyProcess>>
+    where
+        Atom: Borrow<N>,
+    {
         self.names.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 

@@ -3,7 +3,10 @@
 //! Each message has a dozen atoms, nearly all of them short, which are copied and compared again and again: so a short text has one
 //! form only, whatever it was made of, and two are compared as they lie there, without a call and without looking for where they end.
 
-#![allow(unsafe_code, reason = "the bytes of a short text are checked when it is made, and read far more often")]
+#![allow(
+    unsafe_code,
+    reason = "the bytes of a short text are checked when it is made, and read far more often"
+)]
 
 use std::sync::Arc;
 
@@ -117,7 +120,9 @@ fn padded(text: &[u8]) -> [u8; SHORT_MAX] {
             let second = text[8..].first_chunk().map_or(0, word);
             [word(first), second, word(last) >> (8 * (24 - text.len()))]
         }
-        (Some(first), Some(last)) if text.len() > 8 => [word(first), word(last) >> (8 * (16 - text.len())), 0],
+        (Some(first), Some(last)) if text.len() > 8 => {
+            [word(first), word(last) >> (8 * (16 - text.len())), 0]
+        }
         (Some(first), _) => [word(first), 0, 0],
         _ => [short_word(text), 0, 0],
     };

@@ -2,20 +2,25 @@
 //!
 //! Source: *Distribution Protocol*, "Distribution Header".
 
+use std::borrow::Borrow;
+
 use bytes::{BufMut, BytesMut};
 use smallvec::SmallVec;
 
 use crate::etf::Atoms;
-use crate::term::{Atom, text_hash};
+use crate::term::Atom;
 
-/// How many earlier headers are known by heart: the signals of a few processes have few different ones.
-const KNOWN: usize = 256;
+/// How many earlier headers are known by heart: the signals of a few hundred processes have few different ones.
+const KNOWN: usize = 512;
+
+/// So many places are looked at for one: the headers that look for it there push one another out.
+const WAYS: usize = 4;
+
+/// An atom is in one of so many slots.
+const PROBES: u16 = 4;
 
 /// Headers of so many atoms are written at once.
 const FEW: usize = 8;
-
-/// The most bytes of a header that is kept.
-const KNOWN_LEN_MAX: usize = 32;
 
 /// The cache has 8 segments of 256 slots.
 const SLOTS: usize = 8 * 256;
@@ -63,57 +68,101 @@ impl Slots {
         self.atoms.get(place.checked_sub(1)?)
     }
 
-    /// `slot` is below [`SLOTS`].
-    fn set(&mut self, slot: u16, atom: Atom) {
+    /// `slot` is below [`SLOTS`]. Returns whether it had an atom before.
+    fn set(&mut self, slot: u16, atom: Atom) -> bool {
         let place = &mut self.places[usize::from(slot)];
         if let Some(place) = usize::from(*place).checked_sub(1) {
             self.atoms[place] = atom;
-        } else {
-            self.atoms.push(atom);
-            *place = self.atoms.len() as u16;
+            return true;
         }
+        self.atoms.push(atom);
+        *place = self.atoms.len() as u16;
+        false
     }
 }
+
+/// A header without new entries, as far as it fits here: of up to 15 atoms.
+type Key = [u64; 3];
 
 /// What the peer's headers have put into the cache.
 #[derive(Debug)]
 pub(crate) struct ReceiveCache {
     slots: Slots,
-    /// Headers without new entries, and what they stand for, where their hash says. A slot that is given a new text makes them void.
-    known: Vec<(SmallVec<[u8; KNOWN_LEN_MAX]>, Atoms)>,
+    /// Headers without new entries, and what they stand for, in one of the places where their hash says.
+    known: Vec<Known>,
+    /// So often was a slot given another text, which makes all that is known void.
+    changes: u64,
+    /// Which of its places the next header takes that has none.
+    turn: usize,
     /// Where a header's atoms are gathered.
     gathered: Vec<Atom>,
+    /// What the header that was read last stands for.
+    last: Last,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    key: Key,
+    changes: u64,
+    atoms: Atoms,
+}
+
+#[derive(Debug)]
+enum Last {
+    /// It is known, in this place.
+    Known(usize),
+    Gathered,
 }
 
 impl ReceiveCache {
     pub(crate) fn new() -> Self {
-        Self { slots: Slots::new(), known: Vec::new(), gathered: Vec::new() }
+        let (slots, last) = (Slots::new(), Last::Gathered);
+        Self { slots, known: Vec::new(), changes: 0, turn: 0, gathered: Vec::new(), last }
     }
 
-    /// Reads the atoms of a header off the front of `input`, which begins with their number.
-    pub(crate) fn read_header(&mut self, input: &mut &[u8]) -> Result<Atoms, HeaderError> {
-        let whole = *input;
+    /// Reads a header off the front of `input`, which begins with the number of its atoms.
+    #[inline]
+    pub(crate) fn read_header(&mut self, input: &mut &[u8]) -> Result<(), HeaderError> {
+        let Some((key, rest)) = key(input) else { return self.learn(input, None) };
+        let first = set_of(&key);
+        let places = self.known.get(first..first + WAYS).unwrap_or_default();
+        if let Some(way) = places.iter().position(|it| it.key == key && it.changes == self.changes) {
+            self.last = Last::Known(first + way);
+            *input = rest;
+            return Ok(());
+        }
+        self.learn(input, Some(&key))
+    }
+
+    /// Reads a header that is not known, and will be if it has a key and no new entry.
+    #[inline(never)]
+    fn learn(&mut self, input: &mut &[u8], key: Option<&Key>) -> Result<(), HeaderError> {
+        self.last = Last::Gathered;
+        let new = self.gather(input)?;
+        let Some(key) = key.filter(|_| !new) else { return Ok(()) };
+        if self.known.is_empty() {
+            self.known.resize_with(KNOWN, Default::default);
+        }
+        self.turn += 1;
+        let place = set_of(key) + self.turn % WAYS;
+        let atoms = Atoms::from(&self.gathered[..]);
+        self.known[place] = Known { key: *key, changes: self.changes, atoms };
+        self.last = Last::Known(place);
+        Ok(())
+    }
+
+    /// Reads a header by the slots that it names. Returns whether it has a new entry.
+    fn gather(&mut self, input: &mut &[u8]) -> Result<bool, HeaderError> {
+        self.gathered.clear();
         let n = usize::from(take::<1>(input)?[0]);
         if n == 0 {
-            return Ok(Atoms::default());
-        }
-        // As long as this if it has nothing new.
-        let len = 1 + n / 2 + 1 + n;
-        let same = whole.get(..len).filter(|_| len <= KNOWN_LEN_MAX);
-        let place = same.map_or(0, |same| text_hash(same) as usize % KNOWN);
-        if let (Some(same), Some((known, atoms))) = (same, self.known.get(place))
-            && known[..] == *same
-        {
-            *input = &whole[len..];
-            return Ok(atoms.clone());
+            return Ok(false);
         }
         let flags = take_slice(input, n / 2 + 1)?;
         // The length of `flags` covers every index up to and including `n`.
         let half = |i: usize| flags.get(i / 2).map_or(0, |byte| byte >> (4 * (i % 2)) & 0xf);
         let long_atoms = half(n) & LONG_ATOMS != 0;
-        let mut changed = false;
-
-        self.gathered.clear();
+        let mut new = false;
         for i in 0..n {
             let segment = u16::from(half(i) & !NEW_ENTRY);
             let slot = segment << 8 | u16::from(take::<1>(input)?[0]);
@@ -121,24 +170,67 @@ impl ReceiveCache {
                 let len =
                     if long_atoms { u16::from_be_bytes(take(input)?) } else { take::<1>(input)?[0].into() };
                 let text = take_slice(input, len.into())?;
-                changed = true;
+                new = true;
                 let atom = std::str::from_utf8(text).ok().and_then(|text| Atom::new(text).ok());
                 // Three bits of segment and eight: there is such a slot.
-                self.slots.set(slot, atom.ok_or(HeaderError::NotAnAtom(slot))?);
+                if self.slots.set(slot, atom.ok_or(HeaderError::NotAnAtom(slot))?) {
+                    self.changes += 1;
+                }
             }
             self.gathered.push(self.slots.get(slot).cloned().ok_or(HeaderError::EmptySlot(slot))?);
         }
-        let atoms = Atoms::from(&self.gathered[..]);
-        if changed {
-            self.known.clear();
-        } else if let Some(same) = same {
-            if self.known.is_empty() {
-                self.known.resize_with(KNOWN, Default::default);
-            }
-            self.known[place] = (same.into(), atoms.clone());
-        }
-        Ok(atoms)
+        Ok(new)
     }
+
+    /// The atoms of the header that was read last.
+    #[inline]
+    pub(crate) fn atoms(&self) -> &[Atom] {
+        match self.last {
+            Last::Known(place) => &self.known[place].atoms,
+            Last::Gathered => &self.gathered,
+        }
+    }
+
+    /// They, for a payload to keep.
+    #[inline]
+    pub(crate) fn shared_atoms(&self) -> Atoms {
+        match self.last {
+            Last::Known(place) => self.known[place].atoms.clone(),
+            Last::Gathered => Atoms::from(&self.gathered[..]),
+        }
+    }
+}
+
+/// The header that `input` begins with, and what follows it, if it is short and has no new entry. One that has is never known: its flags
+/// say so.
+#[inline]
+fn key(input: &[u8]) -> Option<(Key, &[u8])> {
+    let n = usize::from(*input.first()?);
+    let len = 1 + n / 2 + 1 + n;
+    let bytes = input.first_chunk::<{ size_of::<Key>() }>()?;
+    if n == 0 || len > bytes.len() {
+        return None;
+    }
+    let (words, _) = bytes.as_chunks::<8>();
+    let word = |at: usize| {
+        let whole = u64::from_le_bytes(words[at]);
+        match len.saturating_sub(8 * at) {
+            0 => 0,
+            left @ 1..8 => whole & ((1 << (8 * left)) - 1),
+            _ => whole,
+        }
+    };
+    Some(([word(0), word(1), word(2)], &input[len..]))
+}
+
+/// The first of the places of a header.
+#[inline]
+fn set_of(key: &Key) -> usize {
+    let hash = key.iter().fold(0, |hash: u64, word| {
+        let product = u128::from(hash ^ word ^ 0xcbf2_9ce4_8422_2325) * 0x9E37_79B9_7F4A_7C15;
+        (product as u64) ^ (product >> 64) as u64
+    });
+    hash as usize % (KNOWN / WAYS) * WAYS
 }
 
 fn take<const N: usize>(input: &mut &[u8]) -> Result<[u8; N], HeaderError> {
@@ -166,7 +258,7 @@ impl SendCache {
 
     /// Writes the atoms of a header, at most [`HEADER_ATOMS_MAX`] distinct ones, and gives them slots. Headers must be sent in the
     /// order in which they are written.
-    pub(crate) fn write_header(&mut self, atoms: &[Atom], out: &mut BytesMut) {
+    pub(crate) fn write_header<A: Borrow<Atom>>(&mut self, atoms: &[A], out: &mut BytesMut) {
         debug_assert!(atoms.len() <= HEADER_ATOMS_MAX);
         if atoms.len() <= FEW && self.write_known(atoms, out) {
             return;
@@ -179,7 +271,8 @@ impl SendCache {
         let mut refs = SmallVec::<[(u16, bool); 16]>::new();
         let mut long_atoms = false;
         for atom in atoms {
-            let mut slot = home_slot(atom);
+            let atom: &Atom = atom.borrow();
+            let mut slot = self.slot(atom);
             // An atom replaces whatever is in its slot, but not an atom of this same header: a receiver may fill its table before
             // it resolves the references.
             while refs.iter().any(|&(used, _)| used == slot) {
@@ -200,6 +293,7 @@ impl SendCache {
             out.put_u8(low | halves.next().unwrap_or(0) << 4);
         }
         for (atom, &(slot, new)) in atoms.iter().zip(&refs) {
+            let atom: &Atom = atom.borrow();
             out.put_u8(slot as u8);
             if !new {
                 continue;
@@ -215,14 +309,36 @@ impl SendCache {
 }
 
 impl SendCache {
-    /// Writes the header of a few atoms that are all in their first places already, as those of most signals are.
-    fn write_known(&self, atoms: &[Atom], out: &mut BytesMut) -> bool {
+    /// Where an atom is, or goes: to the first of a few slots that is free, so that two do not push each other out as long as there is
+    /// room, and else to the first of them.
+    #[inline]
+    fn slot(&self, atom: &Atom) -> u16 {
+        let home = home_slot(atom);
+        if self.slots.get(home) == Some(atom) { home } else { self.slot_behind(home, atom) }
+    }
+
+    #[inline(never)]
+    fn slot_behind(&self, home: u16, atom: &Atom) -> u16 {
+        for step in 0..PROBES {
+            let slot = (home + step) % SLOTS as u16;
+            match self.slots.get(slot) {
+                Some(other) if other != atom => {}
+                _ => return slot,
+            }
+        }
+        home
+    }
+
+    /// Writes the header of a few atoms that are all in their places already, as those of most signals are.
+    #[inline]
+    fn write_known<A: Borrow<Atom>>(&self, atoms: &[A], out: &mut BytesMut) -> bool {
         let mut header = [0; 1 + FEW / 2 + 1 + FEW];
         header[0] = atoms.len() as u8;
         let refs = 1 + atoms.len() / 2 + 1;
         for (i, atom) in atoms.iter().enumerate() {
+            let atom: &Atom = atom.borrow();
             // Two different atoms are not in one place.
-            let slot = home_slot(atom);
+            let slot = self.slot(atom);
             if self.slots.get(slot) != Some(atom) {
                 return false;
             }

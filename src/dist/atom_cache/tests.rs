@@ -10,9 +10,11 @@ fn atom(text: &str) -> Atom {
 
 fn read(cache: &mut ReceiveCache, header: &[u8]) -> Result<Vec<Atom>, HeaderError> {
     let mut input = header;
-    let atoms = cache.read_header(&mut input)?;
+    cache.read_header(&mut input)?;
     assert!(input.is_empty(), "{input:?} is left");
-    Ok(atoms.to_vec())
+    let shared = cache.shared_atoms();
+    assert_eq!(&shared[..], cache.atoms());
+    Ok(shared.to_vec())
 }
 
 fn write(cache: &mut SendCache, atoms: &[Atom]) -> BytesMut {
@@ -163,16 +165,31 @@ proptest! {
 }
 
 #[test]
+fn two_atoms_with_one_home_do_not_push_each_other_out() {
+    let texts: Vec<String> = (0..5000).map(|n| format!("atom_{n}")).collect();
+    let other = texts[1..].iter().find(|text| home_slot(&atom(text)) == home_slot(&atom(&texts[0]))).unwrap();
+    let mut cache = SendCache::new();
+    for text in [&texts[0], other] {
+        assert!(write(&mut cache, &[atom(text)]).ends_with(text.as_bytes()), "it is spelled out at first");
+    }
+    for text in [&texts[0], other] {
+        assert_eq!(write(&mut cache, &[atom(text)]).len(), 3, "{text}: its number, its flags and its slot");
+    }
+}
+
+#[test]
 fn a_header_like_an_earlier_one_means_what_the_cache_says_now() {
     let (mut cache, mut receiver) = (SendCache::new(), ReceiveCache::new());
-    // Two texts with one home.
+    // One more text than there are slots for texts with that home.
     let home = |text: &str| home_slot(&atom(text));
-    let texts: Vec<String> = (0..).map(|n| format!("atom_{n}")).take(5000).collect();
-    let other = texts[1..].iter().find(|text| home(text) == home(&texts[0])).unwrap();
-    let (one, other) = (atom(&texts[0]), atom(other));
+    let texts: Vec<String> = (0..50_000).map(|n| format!("atom_{n}")).collect();
+    let same_home = texts.iter().filter(|text| home(text) == home(&texts[0]));
+    let crowd: Vec<Atom> = same_home.take(usize::from(PROBES) + 1).map(|text| atom(text)).collect();
+    assert_eq!(crowd.len(), usize::from(PROBES) + 1);
     for round in 0..20 {
-        // Each twice, so that both ends know it by heart, and then the other one takes its slot.
-        for atoms in [[one.clone(), atom("b")], [other.clone(), atom("b")]] {
+        // Some of them twice, so that both ends know it by heart, and then another one takes its slot.
+        for one in &crowd {
+            let atoms = [one.clone(), atom("b")];
             for _ in 0..=round % 3 {
                 let header = write(&mut cache, &atoms);
                 assert_eq!(read(&mut receiver, &header).unwrap(), atoms);

@@ -3,6 +3,7 @@
 //! Source: *Distribution Protocol*, "Protocol between Connected Nodes".
 
 mod error;
+mod monitor;
 mod receiver;
 mod sender;
 

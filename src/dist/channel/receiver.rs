@@ -6,7 +6,7 @@ use crate::dist::atom_cache::ReceiveCache;
 use crate::dist::control::Judge;
 use crate::dist::fragment::{FragmentError, FragmentLimits, Reassembly, Unfinished};
 use crate::dist::{Control, Flags, VERSION_MAGIC};
-use crate::etf::{self, Atoms, Reader};
+use crate::etf::{self, Atoms, Payload, Reader};
 use crate::term::Atom;
 
 use super::{ChannelError, DIST_FRAG_CONT, DIST_FRAG_HEADER, DIST_HEADER, PASS_THROUGH};
@@ -132,6 +132,7 @@ impl Receiver {
 
     /// Takes the next packet off the front of what was received. It is there as a whole, or is a later fragment of which there is
     /// enough to know where it belongs.
+    #[inline]
     fn next_packet(&mut self, input: &mut BytesMut) -> Result<Next, ChannelError> {
         while let Some(len) = input.first_chunk().map(|len| u32::from_be_bytes(*len)) {
             if len > self.limits.frame_len {
@@ -156,6 +157,7 @@ impl Receiver {
     }
 
     /// Begins the packet of `len` bytes at the front of `input` if it is a later fragment and its head is there.
+    #[inline]
     fn begin_fragment(&mut self, len: usize, input: &mut BytesMut) -> Result<bool, ChannelError> {
         let Some((packet, _)) =
             input.get(LENGTH_LEN..).and_then(<[u8]>::split_first_chunk::<FRAGMENT_HEAD_LEN>)
@@ -240,6 +242,7 @@ impl Receiver {
     }
 
     /// Takes the packet of `len` bytes, which is whole, off the front of `input`.
+    #[inline]
     fn packet(&mut self, input: &mut BytesMut, len: usize) -> Result<Option<Control>, ChannelError> {
         let packet = input.get(LENGTH_LEN..LENGTH_LEN + len).unwrap_or_default();
         let (head, start) = if !self.flags.header() {
@@ -267,15 +270,20 @@ impl Receiver {
                 _ => return Err(framing(packet, "one with distribution header")),
             }
         };
-        if !head.control.wants_payload() {
+        let Unfinished { mut control, atoms } = head;
+        if !control.wants_payload() {
             input.advance(LENGTH_LEN + len);
-            return head.control.complete(|| Err(ChannelError::NoPayload)).map(Some);
+            return Ok(Some(control));
         }
-        let payload_len = self.check_payload(packet.get(start..).unwrap_or_default(), &head.atoms)?;
+        let payload_len = self.check_payload(packet.get(start..).unwrap_or_default(), &atoms)?;
         input.advance(LENGTH_LEN + start);
         let payload = input.split_to(payload_len).freeze();
-        input.advance(len - start - payload_len);
-        head.complete(payload).map(Some)
+        // What follows the term is ignored.
+        if len > start + payload_len {
+            input.advance(len - start - payload_len);
+        }
+        control.set_payload(Payload::with_atoms(payload, atoms));
+        Ok(Some(control))
     }
 
     /// Reads the control message of a packet without header; returns where its payload begins.
@@ -299,24 +307,28 @@ impl Receiver {
     }
 
     /// Reads the distribution header at `start`, and the control message after it; returns where its payload begins.
+    #[inline]
     fn header(&mut self, packet: &[u8], start: usize) -> Result<(Unfinished, usize), ChannelError> {
         let mut terms = packet.get(start..).unwrap_or_default();
-        let atoms = self.cache.read_header(&mut terms)?;
-        let (control, len) = Control::decode(terms, &atoms, &self.judge())?;
+        self.cache.read_header(&mut terms)?;
+        let (control, len) = Control::decode(terms, self.cache.atoms(), &self.judge())?;
+        let atoms = if control.wants_payload() { self.cache.shared_atoms() } else { Atoms::default() };
         Ok((Unfinished { control, atoms }, packet.len() - terms.len() + len))
     }
 
     /// Joins a control message with the payload that came in fragments.
     fn complete(&self, head: Unfinished, payload: &Bytes) -> Result<Control, ChannelError> {
-        if !head.control.wants_payload() {
-            return head.control.complete(|| Err(ChannelError::NoPayload));
+        let Unfinished { mut control, atoms } = head;
+        if control.wants_payload() {
+            let len = self.check_payload(payload, &atoms)?;
+            control.set_payload(Payload::with_atoms(payload.slice(..len), atoms));
         }
-        let len = self.check_payload(payload, &head.atoms)?;
-        head.complete(payload.slice(..len))
+        Ok(control)
     }
 
     /// Checks the term that `payload` begins with, so that a process never meets garbage: it is the connection that fails. Returns its
     /// length; what follows it is ignored, as OTP does.
+    #[inline]
     fn check_payload(&self, payload: &[u8], atoms: &Atoms) -> Result<usize, ChannelError> {
         if payload.is_empty() {
             return Err(ChannelError::NoPayload);

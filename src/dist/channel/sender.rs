@@ -1,5 +1,6 @@
 //! Packets out.
 
+use std::borrow::Borrow;
 use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -245,19 +246,36 @@ impl Sender {
 
     /// As [`push`](Self::push).
     pub(crate) fn push_fresh(&mut self, signal: Fresh<'_>) {
-        let waits =
-            !self.behind.is_empty() && signal.sender.is_some_and(|key| self.behind.contains_key(&key));
+        let waits = signal.sender.is_some_and(|key| self.has_behind(key));
         match signal.writer.as_slice() {
             Some(terms) if terms.len() <= COPY_MAX && !waits => {
-                self.queued += terms.len();
-                self.make_room(terms.len());
-                let start = self.begin_whole(signal.writer.atom_refs());
-                self.chunk.put_slice(terms);
-                self.chunk_terms += terms.len();
-                self.end_packet(start, 0);
+                self.push_terms(signal.writer.atom_refs(), terms);
             }
             _ => self.push(signal.into_outgoing()),
         }
+    }
+
+    /// Queues the packet of a small signal.
+    pub(super) fn push_terms<A: Borrow<Atom>>(&mut self, atoms: &[A], terms: &[u8]) {
+        self.queued += terms.len();
+        self.make_room(terms.len());
+        let start = self.begin_whole(atoms);
+        self.chunk.put_slice(terms);
+        self.chunk_terms += terms.len();
+        self.end_packet(start, 0);
+    }
+
+    pub(super) fn flags(&self) -> Flags {
+        self.flags
+    }
+
+    /// Whether what this process sends waits for the end of its large message.
+    pub(super) fn waits(&self, sender: Option<&Pid>) -> bool {
+        sender.is_some_and(|pid| self.has_behind((pid.id, pid.serial)))
+    }
+
+    fn has_behind(&self, sender: SenderKey) -> bool {
+        !self.behind.is_empty() && self.behind.contains_key(&sender)
     }
 
     /// Sends a tick before anything else that is queued: between two packets, also between two fragments.
@@ -272,8 +290,7 @@ impl Sender {
 
     /// Those of them that a signal of this process waits for: not what other processes have in fragments, which gives way to it.
     pub(crate) fn queued_before(&self, sender: Option<&Pid>) -> usize {
-        let own = sender.is_some_and(|pid| self.behind.contains_key(&(pid.id, pid.serial)));
-        if own { self.queued } else { self.whole + self.chunk_terms }
+        if self.waits(sender) { self.queued } else { self.whole + self.chunk_terms }
     }
 
     /// Whether nothing is queued.
@@ -393,17 +410,19 @@ impl Sender {
     }
 
     /// Begins a packet that is no fragment.
-    fn begin_whole(&mut self, atoms: &[Atom]) -> usize {
+    fn begin_whole<A: Borrow<Atom>>(&mut self, atoms: &[A]) -> usize {
         if self.open_messages > 0 {
             self.short_turns = SHORT_TURNS_BYTES;
         }
-        let start = self.begin_packet();
         if self.flags.header() {
-            self.chunk.put_slice(&[VERSION_MAGIC, DIST_HEADER]);
+            let start = self.chunk.len();
+            // The packet's length is filled in at its end.
+            self.chunk.put_slice(&[0, 0, 0, 0, VERSION_MAGIC, DIST_HEADER]);
             self.cache.write_header(atoms, &mut self.chunk);
-        } else {
-            self.chunk.put_u8(PASS_THROUGH);
+            return start;
         }
+        let start = self.begin_packet();
+        self.chunk.put_u8(PASS_THROUGH);
         start
     }
 

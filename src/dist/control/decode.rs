@@ -60,8 +60,9 @@ pub(crate) struct Judge<'a> {
     pub(crate) limits: &'a Limits,
 }
 
-impl Control<Option<Payload>> {
-    /// Reads a control tuple from the front of `input`; returns its length too. A payload of `None` follows it.
+impl Control {
+    /// Reads a control tuple from the front of `input`; returns its length too. A payload that follows it is still to be set.
+    #[inline]
     pub(crate) fn decode(
         input: &[u8],
         atoms: &[Atom],
@@ -93,21 +94,30 @@ impl Control<Option<Payload>> {
         Ok((control, elements.reader.offset()))
     }
 
-    /// Whether a payload follows the control tuple.
+    /// Whether a payload follows the control tuple, and is still to be set.
+    #[inline]
     pub(crate) fn wants_payload(&self) -> bool {
         match self {
             Self::Send { message: payload, .. }
             | Self::Exit { reason: payload, .. }
             | Self::Exit2 { reason: payload, .. }
-            | Self::MonitorExit { reason: payload, .. } => payload.is_none(),
-            Self::SpawnRequest(request) => request.arguments.is_none(),
+            | Self::MonitorExit { reason: payload, .. } => payload.is_empty(),
+            Self::SpawnRequest(request) => request.arguments.is_empty(),
             _ => false,
         }
     }
 
     /// Puts the payload that follows in its place.
-    pub(crate) fn complete<E>(self, following: impl FnOnce() -> Result<Payload, E>) -> Result<Control, E> {
-        self.try_map(|payload| payload.map_or_else(following, Ok))
+    #[inline]
+    pub(crate) fn set_payload(&mut self, following: Payload) {
+        match self {
+            Self::Send { message: payload, .. }
+            | Self::Exit { reason: payload, .. }
+            | Self::Exit2 { reason: payload, .. }
+            | Self::MonitorExit { reason: payload, .. } => *payload = following,
+            Self::SpawnRequest(request) => request.arguments = following,
+            _ => {}
+        }
     }
 }
 
@@ -131,53 +141,54 @@ struct Elements<'a> {
 }
 
 impl Elements<'_> {
-    fn control(&mut self, len: usize) -> Result<Control<Option<Payload>>, ControlError> {
+    #[inline]
+    fn control(&mut self, len: usize) -> Result<Control, ControlError> {
         Ok(match self.operation {
             op::LINK => Control::Link { from: self.peer_pid()?, to: self.pid()? },
             op::SEND | op::SEND_TT => {
                 self.skip()?;
                 let to = Target::Pid(self.pid()?);
                 self.token(op::SEND_TT)?;
-                Control::Send { from: None, to, message: None, priority: false }
+                Control::Send { from: None, to, message: Payload::none(), priority: false }
             }
             op::SEND_SENDER | op::SEND_SENDER_TT => {
                 let from = Some(self.pid()?);
                 let to = Target::Pid(self.pid()?);
                 self.token(op::SEND_SENDER_TT)?;
-                Control::Send { from, to, message: None, priority: false }
+                Control::Send { from, to, message: Payload::none(), priority: false }
             }
             op::REG_SEND | op::REG_SEND_TT => {
                 let from = Some(self.pid()?);
                 self.skip()?;
                 let to = Target::Name(self.atom()?);
                 self.token(op::REG_SEND_TT)?;
-                Control::Send { from, to, message: None, priority: false }
+                Control::Send { from, to, message: Payload::none(), priority: false }
             }
             op::ALIAS_SEND | op::ALIAS_SEND_TT => {
                 let from = Some(self.pid()?);
                 let to = Target::Alias(self.reference()?);
                 self.token(op::ALIAS_SEND_TT)?;
-                Control::Send { from, to, message: None, priority: false }
+                Control::Send { from, to, message: Payload::none(), priority: false }
             }
             op::EXIT | op::EXIT_TT => {
                 let (from, to) = (self.peer_pid()?, self.pid()?);
                 self.token(op::EXIT_TT)?;
-                Control::Exit { from, to, reason: Some(self.payload()?) }
+                Control::Exit { from, to, reason: self.payload()? }
             }
             op::PAYLOAD_EXIT | op::PAYLOAD_EXIT_TT => {
                 let (from, to) = (self.peer_pid()?, self.pid()?);
                 self.token(op::PAYLOAD_EXIT_TT)?;
-                Control::Exit { from, to, reason: None }
+                Control::Exit { from, to, reason: Payload::none() }
             }
             op::EXIT2 | op::EXIT2_TT => {
                 let (from, to) = (self.peer_pid()?, Target::Pid(self.pid()?));
                 self.token(op::EXIT2_TT)?;
-                Control::Exit2 { from, to, reason: Some(self.payload()?), priority: false }
+                Control::Exit2 { from, to, reason: self.payload()?, priority: false }
             }
             op::PAYLOAD_EXIT2 | op::PAYLOAD_EXIT2_TT => {
                 let (from, to) = (self.peer_pid()?, Target::Pid(self.pid()?));
                 self.token(op::PAYLOAD_EXIT2_TT)?;
-                Control::Exit2 { from, to, reason: None, priority: false }
+                Control::Exit2 { from, to, reason: Payload::none(), priority: false }
             }
             // Withdrawn where UNLINK_ID is agreed on: its reader could not tell a late one from a new link's.
             op::UNLINK if self.judge.flags.contains(Flags::UNLINK_ID) => {
@@ -206,7 +217,7 @@ impl Elements<'_> {
                 }
                 let (to, reference) = (self.pid()?, self.reference()?);
                 let within = self.operation == op::MONITOR_P_EXIT;
-                let reason = if within { Some(self.payload()?) } else { None };
+                let reason = if within { self.payload()? } else { Payload::none() };
                 Control::MonitorExit { item, to, reference, reason }
             }
             op::SPAWN_REQUEST | op::SPAWN_REQUEST_TT => {
@@ -218,7 +229,7 @@ impl Elements<'_> {
                 let arity = u8::try_from(self.integer()?).map_err(|_| self.element("an arity"))?;
                 let options = self.payload()?;
                 self.token(op::SPAWN_REQUEST_TT)?;
-                let arguments = None;
+                let arguments = Payload::none();
                 let request =
                     SpawnRequest { id, from, group_leader, module, function, arity, options, arguments };
                 Control::SpawnRequest(Box::new(request))
@@ -239,7 +250,7 @@ impl Elements<'_> {
         })
     }
 
-    fn altact_sig(&mut self, len: usize) -> Result<Control<Option<Payload>>, ControlError> {
+    fn altact_sig(&mut self, len: usize) -> Result<Control, ControlError> {
         if !self.judge.flags.contains(Flags::ALTACT_SIG) {
             return Err(ControlError::NotAgreed(self.operation));
         }
@@ -260,9 +271,9 @@ impl Elements<'_> {
         }
         let priority = has(altact::PRIORITY);
         Ok(if has(altact::EXIT) {
-            Control::Exit2 { from, to, reason: None, priority }
+            Control::Exit2 { from, to, reason: Payload::none(), priority }
         } else {
-            Control::Send { from: Some(from), to, message: None, priority }
+            Control::Send { from: Some(from), to, message: Payload::none(), priority }
         })
     }
 

@@ -178,7 +178,7 @@ pub struct SpawnRequest<P> {
 }
 
 /// The number of a control message's operation, the first element of its tuple.
-mod op {
+pub(super) mod op {
     pub(super) const LINK: u8 = 1;
     pub(super) const SEND: u8 = 2;
     pub(super) const EXIT: u8 = 3;
@@ -190,8 +190,8 @@ mod op {
     pub(super) const EXIT_TT: u8 = 13;
     pub(super) const REG_SEND_TT: u8 = 16;
     pub(super) const EXIT2_TT: u8 = 18;
-    pub(super) const MONITOR_P: u8 = 19;
-    pub(super) const DEMONITOR_P: u8 = 20;
+    pub(in crate::dist) const MONITOR_P: u8 = 19;
+    pub(in crate::dist) const DEMONITOR_P: u8 = 20;
     pub(super) const MONITOR_P_EXIT: u8 = 21;
     pub(super) const SEND_SENDER: u8 = 22;
     pub(super) const SEND_SENDER_TT: u8 = 23;
