@@ -37,8 +37,9 @@ const TRANSMIT_SLICES: usize = 64;
 /// writer's task is far quicker; this is for a sender that computes and lets nobody else run, so that what it sends now and then is
 /// on its way at once.
 const BURST: Duration = Duration::from_millis(1);
-/// With so much queued, a sender does not wait for the writer's task: more would not make a write much cheaper.
-const WRITE_BYTES: usize = 64 << 10;
+/// With so much queued, a sender does not wait for the writer's task: a few dozen small signals. More would not make a write much cheaper, and
+/// the peer would have nothing to do meanwhile.
+const WRITE_BYTES: usize = 4 << 10;
 /// What may wait for the next signal to take it along.
 const LATER_BYTES_MAX: usize = 4 << 10;
 
