@@ -13,6 +13,7 @@
 //! Source: *Processes* in the Erlang Reference Manual.
 
 mod apply;
+mod body;
 mod bound;
 mod call;
 mod context;

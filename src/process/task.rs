@@ -3,22 +3,20 @@
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 
+use super::body::{After, Body, Seen};
 use super::scheduler::{Runnable, Schedulers};
 use super::{Process, ProcessMessage, Status};
-
-/// It is queued, or is to be once it no longer runs. Without this bit and the next it waits.
-const WOKEN: u8 = 1;
-const RUNNING: u8 = 2;
-const ENDED: u8 = 4;
 
 /// What a scheduler knows of a process. That of a process which its caller polls stays empty.
 #[derive(Default)]
 pub(super) struct Task {
-    state: AtomicU8,
+    body: Body<Polled>,
+    /// How many bytes the body takes.
+    body_size: AtomicU32,
     /// How many messages the process has taken out of its queue and not received yet. It is here because the process stores it with each
     /// of them, and its senders are not to wait for that: they look here only when they wake it.
     unreceived: AtomicU32,
@@ -26,29 +24,35 @@ pub(super) struct Task {
     reductions: AtomicU64,
     /// Which of its callbacks runs, or ran last, for panics and the watchdog.
     callback: AtomicU8,
-    body: Mutex<Option<Body>>,
 }
 
-/// With the waker that it is polled with, which would otherwise be made and dropped each time.
-struct Body {
+/// What is polled, and the waker that it is polled with, which would otherwise be made and dropped each time.
+struct Polled {
     future: Pin<Box<dyn Future<Output = ()> + Send>>,
     waker: Waker,
-}
-
-impl Task {
-    fn body(&self) -> MutexGuard<'_, Option<Body>> {
-        self.body.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl<M: ProcessMessage> Process<M> {
     /// Has the process run, for the first time and whenever it is woken.
     pub(super) fn begin(self: &Arc<Self>, future: Pin<Box<dyn Future<Output = ()> + Send>>) {
         let waker = Waker::from(self.clone());
+        self.task.body_size.store(size_of_val(&*future) as u32, Ordering::Relaxed);
         // First: who finds the waker may wake the process at once.
-        *self.task.body() = Some(Body { future, waker: waker.clone() });
+        drop_body(self.task.body.put(Polled { future, waker: waker.clone() }));
         self.mailbox.wake_with(waker);
         self.clone().wake();
+    }
+}
+
+/// Drops what a process owned: nothing here, if it runs somewhere else, and is dropped there.
+fn drop_body(body: Option<Polled>) {
+    // A destructor of the program's may panic, which is no reason to take the scheduler along.
+    let dropped = catch_unwind(AssertUnwindSafe(|| drop(body)));
+    if let Err(panic) = dropped {
+        tracing::error!(
+            panic = crate::world::panic_text(&*panic),
+            "what a process owned panicked when dropped"
+        );
     }
 }
 
@@ -71,10 +75,8 @@ impl Task {
         self.reductions.store(self.reductions() + u64::from(messages), Ordering::Relaxed);
     }
 
-    /// What its body takes, which is not known while it runs.
     pub(super) fn body_size(&self) -> usize {
-        let body = self.body.try_lock();
-        body.ok().and_then(|body| body.as_ref().map(|body| size_of_val(&*body.future))).unwrap_or(0)
+        self.body_size.load(Ordering::Relaxed) as usize
     }
 
     pub(super) fn callback(&self) -> u8 {
@@ -87,42 +89,28 @@ impl Task {
     }
 
     pub(super) fn status(&self) -> Status {
-        match self.state.load(Ordering::Relaxed) {
-            state if state & RUNNING != 0 => Status::Running,
-            state if state & WOKEN != 0 => Status::Runnable,
-            _ => Status::Waiting,
+        match self.body.seen() {
+            Seen::Running => Status::Running,
+            Seen::Woken => Status::Runnable,
+            Seen::Waiting => Status::Waiting,
         }
     }
 
     pub(super) fn set_ended(&self) {
-        self.state.fetch_or(ENDED, Ordering::AcqRel);
-        self.drop_body();
-    }
-
-    fn drop_body(&self) {
         // It holds the process, which holds it.
-        let body = self.body().take();
-        // A destructor of the program's may panic, which is no reason to take the scheduler along.
-        let dropped = catch_unwind(AssertUnwindSafe(|| drop(body)));
-        if let Err(panic) = dropped {
-            tracing::error!(
-                panic = crate::world::panic_text(&*panic),
-                "what a process owned panicked when dropped"
-            );
-        }
+        drop_body(self.body.end());
     }
 }
 
 impl<M: ProcessMessage> Wake for Process<M> {
     fn wake(self: Arc<Self>) {
-        // Always written, also where nothing changes: the process is to see all that was done before it was woken.
-        if self.task.state.fetch_or(WOKEN, Ordering::AcqRel) == 0 {
+        if self.task.body.wake() {
             Schedulers::enqueue(self);
         }
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        if self.task.state.fetch_or(WOKEN, Ordering::AcqRel) == 0 {
+        if self.task.body.wake() {
             Schedulers::enqueue(self.clone());
         }
     }
@@ -130,25 +118,23 @@ impl<M: ProcessMessage> Wake for Process<M> {
 
 impl<M: ProcessMessage> Runnable for Process<M> {
     fn run(self: Arc<Self>) {
-        if self.task.state.swap(RUNNING, Ordering::AcqRel) & ENDED != 0 {
-            self.task.state.store(ENDED, Ordering::Release);
-            return;
-        }
-        let polled = catch_unwind(AssertUnwindSafe(|| match &mut *self.task.body() {
-            Some(Body { future, waker }) => future.as_mut().poll(&mut Context::from_waker(waker)).is_ready(),
-            None => true,
-        }));
-        let ended = polled.unwrap_or_else(|panic| {
+        let after = self.task.body.run(|body| {
+            let Some(Polled { future, waker }) = body else { return };
+            let mut cx = Context::from_waker(waker);
+            let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut cx)));
+            if let Ok(Poll::Pending) = polled {
+                return;
+            }
             // What the body holds must be released before others hear of the end.
-            self.task.drop_body();
-            self.panicked(&*panic);
-            true
+            drop_body(body.take());
+            if let Err(panic) = polled {
+                self.panicked(&*panic);
+            }
         });
-        if ended {
-            self.task.state.store(ENDED, Ordering::Release);
-            self.task.drop_body();
-        } else if self.task.state.fetch_and(!RUNNING, Ordering::AcqRel) & WOKEN != 0 {
-            Schedulers::enqueue_last(self);
+        match after {
+            After::Waits => {}
+            After::Woken => Schedulers::enqueue_last(self),
+            After::Ended(body) => drop_body(body),
         }
     }
 
