@@ -127,6 +127,7 @@ impl<M> SignalQueue<M> {
     }
 
     /// Queues a message; gives it back if the process has ended, or the queue has a bound or is traced.
+    #[inline]
     pub(crate) fn push(&self, signal: Signal<M>) -> Result<(), Signal<M>> {
         self.push_if(signal, |takes| takes == Takes::All)
     }
@@ -136,7 +137,8 @@ impl<M> SignalQueue<M> {
         self.push_if(signal, |takes| takes != Takes::Nothing)
     }
 
-    #[inline]
+    // Inlined, so that a message is made where it is queued.
+    #[inline(always)]
     fn push_if(&self, signal: Signal<M>, is_taken: impl FnOnce(Takes) -> bool) -> Result<(), Signal<M>> {
         let mut long = false;
         let waker = {
