@@ -2,7 +2,10 @@
 //!
 //! A process is queued at most once, and runs on one thread at a time, which its state says already. A lock around the body would
 //! say it again, with two more atomic operations each time that the process runs.
-#![expect(unsafe_code, reason = "what the state says of the body is said to the compiler here, and nowhere else")]
+#![expect(
+    unsafe_code,
+    reason = "what the state says of the body is said to the compiler here, and nowhere else"
+)]
 
 use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicU8, Ordering};
