@@ -17,8 +17,9 @@ use crate::etf::{Limits, Token};
 use crate::term::Term;
 
 /// The elements of a list.
-pub(super) struct List<'a, 'de> {
-    pub(super) de: &'a mut Deserializer<'de>,
+#[derive(Clone)]
+pub(super) struct List<'de> {
+    pub(super) de: Deserializer<'de>,
     /// Elements to come before the tail.
     pub(super) left: usize,
     /// Elements to come of a list in the short form.
@@ -29,20 +30,14 @@ pub(super) struct List<'a, 'de> {
     pub(super) ended: bool,
 }
 
-impl List<'_, '_> {
+impl<'de> List<'de> {
     /// How many elements were read.
-    pub(super) fn read(&self) -> usize {
+    fn read(&self) -> usize {
         self.end - self.left - self.bytes.len()
     }
 
-    /// Says that a fault is in the last element.
-    #[cold]
-    fn within(&self, fault: Fault) -> Fault {
-        fault.within(Step::Index(self.read() - 1))
-    }
-
     /// Goes on to the next element: whether there is one. A tail that is a list continues the list.
-    pub(super) fn advance(&mut self) -> Result<bool> {
+    fn advance(&mut self) -> Result<bool> {
         while self.left == 0 && self.bytes.is_empty() && !self.ended {
             let start = self.de.reader.offset();
             match self.de.reader.next_token()? {
@@ -63,41 +58,66 @@ impl List<'_, '_> {
         }
         Ok(self.left > 0 || !self.bytes.is_empty())
     }
-}
 
-impl<'de> List<'_, 'de> {
-    /// What comes where no element is left: the first one of a tail that is a list, or one of a list in the short form.
-    #[inline(never)]
-    fn continued<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>> {
-        if !self.advance()? {
-            return Ok(None);
+    /// What follows the list, which has to end here.
+    pub(super) fn end(mut self) -> Result<&'de [u8]> {
+        let read = self.read();
+        if self.left == 0 && self.bytes.is_empty() && (self.ended || self.de.reader.eat_nil()) {
+            return Ok(self.de.reader.rest);
         }
-        let result = if self.left > 0 {
-            self.left -= 1;
-            seed.deserialize(&mut *self.de)
-        } else if let Some((byte, rest)) = self.bytes.split_first() {
-            let offset = self.de.reader.offset() - self.bytes.len();
-            self.bytes = rest;
-            seed.deserialize(Byte(*byte)).map_err(|fault| fault.at(offset, || byte.to_string()))
-        } else {
-            return Ok(None);
-        };
-        result.map(Some).map_err(|fault| self.within(fault))
+        match self.advance()? {
+            false => Ok(self.de.reader.rest),
+            true => Err(de::Error::invalid_length(read + 1, &format!("a list of {read} elements").as_str())),
+        }
+    }
+
+    /// The next element of a list in the short form, if one is left; else whether another follows it, as the first one of a tail
+    /// that is a list.
+    #[inline(never)]
+    fn continued<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Continued<T, T::Value>> {
+        if !self.advance()? {
+            return Ok(Continued::Not);
+        }
+        let Some((byte, rest)) = self.bytes.split_first() else { return Ok(Continued::Tail(seed)) };
+        let offset = self.de.reader.offset() - self.bytes.len();
+        self.bytes = rest;
+        match seed.deserialize(Byte(*byte)) {
+            Ok(value) => Ok(Continued::Byte(value)),
+            Err(fault) => {
+                let fault = fault.at(offset, || byte.to_string());
+                Err(fault.within(Step::Index(self.read() - 1)))
+            }
+        }
     }
 }
 
-impl<'de> SeqAccess<'de> for &mut List<'_, 'de> {
+enum Continued<T, V> {
+    Not,
+    Byte(V),
+    Tail(T),
+}
+
+impl<'de> SeqAccess<'de> for &mut List<'de> {
     type Error = Fault;
 
     #[inline(always)]
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>> {
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, mut seed: T) -> Result<Option<T::Value>> {
         if self.left == 0 {
-            return self.continued(seed);
+            // With a copy, as the compiler then keeps the list in registers.
+            let mut copy = self.clone();
+            let continued = copy.continued(seed)?;
+            **self = copy;
+            seed = match continued {
+                Continued::Not => return Ok(None),
+                Continued::Byte(value) => return Ok(Some(value)),
+                Continued::Tail(seed) => seed,
+            };
         }
+        // In one place, so that it is inlined.
         self.left -= 1;
-        match seed.deserialize(&mut *self.de) {
+        match seed.deserialize(&mut self.de) {
             Ok(value) => Ok(Some(value)),
-            Err(fault) => Err(self.within(fault)),
+            Err(fault) => Err(fault.within(Step::Index(self.read() - 1))),
         }
     }
 
@@ -117,15 +137,9 @@ pub(super) struct Tuple<'a, 'de> {
 impl Tuple<'_, '_> {
     /// What is wrong if the type did not read all elements.
     #[cold]
-    pub(super) fn unread(&self) -> Fault {
-        let read = self.len - self.left;
-        de::Error::invalid_length(self.len, &format!("a tuple of {read}").as_str())
-    }
-
-    /// Says that a fault is in the last element.
-    #[cold]
-    fn within(&self, fault: Fault) -> Fault {
-        fault.within(Step::Index(self.len - self.left - 1))
+    pub(super) fn unread(len: usize, left: usize) -> Fault {
+        let read = len - left;
+        de::Error::invalid_length(len, &format!("a tuple of {read}").as_str())
     }
 }
 
@@ -140,7 +154,7 @@ impl<'de> SeqAccess<'de> for &mut Tuple<'_, 'de> {
         self.left -= 1;
         match seed.deserialize(&mut *self.de) {
             Ok(value) => Ok(Some(value)),
-            Err(fault) => Err(self.within(fault)),
+            Err(fault) => Err(fault.within(Step::Index(self.len - self.left - 1))),
         }
     }
 
@@ -166,31 +180,56 @@ pub(super) struct PairAccess<'a, 'de> {
     pub(super) de: &'a mut Deserializer<'de>,
     pub(super) pairs: Pairs,
     pub(super) left: usize,
-    /// Where the last key begins.
+    /// How many bytes were left where the last key begins.
     pub(super) key: usize,
 }
 
 impl<'de> PairAccess<'_, 'de> {
     /// Reads what is left: a type that knows all that it wants need not ask for the end.
+    #[inline]
     pub(super) fn finish(&mut self) -> Result<()> {
         if self.left > 0 {
             return Err(de::Error::custom("expected fewer pairs"));
         }
         if self.pairs == Pairs::Keywords {
-            let start = self.de.reader.offset();
-            if self.de.reader.next_token()? != Token::Nil {
-                return Err(self.de.locate(start, de::Error::custom("expected a list's tail to be []")));
-            }
+            return self.de.aside(|de| de.keywords_end());
+        }
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn any_key<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<K::Value> {
+        seed.deserialize(AnyKey(self.de))
+    }
+}
+
+impl<'de> Deserializer<'de> {
+    #[cold]
+    fn keywords_end(&mut self) -> Result<()> {
+        let start = self.reader.offset();
+        if self.reader.next_token()? != Token::Nil {
+            return Err(self.locate(start, de::Error::custom("expected a list's tail to be []")));
         }
         Ok(())
     }
 
     #[cold]
-    fn within(&self, fault: Fault) -> Fault {
-        let name = match self.pairs {
+    fn keyword_head(&mut self) -> Result<()> {
+        let start = self.reader.offset();
+        if self.reader.next_token()? != Token::Tuple(2) {
+            return Err(self.locate(start, de::Error::custom("expected a pair of a keyword list")));
+        }
+        Ok(())
+    }
+
+    /// Says that a fault is in the value whose key has so many bytes left.
+    #[cold]
+    fn within(&self, pairs: Pairs, key: usize, fault: Fault) -> Fault {
+        let key = self.reader.offset() + self.reader.left() - key;
+        let name = match pairs {
             Pairs::Map | Pairs::Any => None,
             Pairs::Fields | Pairs::Keywords => {
-                let mut key = self.de.reader.at(self.key);
+                let mut key = self.reader.at(key);
                 match key.next_token() {
                     Ok(Token::Atom(atom)) => Some(atom.to_string()),
                     Ok(Token::Binary(bytes)) => std::str::from_utf8(bytes).ok().map(str::to_owned),
@@ -200,7 +239,7 @@ impl<'de> PairAccess<'_, 'de> {
         };
         match name {
             Some(name) => fault.within(Step::Field(&name)),
-            None => fault.within(Step::Key(&describe(self.de.reader.at(self.key)))),
+            None => fault.within(Step::Key(&describe(self.reader.at(key)))),
         }
     }
 }
@@ -215,14 +254,11 @@ impl<'de> MapAccess<'de> for &mut PairAccess<'_, 'de> {
         }
         self.left -= 1;
         if self.pairs == Pairs::Keywords {
-            let start = self.de.reader.offset();
-            if self.de.reader.next_token()? != Token::Tuple(2) {
-                return Err(self.de.locate(start, de::Error::custom("expected a pair of a keyword list")));
-            }
+            self.de.aside(|de| de.keyword_head())?;
         }
-        self.key = self.de.reader.offset();
+        self.key = self.de.reader.left();
         match self.pairs {
-            Pairs::Any => seed.deserialize(AnyKey(self.de)).map(Some),
+            Pairs::Any => self.any_key(seed).map(Some),
             _ => seed.deserialize(&mut *self.de).map(Some),
         }
     }
@@ -231,7 +267,10 @@ impl<'de> MapAccess<'de> for &mut PairAccess<'_, 'de> {
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value> {
         match seed.deserialize(&mut *self.de) {
             Ok(value) => Ok(value),
-            Err(fault) => Err(self.within(fault)),
+            Err(fault) => {
+                let (pairs, key) = (self.pairs, self.key);
+                Err(self.de.aside(|de| de.within(pairs, key, fault)))
+            }
         }
     }
 

@@ -21,6 +21,7 @@ use crate::term::Term;
 const NESTING_MAX: u32 = 128;
 
 /// Reads one value.
+#[derive(Clone)]
 pub(super) struct Deserializer<'de> {
     reader: Reader<'de>,
     source: Source<'de>,
@@ -42,6 +43,15 @@ impl<'de> Deserializer<'de> {
     /// Whether no value is around the one being read.
     fn root(&self) -> bool {
         self.left == NESTING_MAX
+    }
+
+    /// Does what is seldom needed, with a copy: whose address nothing else has the compiler keeps in registers.
+    #[inline(always)]
+    fn aside<T>(&mut self, seldom: impl FnOnce(&mut Self) -> T) -> T {
+        let mut copy = self.clone();
+        let result = seldom(&mut copy);
+        self.reader.rest = copy.reader.rest;
+        result
     }
 
     /// Says where a fault is, if that is not known yet.
@@ -80,14 +90,14 @@ impl<'de> Deserializer<'de> {
         read: impl FnOnce(&mut Self) -> Result<T>,
     ) -> Result<T> {
         if self.left == 0 {
-            return Err(self.too_deep(start));
+            return Err(self.aside(|de| de.too_deep(start)));
         }
         self.left -= 1;
         let result = read(self);
         self.left += 1;
         match result {
             Ok(value) => Ok(value),
-            Err(fault) => Err(self.locate_type(start, name, fault)),
+            Err(fault) => Err(self.aside(|de| de.locate_type(start, name, fault))),
         }
     }
 
@@ -170,7 +180,7 @@ impl<'de> Deserializer<'de> {
     }
 
     /// Which of some texts the next term is an atom of; if it is of none, nothing is read.
-    #[inline]
+    #[inline(always)]
     fn atom_of<const N: usize>(&mut self, texts: [&str; N]) -> Result<Option<usize>> {
         match self.reader.short_atom_of(texts) {
             None if self.reader.at_long_atom() => self.long_atom_of(&texts),
@@ -206,7 +216,7 @@ impl<'de> Deserializer<'de> {
     fn tuple_head(&mut self) -> Result<Option<usize>> {
         match self.reader.short_tuple() {
             Some(len) => Ok(Some(len)),
-            None => self.long_tuple_head(),
+            None => self.aside(|de| de.long_tuple_head()),
         }
     }
 
@@ -218,15 +228,51 @@ impl<'de> Deserializer<'de> {
         }
     }
 
+    /// How many elements follow of a list, those of its tail not counted, if the next term is one; else something is read.
+    #[inline(never)]
+    fn long_list_head(&mut self) -> Result<Option<usize>> {
+        let start = self.reader.offset();
+        match self.reader.next_token()? {
+            Token::List(len) => Ok(Some(len)),
+            // Its elements, none of them read yet, are the tail of a list without elements.
+            Token::Nil | Token::String(_) => {
+                self.reader.rewind(start);
+                Ok(Some(0))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// How many pairs follow, if the next term is a map; else something is read.
+    #[inline(never)]
+    fn long_map_head(&mut self) -> Result<Option<usize>> {
+        match self.reader.next_token()? {
+            Token::Map(len) => Ok(Some(len)),
+            _ => Ok(None),
+        }
+    }
+
+    /// How many pairs of what kind follow, if the next term stands for a struct; else something is read.
+    #[inline(never)]
+    fn long_struct_head(&mut self) -> Result<Option<(Pairs, usize)>> {
+        match self.reader.next_token()? {
+            Token::Map(len) => Ok(Some((Pairs::Fields, len))),
+            // A keyword list.
+            Token::List(len) => Ok(Some((Pairs::Keywords, len))),
+            Token::Nil => Ok(Some((Pairs::Fields, 0))),
+            _ => Ok(None),
+        }
+    }
+
     #[inline(always)]
     fn integer<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value> {
         let left = self.reader.left();
         match self.reader.short_integer() {
             Some(value) => match visitor.visit_i64(value) {
                 Ok(value) => Ok(value),
-                Err(fault) => Err(self.locate_left(left, fault)),
+                Err(fault) => Err(self.aside(|de| de.locate_left(left, fault))),
             },
-            None => self.long_integer(visitor),
+            None => self.aside(|de| de.long_integer(visitor)),
         }
     }
 
@@ -252,19 +298,16 @@ impl<'de> Deserializer<'de> {
     /// Reads a list. Its tail has to be the empty list.
     fn list<V: Visitor<'de>>(&mut self, start: usize, elements: usize, visitor: V) -> Result<V::Value> {
         self.nest(start, "", |de| {
-            let mut list = List { de, left: elements, bytes: &[], end: elements, ended: false };
+            // Most lists are long enough for a copy that stays in registers.
+            let mut list = List { de: de.clone(), left: elements, bytes: &[], end: elements, ended: false };
             let value = visitor.visit_seq(&mut list)?;
-            let read = list.read();
-            match list.advance()? {
-                false => Ok(value),
-                true => {
-                    Err(de::Error::invalid_length(read + 1, &format!("a list of {read} elements").as_str()))
-                }
-            }
+            de.reader.rest = list.end()?;
+            Ok(value)
         })
     }
 
     /// Reads a map, or what stands for one.
+    #[inline]
     fn pairs<V: Visitor<'de>>(
         &mut self,
         start: usize,
@@ -274,7 +317,7 @@ impl<'de> Deserializer<'de> {
         visitor: V,
     ) -> Result<V::Value> {
         self.nest(start, name, |de| {
-            let key = de.reader.offset();
+            let key = de.reader.left();
             let mut access = PairAccess { de, pairs, left, key };
             let value = visitor.visit_map(&mut access)?;
             access.finish()?;
@@ -293,15 +336,15 @@ impl<'de> Deserializer<'de> {
         visitor: V,
     ) -> Result<V::Value> {
         if left != expected {
-            return Err(self.wrong_len(start, left, &visitor));
+            return Err(self.aside(|de| de.wrong_len(start, left, &visitor)));
         }
         self.nest(start, name, |de| {
             let mut tuple = Tuple { de, left, len: left };
             let value = visitor.visit_seq(&mut tuple)?;
-            if tuple.left > 0 {
-                return Err(tuple.unread());
+            match tuple.left {
+                0 => Ok(value),
+                unread => Err(Tuple::unread(left, unread)),
             }
-            Ok(value)
         })
     }
 }
@@ -411,12 +454,12 @@ impl<'de> de::Deserializer<'de> for &mut Deserializer<'de> {
     #[inline]
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
         let left = self.reader.left();
-        let Some(Ok(text)) = self.reader.short_binary().map(std::str::from_utf8) else {
-            return self.long_str(left, visitor);
+        let Some(text) = self.reader.short_binary().and_then(|bytes| std::str::from_utf8(bytes).ok()) else {
+            return self.aside(|de| de.long_str(left, visitor));
         };
         match visitor.visit_borrowed_str(text) {
             Ok(value) => Ok(value),
-            Err(fault) => Err(self.locate_left(left, fault)),
+            Err(fault) => Err(self.aside(|de| de.locate_left(left, fault))),
         }
     }
 
@@ -469,7 +512,7 @@ impl<'de> de::Deserializer<'de> for &mut Deserializer<'de> {
                 baton::lend_term(term, || visitor.visit_unit())
             }
             ATOM => match self.reader.short_atom() {
-                Some(text) => visitor.visit_str(text),
+                Some(text) => visitor.visit_borrowed_str(text),
                 None => return self.long_atom(visitor),
             },
             _ => return visitor.visit_newtype_struct(self),
@@ -480,19 +523,16 @@ impl<'de> de::Deserializer<'de> for &mut Deserializer<'de> {
         }
     }
 
+    #[inline]
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
         let start = self.reader.offset();
-        if let Some(len) = self.reader.short_list() {
-            return self.list(start, len, visitor);
-        }
-        match self.reader.next_token()? {
-            Token::List(len) => self.list(start, len, visitor),
-            // Its elements, none of them read yet, are the tail of a list without elements.
-            Token::Nil | Token::String(_) => {
-                self.reader.rewind(start);
-                self.list(start, 0, visitor)
-            }
-            _ => self.mismatch(start, &visitor),
+        let len = match self.reader.short_list() {
+            Some(len) => Some(len),
+            None => self.aside(|de| de.long_list_head())?,
+        };
+        match len {
+            Some(len) => self.list(start, len, visitor),
+            None => self.aside(|de| de.mismatch(start, &visitor)),
         }
     }
 
@@ -511,21 +551,24 @@ impl<'de> de::Deserializer<'de> for &mut Deserializer<'de> {
         let start = self.reader.offset();
         match self.tuple_head()? {
             Some(found) => self.tuple(start, name, found, len, visitor),
-            None => self.mismatch(start, &visitor),
+            None => self.aside(|de| de.mismatch(start, &visitor)),
         }
     }
 
+    #[inline]
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
         let start = self.reader.offset();
-        if let Some(len) = self.reader.short_map() {
-            return self.pairs(start, "", Pairs::Map, len, visitor);
-        }
-        match self.reader.next_token()? {
-            Token::Map(len) => self.pairs(start, "", Pairs::Map, len, visitor),
-            _ => self.mismatch(start, &visitor),
+        let len = match self.reader.short_map() {
+            Some(len) => Some(len),
+            None => self.aside(|de| de.long_map_head())?,
+        };
+        match len {
+            Some(len) => self.pairs(start, "", Pairs::Map, len, visitor),
+            None => self.aside(|de| de.mismatch(start, &visitor)),
         }
     }
 
+    #[inline]
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         name: &'static str,
@@ -533,15 +576,13 @@ impl<'de> de::Deserializer<'de> for &mut Deserializer<'de> {
         visitor: V,
     ) -> Result<V::Value> {
         let start = self.reader.offset();
-        if let Some(len) = self.reader.short_map() {
-            return self.pairs(start, name, Pairs::Fields, len, visitor);
-        }
-        match self.reader.next_token()? {
-            Token::Map(len) => self.pairs(start, name, Pairs::Fields, len, visitor),
-            // A keyword list.
-            Token::List(len) => self.pairs(start, name, Pairs::Keywords, len, visitor),
-            Token::Nil => self.pairs(start, name, Pairs::Fields, 0, visitor),
-            _ => self.mismatch(start, &visitor),
+        let head = match self.reader.short_map() {
+            Some(len) => Some((Pairs::Fields, len)),
+            None => self.aside(|de| de.long_struct_head())?,
+        };
+        match head {
+            Some((pairs, len)) => self.pairs(start, name, pairs, len, visitor),
+            None => self.aside(|de| de.mismatch(start, &visitor)),
         }
     }
 
@@ -577,11 +618,11 @@ impl<'de> de::Deserializer<'de> for &mut Deserializer<'de> {
         } else if let Some(text) = self.reader.short_atom() {
             visitor.visit_borrowed_str(text)
         } else {
-            return self.long_identifier(visitor);
+            return self.aside(|de| de.long_identifier(visitor));
         };
         match visited {
             Ok(value) => Ok(value),
-            Err(fault) => Err(self.locate_left(left, fault)),
+            Err(fault) => Err(self.aside(|de| de.locate_left(left, fault))),
         }
     }
 
