@@ -1,6 +1,6 @@
 //! From [`Term`]s to bytes.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::io::Write;
 
 use bytes::Bytes;
@@ -181,9 +181,9 @@ const MANY: usize = 32;
 const SCRATCH_LEN_MAX: usize = 16 * 1024;
 
 thread_local! {
-    /// A buffer for [`to_bytes`]. A copy of just the right length costs less than a buffer that grows and then, as it is longer
-    /// than what is in it, has to be shared through another allocation. It is empty whenever nobody writes.
-    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    /// A writer for [`to_bytes`]. A copy of just the right length costs less than a buffer that grows and then, as it is longer
+    /// than what is in it, has to be shared through another allocation. What is in it has no meaning when nobody writes.
+    static SCRATCH: RefCell<Writer> = const { RefCell::new(Writer::EMPTY) };
 }
 
 /// What follows a container's children.
@@ -205,21 +205,18 @@ pub fn to_bytes(term: &Term) -> Result<Bytes, EncodeError> {
         writer.binary(binary)?;
         return Ok(writer.into_bytes());
     }
-    let mut writer = Writer::with_buffer(SCRATCH.take());
-    writer.raw(&[VERSION_MAGIC]);
-    writer.term(term)?;
-    match writer.take_buffer() {
-        Some(mut buffer) if buffer.len() <= SCRATCH_LEN_MAX => {
-            let bytes = Bytes::copy_from_slice(&buffer);
-            if buffer.capacity() <= 2 * SCRATCH_LEN_MAX {
-                buffer.clear();
-                SCRATCH.set(buffer);
+    SCRATCH.with_borrow_mut(|writer| {
+        writer.begin(false);
+        writer.raw(&[VERSION_MAGIC]);
+        let written = writer.term(term);
+        match writer.as_slice() {
+            Some(bytes) if bytes.len() <= SCRATCH_LEN_MAX => written.map(|()| Bytes::copy_from_slice(bytes)),
+            _ => {
+                let writer = std::mem::take(writer);
+                written.map(|()| writer.into_bytes())
             }
-            Ok(bytes)
         }
-        Some(buffer) => Ok(buffer.into()),
-        None => Ok(writer.into_bytes()),
-    }
+    })
 }
 
 /// As [`to_bytes`], compressed with zlib at `level` (0 to 9), unless that would be longer; `term_to_binary/2` with `{compressed, Level}`.

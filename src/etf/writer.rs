@@ -157,6 +157,10 @@ pub struct Writer {
 }
 
 impl Writer {
+    /// A writer that spells atoms out, and has no room yet.
+    pub(super) const EMPTY: Self =
+        Self { parts: Vec::new(), parts_len: 0, out: Vec::new(), atoms: None, open_funs: 0 };
+
     /// A writer that spells atoms out.
     pub fn new() -> Self {
         Self { out: Vec::with_capacity(FIRST_LEN), ..Self::default() }
@@ -170,12 +174,6 @@ impl Writer {
     /// A writer that spells atoms out, into a buffer that is empty.
     pub(super) fn with_buffer(buffer: Vec<u8>) -> Self {
         Self { out: buffer, ..Self::default() }
-    }
-
-    /// The buffer, if all that was written is in it.
-    #[inline]
-    pub(super) fn take_buffer(&mut self) -> Option<Vec<u8>> {
-        self.parts.is_empty().then(|| std::mem::take(&mut self.out))
     }
 
     /// How many bytes are written, in all parts.
