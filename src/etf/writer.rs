@@ -6,7 +6,9 @@ use bytes::{BufMut, Bytes};
 
 use super::tags::*;
 use super::{DecodeError, DecodeErrorKind, EncodeError, Limits, Reader, f64Bits};
-use crate::term::{Atom, AtomError, Binary, FunHead, INLINE_MAX, Pid, Port, REFERENCE_WORDS_MAX, Reference};
+use crate::term::{
+    Atom, AtomError, Binary, FunHead, INLINE_MAX, Pid, Port, REFERENCE_WORDS_MAX, Reference, words,
+};
 
 /// From this length on a shared binary becomes a part of its own: below it a copy costs less than another part to write.
 const OWN_PART_LEN: usize = 4096;
@@ -354,6 +356,18 @@ impl Writer {
     #[inline(always)]
     fn spelled_atom(&mut self, text: &str) {
         match u8::try_from(text.len()) {
+            Ok(len)
+                if self.out.capacity() - self.out.len() >= 2 + 16
+                    && let Some([low, high]) = words(text.as_bytes()) =>
+            {
+                // More than it is, and the rest taken back: a copy of a length known to the compiler takes no call.
+                let end = self.out.len() + 2 + text.len();
+                self.out.extend_from_slice(&[SMALL_ATOM_UTF8_EXT, len]);
+                self.out.extend_from_slice(&low.to_le_bytes());
+                self.out.extend_from_slice(&high.to_le_bytes());
+                self.out.truncate(end);
+                return;
+            }
             Ok(len) => {
                 // Room for all of it.
                 self.out.reserve(2 + text.len());

@@ -57,16 +57,10 @@ impl Atom {
         Self(Text::new(text))
     }
 
-    /// The atom, if it is one of those that most atoms in messages are: their text is not looked at again, nor copied.
+    /// The atom, if it is one of those that most atoms in messages are: their text is not looked at again.
     #[inline]
     pub(crate) fn known(text: &[u8]) -> Option<Self> {
-        Self::known_text(text).map(Self::from_checked)
-    }
-
-    /// The text of an atom that [`Atom::known`] knows.
-    #[inline]
-    pub(crate) fn known_text(text: &[u8]) -> Option<&'static str> {
-        Some(match text {
+        Some(Self::from_checked(match text {
             b"ok" => "ok",
             b"nil" => "nil",
             b"true" => "true",
@@ -74,13 +68,7 @@ impl Atom {
             b"error" => "error",
             b"undefined" => "undefined",
             _ => return None,
-        })
-    }
-
-    /// As [`Atom::from_checked`], for a text that came in a message.
-    #[inline(never)]
-    pub(crate) fn read(text: &str) -> Self {
-        Self::known(text.as_bytes()).unwrap_or_else(|| Self::from_checked(text))
+        }))
     }
 
     /// An atom of a text known to the program.

@@ -19,6 +19,8 @@ pub(crate) mod strategy;
 #[cfg(test)]
 mod tests;
 mod text;
+#[expect(unsafe_code, reason = "it says why")]
+mod utf8;
 
 pub use self::atom::{ATOM_CHARS_MAX, Atom, AtomError};
 pub use self::bigint::BigInt;
@@ -34,6 +36,7 @@ pub(crate) use self::atom_text::text_hash;
 pub(crate) use self::binary::INLINE_MAX;
 pub(crate) use self::compare::bits_term;
 pub(crate) use self::text::{is_printable, write_float, write_quoted};
+pub(crate) use self::utf8::{text, words};
 
 /// Any Erlang term.
 ///

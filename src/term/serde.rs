@@ -132,7 +132,7 @@ impl<'de> Visitor<'de> for AtomVisitor {
     #[inline]
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Atom, E> {
         match Atom::check(text) {
-            Ok(()) => Ok(Atom::read(text)),
+            Ok(()) => Ok(Atom::from_checked(text)),
             Err(error) => Err(E::custom(error)),
         }
     }

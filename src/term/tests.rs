@@ -255,13 +255,36 @@ proptest! {
 
 #[test]
 fn an_atom_has_its_text_whatever_its_length() {
+    let letters: String = ('a'..='z').cycle().take(255).collect();
     for len in 0..=255 {
-        let text = "x".repeat(len);
-        assert_eq!(Atom::new(&text).unwrap().as_str(), text);
-        assert_eq!(Atom::read(&text).as_str(), text);
+        let text = &letters[..len];
+        let atom = Atom::new(text).unwrap();
+        assert_eq!((atom.as_str(), &atom), (text, &atom.clone()));
+        assert_eq!(
+            Term::Atom(atom.clone()).to_string().trim_matches('\''),
+            text,
+            "it is that atom as a term too"
+        );
     }
     for text in ["ok", "nil", "true", "false", "error", "undefined", "é", "日本", "no", "trus", "errol"] {
-        assert_eq!(Atom::read(text).as_str(), text);
+        assert_eq!(Atom::new(text).unwrap().as_str(), text);
         assert!(Atom::known(text.as_bytes()).is_none_or(|atom| atom == text));
+    }
+}
+
+#[test]
+fn bytes_are_text_where_the_standard_library_says_so() {
+    for len in 0..=40 {
+        let plain = vec![b'a'; len];
+        assert_eq!(text(&plain), str::from_utf8(&plain).ok());
+        for at in 0..len {
+            // Half of a character, and a whole one where there is room.
+            for piece in [&[0xc3][..], &[0x80], &[0xc3, 0xa9], &[0xff]] {
+                let mut bytes = plain.clone();
+                let end = len.min(at + piece.len());
+                bytes[at..end].copy_from_slice(&piece[..end - at]);
+                assert_eq!(text(&bytes), str::from_utf8(&bytes).ok(), "{bytes:?}");
+            }
+        }
     }
 }

@@ -5,7 +5,7 @@
 use super::{Reader, Token};
 use crate::etf::DecodeError;
 use crate::etf::tags::*;
-use crate::term::{Atom, Pid, REFERENCE_WORDS_MAX, Reference};
+use crate::term::{Atom, Pid, REFERENCE_WORDS_MAX, Reference, text};
 
 /// Tag, node by its number, id, serial, creation.
 const SHORT_PID_LEN: usize = 3 + 3 * 4;
@@ -46,17 +46,13 @@ impl<'a> Reader<'a> {
         Some(bytes)
     }
 
-    /// The text of an atom. A call costs less than what it keeps from being inlined around it.
-    #[inline(never)]
+    /// The text of an atom.
+    #[inline(always)]
     pub(crate) fn short_atom(&mut self) -> Option<&'a str> {
         let (text, after) = match self.rest {
             [SMALL_ATOM_UTF8_EXT, len, rest @ ..] => {
-                let (text, after) = rest.split_at_checked(usize::from(*len))?;
-                let text = match Atom::known_text(text) {
-                    Some(text) => text,
-                    None => std::str::from_utf8(text).ok()?,
-                };
-                (text, after)
+                let (bytes, after) = rest.split_at_checked(usize::from(*len))?;
+                (text(bytes)?, after)
             }
             [ATOM_CACHE_REF, index, after @ ..] => (self.atoms.get(usize::from(*index))?.as_str(), after),
             _ => return None,
@@ -66,7 +62,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Which of some texts the next term is an atom of; if it is of none, nothing is read.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn short_atom_of<const N: usize>(&mut self, texts: [&str; N]) -> Option<usize> {
         let (text, len) = match self.rest {
             [SMALL_ATOM_UTF8_EXT, len, rest @ ..] => (rest.get(..usize::from(*len))?, 2 + usize::from(*len)),

@@ -14,7 +14,7 @@ use crate::etf::serde::describe::describe;
 use crate::etf::serde::fault::Fault;
 use crate::etf::serde::path::Step;
 use crate::etf::{Limits, Reader, Token, decode};
-use crate::term::Term;
+use crate::term::{Term, text};
 
 /// How deep a value may nest where its own type recurses, which serde does on the stack. Terms of type
 /// [`Term`](crate::term::Term) are not bound by it.
@@ -454,7 +454,7 @@ impl<'de> de::Deserializer<'de> for &mut Deserializer<'de> {
     #[inline]
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
         let left = self.reader.left();
-        let Some(text) = self.reader.short_binary().and_then(|bytes| std::str::from_utf8(bytes).ok()) else {
+        let Some(text) = self.reader.short_binary().and_then(text) else {
             return self.aside(|de| de.long_str(left, visitor));
         };
         match visitor.visit_borrowed_str(text) {
