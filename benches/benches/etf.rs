@@ -39,7 +39,7 @@ fn main() {
     typed_row(&mut typed, "tuple", |bytes| is::<(Atom, i64, Atom)>(bytes));
     typed_row(&mut typed, "ints1000", |bytes| is::<Vec<i64>>(bytes));
     typed_row(&mut typed, "map100", |bytes| is::<terms::Items<'_>>(bytes));
-    typed_row(&mut typed, "props50", |bytes| is::<Vec<(Atom, Atom)>>(bytes));
+    typed_row(&mut typed, "props50", |bytes| is::<terms::Props>(bytes));
     typed_row(&mut typed, "bin1m", |bytes| is::<&[u8]>(bytes));
     typed.print();
 }

@@ -1,6 +1,6 @@
 //! The five terms that codecs are compared on, which Erlang writes as `peers/otp.erl` has them.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use beamline::etf;
 use beamline::term::{Atom, Term};
@@ -10,8 +10,12 @@ use serde::{Deserialize, Serialize};
 /// Their names.
 pub const NAMES: [&str; 5] = ["tuple", "ints1000", "map100", "props50", "bin1m"];
 
-/// The type that says of `map100` what a program knows.
-pub type Items<'a> = BTreeMap<&'a str, Item<'a>>;
+/// The type that says of `map100` what a program knows: the map that most programs would take, as the order of its keys
+/// means nothing. Its hasher is the standard library's.
+pub type Items<'a> = HashMap<&'a str, Item<'a>>;
+
+/// The type that says of `props50` what a program knows: each option is set, or not, or `undefined`.
+pub type Props = Vec<(Atom, Option<bool>)>;
 
 /// A value of `map100`.
 #[derive(Debug, Serialize, Deserialize)]

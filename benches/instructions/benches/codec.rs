@@ -61,7 +61,7 @@ fn decode_typed_map(bytes: Bytes) -> Bytes {
 
 #[library_benchmark(setup = bytes)]
 #[bench::props50("props50")]
-fn decode_typed_props(bytes: Bytes) -> (Bytes, Result<Vec<(Atom, Atom)>, DecodeError>) {
+fn decode_typed_props(bytes: Bytes) -> (Bytes, Result<terms::Props, DecodeError>) {
     let value = etf::from_slice(black_box(&bytes));
     (bytes, value)
 }
