@@ -10,6 +10,8 @@
 
 use std::sync::Arc;
 
+use super::utf8::words as short_words;
+
 /// The most bytes that are kept in place.
 const SHORT_MAX: usize = 23;
 
@@ -114,39 +116,19 @@ fn words(bytes: &[u8; SHORT_MAX]) -> [u64; 3] {
 /// several small writes have left is slow.
 #[inline]
 fn padded(text: &[u8]) -> [u8; SHORT_MAX] {
-    let word = |chunk: &[u8; 8]| u64::from_le_bytes(*chunk);
-    let [first, second, third] = match (text.first_chunk(), text.last_chunk()) {
-        (Some(first), Some(last)) if text.len() > 16 => {
-            let second = text[8..].first_chunk().map_or(0, word);
-            [word(first), second, word(last) >> (8 * (24 - text.len()))]
+    let [first, second, third] = match (short_words(text), text.as_chunks().0, text.last_chunk()) {
+        (Some([first, second]), ..) => [first, second, 0],
+        (None, [first, second, ..], Some(last)) => {
+            let third = u64::from_le_bytes(*last) >> (8 * (24 - text.len()));
+            [u64::from_le_bytes(*first), u64::from_le_bytes(*second), third]
         }
-        (Some(first), Some(last)) if text.len() > 8 => {
-            [word(first), word(last) >> (8 * (16 - text.len())), 0]
-        }
-        (Some(first), _) => [word(first), 0, 0],
-        _ => [short_word(text), 0, 0],
+        _ => [0; 3],
     };
     let mut bytes = [0; SHORT_MAX];
     bytes[..8].copy_from_slice(&first.to_le_bytes());
     bytes[8..16].copy_from_slice(&second.to_le_bytes());
     bytes[16..].copy_from_slice(&third.to_le_bytes()[..SHORT_MAX - 16]);
     bytes
-}
-
-/// Less than eight bytes as a number, with zeros behind them.
-#[inline]
-fn short_word(bytes: &[u8]) -> u64 {
-    if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
-        let (first, last) = (u32::from_le_bytes(*first), u32::from_le_bytes(*last));
-        // Where the two overlap they are the same.
-        return u64::from(first) | u64::from(last) << (8 * (bytes.len() - 4));
-    }
-    match *bytes {
-        [a, b, c] => u64::from(u32::from_le_bytes([a, b, c, 0])),
-        [a, b] => u64::from(u16::from_le_bytes([a, b])),
-        [a] => u64::from(a),
-        _ => 0,
-    }
 }
 
 #[inline]
@@ -166,7 +148,10 @@ pub(crate) fn text_hash(bytes: &[u8]) -> u32 {
     let (words, _) = bytes.as_chunks::<8>();
     let hash = words.iter().fold(bytes.len() as u64, |hash, word| mix(hash, u64::from_le_bytes(*word)));
     // It may overlap the one before it.
-    let last = bytes.last_chunk().map_or_else(|| short_word(bytes), |last| u64::from_le_bytes(*last));
+    let last = match bytes.last_chunk() {
+        Some(last) => u64::from_le_bytes(*last),
+        None => short_words(bytes).map_or(0, |[word, _]| word),
+    };
     fold(mix(hash, last))
 }
 
