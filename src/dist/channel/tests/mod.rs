@@ -1,4 +1,5 @@
 mod hostile;
+mod monitors;
 mod order;
 mod otp_25;
 
