@@ -37,9 +37,11 @@ const TRANSMIT_SLICES: usize = 64;
 /// writer's task is far quicker; this is for a sender that computes and lets nobody else run, so that what it sends now and then is
 /// on its way at once.
 const BURST: Duration = Duration::from_millis(1);
-/// With so much queued, a sender does not wait for the writer's task: a few dozen small signals. More would not make a write much cheaper, and
-/// the peer would have nothing to do meanwhile.
-const WRITE_BYTES: usize = 4 << 10;
+/// With so many signals queued, a sender does not wait for the writer's task: more would not make a write much cheaper, and the peer would have
+/// nothing to do meanwhile.
+const WRITE_SIGNALS: u32 = 48;
+/// Nor with so many bytes.
+const WRITE_BYTES: usize = 64 << 10;
 /// What may wait for the next signal to take it along.
 const LATER_BYTES_MAX: usize = 4 << 10;
 
@@ -69,6 +71,8 @@ pub(super) struct Connection {
 
 struct Out {
     queue: Sender,
+    /// So many signals were queued since the last write.
+    signals: u32,
     writer: Writer,
     /// When a sender last found nobody writing, and how many messages had arrived.
     written_at: Mono,
@@ -83,6 +87,16 @@ struct Out {
 }
 
 impl Out {
+    fn is_worth_a_write(&self) -> bool {
+        self.signals >= WRITE_SIGNALS || self.queue.queued_bytes() >= WRITE_BYTES
+    }
+
+    /// Takes what one vectored write takes.
+    fn transmit_into(&mut self, chunks: &mut VecDeque<Bytes>) {
+        self.signals = 0;
+        self.queue.transmit_into(TRANSMIT_BYTES, chunks);
+    }
+
     /// The process is to hear of the connection's loss.
     fn interest(&mut self, pid: &Pid) {
         self.interested.entry(numbers(pid)).or_insert_with(|| pid.clone());
@@ -202,6 +216,7 @@ impl Connection {
     ) -> Self {
         let out = Out {
             queue: Sender::new(established.flags),
+            signals: 0,
             writer: Writer::Idle(Box::new(Half { write, chunks: VecDeque::new(), unflushed: false })),
             written_at: Mono::default(),
             messages_then: 0,
@@ -301,6 +316,7 @@ impl Connection {
             out.interest(pid);
         }
         push(&mut out.queue);
+        out.signals = out.signals.saturating_add(1);
         if write == Write::Later && out.queue.queued_bytes() < LATER_BYTES_MAX {
             return Pushed::Queued;
         }
@@ -316,7 +332,7 @@ impl Connection {
             }
             Writer::Idle(half) => return self.write_now(out, half, sender),
             // The writer's task has not come to its turn. If it has a rest, the socket is full.
-            Writer::HandedOver(half) if half.is_done() && out.queue.queued_bytes() >= WRITE_BYTES => {
+            Writer::HandedOver(half) if half.is_done() && out.is_worth_a_write() => {
                 return self.write_now(out, half, sender);
             }
             other => out.writer = other,
@@ -331,7 +347,7 @@ impl Connection {
         sender: Option<&Pid>,
     ) -> Pushed {
         for _ in 0..TRANSMITS_MAX {
-            out.queue.transmit_into(TRANSMIT_BYTES, &mut half.chunks);
+            out.transmit_into(&mut half.chunks);
             drop(out);
             // The writer's task registers itself if the socket is full: this poll only tries.
             let polled = half.poll_write(&mut Context::from_waker(Waker::noop()));
@@ -517,7 +533,7 @@ impl Connection {
                         return;
                     }
                     self.clear_busy(&out);
-                    out.queue.transmit_into(TRANSMIT_BYTES, &mut half.chunks);
+                    out.transmit_into(&mut half.chunks);
                     if half.is_done() {
                         out.writer = Writer::Idle(half);
                         self.idle.notify_waiters();
