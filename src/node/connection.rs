@@ -39,7 +39,7 @@ const TRANSMIT_SLICES: usize = 64;
 const BURST: Duration = Duration::from_millis(1);
 /// With so many signals queued, a sender does not wait for the writer's task: more would not make a write much cheaper, and the peer would have
 /// nothing to do meanwhile.
-const WRITE_SIGNALS: u32 = 48;
+const WRITE_SIGNALS: u32 = 128;
 /// Nor with so many bytes.
 const WRITE_BYTES: usize = 64 << 10;
 /// What may wait for the next signal to take it along.
