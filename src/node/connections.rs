@@ -306,6 +306,15 @@ enum Found {
     Pending(Arc<Attempt>),
 }
 
+impl Found {
+    fn id(&self) -> ConnectionId {
+        match self {
+            Self::Up(connection) => connection.id,
+            Self::Pending(attempt) => attempt.id,
+        }
+    }
+}
+
 impl Distribution for Inner {
     fn send(
         &self,
@@ -315,6 +324,8 @@ impl Distribution for Inner {
         mut signals: &[Control<Encode<'_>>],
         write: Write,
     ) -> Result<Sent, EncodeError> {
+        // They go over one connection: who monitors hears of the loss of the one that its monitor went over.
+        let mut begun = None;
         loop {
             // Mostly it stands.
             let found = match self.connection(node) {
@@ -323,6 +334,9 @@ impl Distribution for Inner {
             };
             match found {
                 None => return Ok(Sent::NoConnection),
+                Some(found) if begun.is_some_and(|begun| begun != found.id()) => {
+                    return Ok(Sent::NoConnection);
+                }
                 Some(Found::Pending(attempt)) => {
                     let mut last = None;
                     while let [signal, rest @ ..] = signals {
@@ -331,6 +345,7 @@ impl Distribution for Inner {
                             // It was decided meanwhile.
                             break;
                         }
+                        begun = Some(attempt.id);
                         signals = rest;
                     }
                     if let Some(sent) = last {

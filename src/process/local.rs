@@ -478,10 +478,7 @@ impl Local {
         reference: &Reference,
         write: Write,
     ) -> (Option<ConnectionId>, Option<Pid>) {
-        let (node, item) = match target {
-            Monitored::Process(pid) => (&pid.node, Item::Pid(pid.clone())),
-            Monitored::Name(name, node) => (node, Item::Name(name.clone())),
-        };
+        let node = target.node();
         let down = |reason| {
             let down = Relation::Down { reference: reference.clone(), reason };
             let _ = self.deliver_relation(from, down);
@@ -503,6 +500,7 @@ impl Local {
             }
             return (None, bound);
         }
+        let item = target.item();
         let control = Control::Monitor { from: from.clone(), item, reference: reference.clone() };
         let connection = self.remote(node, from, Some(from), control, write);
         if connection.is_none() {
@@ -521,13 +519,9 @@ impl Local {
         to: &Destination,
         encode: Encode<'_>,
     ) -> Result<(Option<ConnectionId>, Delivery), EncodeError> {
-        let item = match target {
-            Monitored::Process(pid) => Item::Pid(pid.clone()),
-            Monitored::Name(name, _) => Item::Name(name.clone()),
-        };
         let (node, to) = self.address(to);
         let signals = [
-            Control::Monitor { from: from.clone(), item, reference: reference.clone() },
+            Control::Monitor { from: from.clone(), item: target.item(), reference: reference.clone() },
             Control::Send { from: Some(from.clone()), to, message: encode, priority: false },
         ];
         let sent = match self.distribution() {
@@ -550,10 +544,7 @@ impl Local {
         reference: &Reference,
         write: Write,
     ) {
-        let (node, item) = match target {
-            Monitored::Process(pid) => (&pid.node, Item::Pid(pid.clone())),
-            Monitored::Name(name, node) => (node, Item::Name(name.clone())),
-        };
+        let node = target.node();
         if self.is_local(node) {
             let pid = match target {
                 Monitored::Process(pid) => Some(pid),
@@ -564,6 +555,7 @@ impl Local {
                 let _ = self.deliver_relation(pid, demonitor);
             }
         } else {
+            let item = target.item();
             let control = Control::Demonitor { from: from.clone(), item, reference: reference.clone() };
             self.remote(node, from, None, control, write);
         }

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 
 use super::{ConnectionId, Destination, ExitReason, Giver, Usage};
+use crate::dist::Item;
 use crate::etf::Payload;
 use crate::term::{Atom, Pid, Reference};
 
@@ -87,6 +88,24 @@ struct Link {
 pub(super) enum Monitored {
     Process(Pid),
     Name(Atom, Atom),
+}
+
+impl Monitored {
+    /// The node that it is on.
+    pub(super) fn node(&self) -> &Atom {
+        match self {
+            Self::Process(pid) => &pid.node,
+            Self::Name(_, node) => node,
+        }
+    }
+
+    /// What its node is asked to watch.
+    pub(super) fn item(&self) -> Item {
+        match self {
+            Self::Process(pid) => Item::Pid(pid.clone()),
+            Self::Name(name, _) => Item::Name(name.clone()),
+        }
+    }
 }
 
 #[derive(Debug)]

@@ -4,7 +4,9 @@ use std::collections::VecDeque;
 
 use proptest::prelude::*;
 
+use super::super::apply::apply_all;
 use super::super::relations::Relations;
+use super::super::{Relation, Signal};
 use super::*;
 
 /// Two ends and what is on the way between them, in order, as over a connection.
@@ -91,4 +93,42 @@ fn link_unlink_link_in_a_row_leaves_a_link() {
     pair.link(0);
     while pair.deliver(0) || pair.deliver(1) {}
     assert!(pair.is_linked(0) && pair.is_linked(1), "a late acknowledgement does not end the new link");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_with_relations_keeps_its_order_also_where_one_of_them_ends_the_process() {
+    let process = spawn(&local(), SpawnOptions::default(), |cx: Context<Term>| async move {
+        let _cx = cx;
+        std::future::pending().await
+    });
+    let process = process.expect("there is room");
+    let message = |n: i64| Signal::Message(Term::from(n));
+    let relation = |reason| {
+        let from = process.pid().clone();
+        Signal::Relation(Box::new(Relation::LinkExit { from, reason }))
+    };
+    let kill = || {
+        let from = process.pid().clone();
+        Signal::Relation(Box::new(Relation::Exit { from, reason: ExitReason::Kill }))
+    };
+    let left = |signals: VecDeque<Signal<Term>>| -> Vec<Term> {
+        let terms = signals.into_iter().map(|signal| match signal {
+            Signal::Message(term) => term,
+            _ => Term::atom("relation"),
+        });
+        terms.collect()
+    };
+    // From somebody who is not linked: it says nothing.
+    let mut signals = VecDeque::from([
+        message(1),
+        message(2),
+        relation(ExitReason::Normal),
+        message(3),
+        relation(ExitReason::Kill),
+    ]);
+    assert_eq!(apply_all(&process.shared, &mut signals, 2), None);
+    assert_eq!(left(signals), [1, 2, 3].map(Term::from));
+    let mut signals = VecDeque::from([message(1), message(2), kill(), message(3), message(4), message(5)]);
+    assert_eq!(apply_all(&process.shared, &mut signals, 1), Some(ExitReason::Killed));
+    assert_eq!(left(signals), [1, 2, 3, 4, 5].map(Term::from), "none of them is lost or overtaken");
 }
