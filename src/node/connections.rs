@@ -1,6 +1,7 @@
 //! The table of connections: one for each peer, from the first attempt until it is lost.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::BuildHasherDefault;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError, RwLockReadGuard, RwLockWriteGuard};
 
@@ -14,7 +15,8 @@ use crate::dist::handshake::{Simultaneous, simultaneous};
 use crate::dist::{Control, handshake};
 use crate::etf::{EncodeError, Payload, Writer};
 use crate::process::{
-    ConnectionId, Distribution, Encode, Local, NodeEvent, Relation, Sent, SpawnReply, Traffic, Write,
+    ConnectionId, Distribution, Encode, Local, NodeEvent, Relation, Sent, SpawnReply, TextHasher, Traffic,
+    Write,
 };
 use crate::term::{Atom, Pid};
 use crate::world::BoxFuture;
@@ -27,6 +29,8 @@ pub(super) enum Peer {
     Up(Arc<Connection>),
 }
 
+pub(super) type Peers = HashMap<Atom, Peer, BuildHasherDefault<TextHasher>>;
+
 #[derive(Default)]
 pub(super) struct NodeMonitors {
     /// `monitor_node/2`: how often each process asked.
@@ -36,11 +40,11 @@ pub(super) struct NodeMonitors {
 }
 
 impl Inner {
-    fn peers(&self) -> RwLockReadGuard<'_, BTreeMap<Atom, Peer>> {
+    fn peers(&self) -> RwLockReadGuard<'_, Peers> {
         self.peers.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn peers_mut(&self) -> RwLockWriteGuard<'_, BTreeMap<Atom, Peer>> {
+    fn peers_mut(&self) -> RwLockWriteGuard<'_, Peers> {
         self.peers.write().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -65,14 +69,15 @@ impl Inner {
     }
 
     /// All connections that stand, by the peer's name.
+    #[expect(clippy::disallowed_methods, reason = "they are put in order")]
     pub(super) fn connections(&self) -> Vec<Arc<Connection>> {
-        self.peers()
-            .values()
-            .filter_map(|peer| match peer {
-                Peer::Up(connection) => Some(connection.clone()),
-                Peer::Pending(_) => None,
-            })
-            .collect()
+        let up = |peer: &Peer| match peer {
+            Peer::Up(connection) => Some(connection.clone()),
+            Peer::Pending(_) => None,
+        };
+        let mut all: Vec<_> = self.peers().values().filter_map(up).collect();
+        all.sort_unstable_by(|a, b| a.peer.cmp(&b.peer));
+        all
     }
 
     /// Connects to a peer, or waits for the attempt that is under way.

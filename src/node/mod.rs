@@ -40,7 +40,7 @@ pub use self::builder::{Builder, NodeStartError};
 pub use self::error::{ConnectError, DisconnectReason};
 
 use self::connection::Connection;
-use self::connections::{NodeMonitors, Peer};
+use self::connections::{NodeMonitors, Peers};
 use self::options::Options;
 
 /// How long a node that stops waits for its peers to take what it has sent.
@@ -67,7 +67,7 @@ pub(crate) struct Inner {
     local: Arc<Local>,
     options: Options,
     port: u16,
-    peers: RwLock<BTreeMap<Atom, Peer>>,
+    peers: RwLock<Peers>,
     /// The connections among them that stand.
     up: Mutex<BTreeMap<ConnectionId, Arc<Connection>>>,
     node_monitors: Mutex<NodeMonitors>,

@@ -76,6 +76,8 @@ pub(crate) use self::functions::{
 pub(crate) use self::gen_call::labelled_call;
 pub(crate) use self::heritage::Heritage;
 pub(crate) use self::local::Local;
+pub(crate) use self::names::TextHasher;
+pub(crate) use self::relations::Number;
 pub(crate) use self::reply_cell::{Giver, Taker, reply_cell};
 pub(crate) use self::run::{SpawnOptions, run_inline, spawn};
 pub(crate) use self::signal::{Relation, Signal};

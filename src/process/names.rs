@@ -31,9 +31,10 @@ pub enum RegisterError {
     Undefined,
 }
 
-/// Hashes names, which the program itself gives: peers only look them up.
+/// Hashes atoms that few can choose: names, which the program itself gives, and peers, of which there are as many as connections and
+/// handshakes.
 #[derive(Default)]
-struct TextHasher(u64);
+pub(crate) struct TextHasher(u64);
 
 impl Hasher for TextHasher {
     fn write(&mut self, text: &[u8]) {

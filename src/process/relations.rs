@@ -51,7 +51,7 @@ const YOUNG_WATCHERS_MAX: usize = 8;
 
 /// Hashes a number that this node has given out itself: nobody else chooses the keys.
 #[derive(Default)]
-struct Number(u64);
+pub(crate) struct Number(u64);
 
 impl Hasher for Number {
     fn finish(&self) -> u64 {

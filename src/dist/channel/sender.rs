@@ -99,8 +99,8 @@ impl Outgoing {
 }
 
 thread_local! {
-    /// What the small signals of a thread are encoded in, one after the other.
-    static SCRATCH: Cell<Option<Writer>> = const { Cell::new(None) };
+    /// What the small signals of a thread are encoded in, one after the other. Boxed, as it is taken out and put back each time.
+    static SCRATCH: Cell<Option<Box<Writer>>> = const { Cell::new(None) };
 }
 
 /// An encoded signal whose bytes are still in the writer. A small one is copied from there into the packets of its connection and
