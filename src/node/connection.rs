@@ -4,8 +4,10 @@
 //! on its way at once; while signals follow one another, all but the first are left to the writer's task, which comes to its turn
 //! when the thread has nothing else to do, and takes all that is queued with one vectored write.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::hash_map::RandomState;
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::future::poll_fn;
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -23,7 +25,7 @@ use crate::dist::channel::{Fresh, Outgoing, OutgoingError, Sender};
 use crate::dist::handshake::Established;
 use crate::dist::{Control, Flags, Tick, Ticker};
 use crate::etf::{EncodeError, Writer as TermWriter};
-use crate::process::{Busy, ConnectionId, Write};
+use crate::process::{Busy, ConnectionId, Number, Write};
 use crate::term::{Atom, Pid, Reference};
 use crate::world::{BoxWrite, Clock, Mono};
 
@@ -37,9 +39,10 @@ const TRANSMIT_SLICES: usize = 64;
 /// writer's task is far quicker; this is for a sender that computes and lets nobody else run, so that what it sends now and then is
 /// on its way at once.
 const BURST: Duration = Duration::from_millis(1);
-/// With so many signals queued, a sender does not wait for the writer's task: more would not make a write much cheaper, and the peer would have
-/// nothing to do meanwhile.
+/// With so many signals queued, a sender does not wait for the writer's task: more would not make a write much cheaper.
 const WRITE_SIGNALS: u32 = 128;
+/// Nor with so many that answer messages which came together: the peer would have nothing to do meanwhile, and then all of it at once.
+const WRITE_ANSWERS: u32 = 32;
 /// Nor with so many bytes.
 const WRITE_BYTES: usize = 64 << 10;
 /// What may wait for the next signal to take it along.
@@ -77,10 +80,12 @@ struct Out {
     /// When a sender last found nobody writing, and how many messages had arrived.
     written_at: Mono,
     messages_then: u64,
-    /// The local processes with relations over this connection. It is of this node, so its numbers tell it from others.
-    interested: BTreeMap<u64, Pid>,
-    /// Whom the peer's monitors by name found.
-    name_monitors: BTreeMap<ByWords, Pid>,
+    /// Whether the burst since then began with an answer to one of several messages.
+    answers: bool,
+    /// The local processes with relations over this connection. They are of this node, so their numbers tell them apart.
+    interested: HashMap<u64, Pid, BuildHasherDefault<Number>>,
+    /// Whom the peer's monitors by name found. The peer chooses the references, and does not know how they are hashed.
+    name_monitors: HashMap<ByWords, Pid, RandomState>,
     closed: Option<DisconnectReason>,
     /// The reader's task, to be woken when the connection is closed.
     reader: Option<Waker>,
@@ -88,7 +93,8 @@ struct Out {
 
 impl Out {
     fn is_worth_a_write(&self) -> bool {
-        self.signals >= WRITE_SIGNALS || self.queue.queued_bytes() >= WRITE_BYTES
+        let signals = if self.answers { WRITE_ANSWERS } else { WRITE_SIGNALS };
+        self.signals >= signals || self.queue.queued_bytes() >= WRITE_BYTES
     }
 
     /// Takes what one vectored write takes.
@@ -107,21 +113,13 @@ fn numbers(pid: &Pid) -> u64 {
     u64::from(pid.id) << 32 | u64::from(pid.serial)
 }
 
-/// A reference that is compared where references differ first, in the numbers of the process and of its references: the order does not
-/// matter, and texts are slow.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct ByWords {
-    words: u64,
-    reference: Reference,
-}
+/// A reference that is hashed by its numbers alone: texts are slow.
+#[derive(PartialEq, Eq)]
+struct ByWords(Reference);
 
-impl ByWords {
-    fn new(reference: &Reference) -> Self {
-        let words = match *reference.words() {
-            [low, _, id, ..] => u64::from(id) << 32 | u64::from(low),
-            _ => 0,
-        };
-        Self { words, reference: reference.clone() }
+impl Hash for ByWords {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.words().hash(state);
     }
 }
 
@@ -220,8 +218,9 @@ impl Connection {
             writer: Writer::Idle(Box::new(Half { write, chunks: VecDeque::new(), unflushed: false })),
             written_at: Mono::default(),
             messages_then: 0,
-            interested: BTreeMap::new(),
-            name_monitors: BTreeMap::new(),
+            answers: false,
+            interested: HashMap::default(),
+            name_monitors: HashMap::default(),
             closed: None,
             reader: None,
         };
@@ -381,7 +380,13 @@ impl Connection {
         let close = now.since(out.written_at) < BURST;
         let answers = messages != out.messages_then;
         (out.written_at, out.messages_then) = (now, messages);
-        if answers { self.crowded.load(Ordering::Relaxed) } else { close }
+        if answers {
+            out.answers = self.crowded.load(Ordering::Relaxed);
+            return out.answers;
+        }
+        // What a write of answers has left are more of them.
+        out.answers &= close;
+        close
     }
 
     /// A sender is suspended for what its own signals wait for: small calls go on beside another process's large message.
@@ -434,6 +439,7 @@ impl Connection {
     }
 
     /// A local process has ended, or is related to none of the peer's any more.
+    #[expect(clippy::disallowed_methods, reason = "in whatever order, the same are removed")]
     pub(super) fn forget(&self, pid: &Pid) {
         let mut out = self.out();
         if out.interested.remove(&numbers(pid)).is_some() && !out.name_monitors.is_empty() {
@@ -442,11 +448,11 @@ impl Connection {
     }
 
     pub(super) fn remember_name_monitor(&self, reference: &Reference, process: &Pid) {
-        self.out().name_monitors.insert(ByWords::new(reference), process.clone());
+        self.out().name_monitors.insert(ByWords(reference.clone()), process.clone());
     }
 
     pub(super) fn forget_name_monitor(&self, reference: &Reference) -> Option<Pid> {
-        self.out().name_monitors.remove(&ByWords::new(reference))
+        self.out().name_monitors.remove(&ByWords(reference.clone()))
     }
 
     /// Closes the connection: its reader ends, and tears down what depends on it.
