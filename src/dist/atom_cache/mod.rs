@@ -272,7 +272,7 @@ impl SendCache {
         let mut long_atoms = false;
         for atom in atoms {
             let atom: &Atom = atom.borrow();
-            let mut slot = self.slot(atom);
+            let (mut slot, _) = self.slot(atom);
             // An atom replaces whatever is in its slot, but not an atom of this same header: a receiver may fill its table before
             // it resolves the references.
             while refs.iter().any(|&(used, _)| used == slot) {
@@ -310,23 +310,24 @@ impl SendCache {
 
 impl SendCache {
     /// Where an atom is, or goes: to the first of a few slots that is free, so that two do not push each other out as long as there is
-    /// room, and else to the first of them.
+    /// room, and else to the first of them. And whether it is there.
     #[inline]
-    fn slot(&self, atom: &Atom) -> u16 {
+    fn slot(&self, atom: &Atom) -> (u16, bool) {
         let home = home_slot(atom);
-        if self.slots.get(home) == Some(atom) { home } else { self.slot_behind(home, atom) }
+        if self.slots.get(home) == Some(atom) { (home, true) } else { self.slot_behind(home, atom) }
     }
 
     #[inline(never)]
-    fn slot_behind(&self, home: u16, atom: &Atom) -> u16 {
+    fn slot_behind(&self, home: u16, atom: &Atom) -> (u16, bool) {
         for step in 0..PROBES {
             let slot = (home + step) % SLOTS as u16;
             match self.slots.get(slot) {
-                Some(other) if other != atom => {}
-                _ => return slot,
+                None => return (slot, false),
+                Some(other) if other == atom => return (slot, true),
+                Some(_) => {}
             }
         }
-        home
+        (home, false)
     }
 
     /// Writes the header of a few atoms that are all in their places already, as those of most signals are.
@@ -338,10 +339,7 @@ impl SendCache {
         for (i, atom) in atoms.iter().enumerate() {
             let atom: &Atom = atom.borrow();
             // Two different atoms are not in one place.
-            let slot = self.slot(atom);
-            if self.slots.get(slot) != Some(atom) {
-                return false;
-            }
+            let (slot, true) = self.slot(atom) else { return false };
             header[1 + i / 2] |= ((slot >> 8) as u8) << (4 * (i % 2));
             header[refs + i] = slot as u8;
         }

@@ -11,6 +11,10 @@ use crate::etf::tags::*;
 use crate::etf::{DecodeError, DecodeErrorKind, Limits};
 use crate::term::REFERENCE_WORDS_MAX;
 
+/// The longest term that is skipped without a stack, and how many levels it may have.
+const SHORT: usize = 256;
+const SHALLOW: usize = 4;
+
 /// A container whose values are being read.
 #[derive(Clone, Copy)]
 struct Frame {
@@ -75,7 +79,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// If the bytes there are not a term, or go past a limit.
     pub fn skip(&mut self, limits: &Limits) -> Result<(), DecodeError> {
-        if self.skip_flat_tuple(limits) {
+        if self.rest.len() <= SHORT && self.skip_short(limits) {
             return Ok(());
         }
         let start = self.clone();
@@ -224,19 +228,51 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Steps over a tuple without containers in it, which is what most messages are, if one is there.
+    /// Steps over a short term of few levels without maps in it, which is what most messages are, if one is there.
     #[inline]
-    fn skip_flat_tuple(&mut self, limits: &Limits) -> bool {
-        let [SMALL_TUPLE_EXT, count, rest @ ..] = self.rest else { return false };
-        let count = usize::from(*count);
-        let mut reader = Self { rest, ..*self };
-        let mut top = Frame { left: count, kind: Kind::Plain, keys: 0 };
-        let atoms = reader.skip_flat(&mut top, count, &mut SmallVec::new());
-        if top.left > 0 || atoms > limits.atoms || count >= limits.values || limits.depth == 0 {
+    fn skip_short(&mut self, limits: &Limits) -> bool {
+        if limits.depth < SHALLOW as u32 {
             return false;
         }
-        self.rest = reader.rest;
-        true
+        // How many values are still to come on the levels above.
+        let mut above = [0; SHALLOW];
+        let (mut level, mut left, mut values, mut atoms) = (0, 1, 1, 0);
+        let mut rest = self.rest;
+        loop {
+            while left == 0 {
+                if level == 0 {
+                    if values > limits.values || atoms > limits.atoms {
+                        return false;
+                    }
+                    self.rest = rest;
+                    return true;
+                }
+                level -= 1;
+                left = above[level];
+            }
+            left -= 1;
+            if let Some((after, spelled)) = self.after_plain(rest) {
+                rest = after;
+                atoms += spelled;
+                continue;
+            }
+            // The tail of a list is a value like its elements.
+            let (count, more, after) = match rest {
+                [SMALL_TUPLE_EXT, count, after @ ..] => (usize::from(*count), 0, after),
+                [LIST_EXT, a, b, c, d, after @ ..] => {
+                    (u32::from_be_bytes([*a, *b, *c, *d]) as usize, 1, after)
+                }
+                _ => return false,
+            };
+            if level == SHALLOW || count > after.len() {
+                return false;
+            }
+            above[level] = left;
+            level += 1;
+            left = count + more;
+            values += count;
+            rest = after;
+        }
     }
 
     /// Steps over at most so many of the next values of a container, as long as they are what most values are. Returns how many
@@ -245,29 +281,8 @@ impl<'a> Reader<'a> {
     fn skip_flat(&mut self, top: &mut Frame, run: usize, keys: &mut SmallVec<[&'a [u8]; 16]>) -> usize {
         let (mut rest, mut left, mut atoms) = (self.rest, run, 0);
         while left > 0 {
-            let after = match rest {
-                [SMALL_INTEGER_EXT, _, after @ ..] | [INTEGER_EXT, _, _, _, _, after @ ..] => after,
-                [NIL_EXT, after @ ..] => after,
-                [SMALL_ATOM_UTF8_EXT, len, after @ ..] => {
-                    let Some((text, after)) = after.split_at_checked(usize::from(*len)) else { break };
-                    if !text.is_ascii() {
-                        break;
-                    }
-                    atoms += 1;
-                    after
-                }
-                [BINARY_EXT, a, b, c, d, after @ ..] => {
-                    let len = u32::from_be_bytes([*a, *b, *c, *d]) as usize;
-                    let Some(after) = after.get(len..) else { break };
-                    after
-                }
-                [ATOM_CACHE_REF, index, after @ ..] if usize::from(*index) < self.atoms.len() => after,
-                [tag @ (NEW_PID_EXT | NEWER_REFERENCE_EXT), after @ ..] => {
-                    let Some(after) = self.after_short_identifier(*tag, after) else { break };
-                    after
-                }
-                _ => break,
-            };
+            let Some((after, spelled)) = self.after_plain(rest) else { break };
+            atoms += spelled;
             // The last value of the container is not among those left.
             if top.kind == Kind::Map && left % 2 == 1 {
                 keys.push(rest);
@@ -278,6 +293,28 @@ impl<'a> Reader<'a> {
         self.rest = rest;
         top.left -= run - left;
         atoms
+    }
+
+    /// What follows the first value, if that is what most values are; and how many atoms it spells out.
+    #[inline(always)]
+    fn after_plain(&self, input: &'a [u8]) -> Option<(&'a [u8], usize)> {
+        let after = match input {
+            [SMALL_INTEGER_EXT, _, after @ ..] | [INTEGER_EXT, _, _, _, _, after @ ..] => after,
+            [NIL_EXT, after @ ..] => after,
+            [SMALL_ATOM_UTF8_EXT, len, after @ ..] => {
+                let (text, after) = after.split_at_checked(usize::from(*len))?;
+                return text.is_ascii().then_some((after, 1));
+            }
+            [BINARY_EXT, a, b, c, d, after @ ..] => {
+                after.get(u32::from_be_bytes([*a, *b, *c, *d]) as usize..)?
+            }
+            [ATOM_CACHE_REF, index, after @ ..] if usize::from(*index) < self.atoms.len() => after,
+            [tag @ (NEW_PID_EXT | NEWER_REFERENCE_EXT), after @ ..] => {
+                self.after_short_identifier(*tag, after)?
+            }
+            _ => return None,
+        };
+        Some((after, 0))
     }
 
     /// What follows a pid or a reference, after its tag, whose node is given by its number.
