@@ -13,7 +13,7 @@ use tokio::time::Sleep;
 
 use super::connection::Connection;
 use super::{DisconnectReason, Inner};
-use crate::dist::channel::{Received, Receiver};
+use crate::dist::channel::{Next, Receiver};
 use crate::dist::{Control, Tick, Ticker};
 use crate::world::{BoxRead, Mono};
 
@@ -41,21 +41,21 @@ impl Connection {
             |next: Option<Mono>| world.sleep(next.map_or(RELAX, |next| next.since(world.clock.mono())));
         // One timer from tick to tick: a read costs none.
         let mut sleep = pin!(until(ticker.as_ref().map(Ticker::next)));
-        let (mut registered, mut turn) = (None, 0);
+        let (mut registered, mut turn, mut signal) = (None, 0, None);
         loop {
             let mut messages = 0;
             loop {
-                match receiver.receive(&mut input) {
-                    Ok(Some(Received::Signal(signal))) => {
-                        if let Control::Send { .. } = signal {
+                match receiver.receive_into(&mut input, &mut signal) {
+                    Ok(Next::Signal) => {
+                        if let Some(Control::Send { .. }) = signal {
                             messages += 1;
                             // Before it is delivered: the answer may come at once.
                             self.note_message(messages > 1 || !input.is_empty());
                         }
-                        inner.receive(self, signal);
+                        inner.receive(self, &mut signal);
                     }
-                    Ok(Some(Received::Tick)) => {}
-                    Ok(None) => {
+                    Ok(Next::Tick) => {}
+                    Ok(Next::Fragment | Next::Incomplete) => {
                         if world.planted("whole-frames") {
                             input.clear();
                         }

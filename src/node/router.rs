@@ -10,23 +10,48 @@ use crate::term::{Pid, Reference};
 use std::sync::Arc;
 
 impl Inner {
-    /// Acts on a signal from the peer. Signals to nobody are dropped, but a link or a monitor is answered.
-    pub(super) fn receive(&self, connection: &Connection, signal: Control) {
-        let local = &self.local;
+    /// Acts on a signal from the peer, and takes it from its place. Signals to nobody are dropped, but a link or a monitor is answered.
+    #[inline]
+    pub(super) fn receive(&self, connection: &Connection, signal: &mut Option<Control>) {
         match signal {
-            Control::Send { to, message, priority, .. } => match &to {
-                Target::Pid(pid) => local.deliver(pid, message),
-                Target::Name(name) => {
-                    let process = local.names.get(name);
-                    let pushed = process.map_or(Pushed::Ended, |process| process.push_term(message));
-                    local.delivered(pushed, "no such name");
-                }
-                Target::Alias(alias) => {
-                    let taking = if priority { Taking::Priority } else { Taking::Message };
-                    let pushed = local.deliver_to_alias(alias, message, taking);
-                    local.delivered(pushed, "no such alias");
-                }
-            },
+            Some(Control::Send { to, message, priority, .. }) => {
+                self.message(to, std::mem::replace(message, Payload::none()), *priority);
+            }
+            Some(Control::Monitor { from, item, reference }) => {
+                self.monitor(connection, from, item, reference);
+            }
+            Some(Control::Demonitor { from, item, reference }) => {
+                self.demonitor(connection, from, item, reference);
+            }
+            _ => self.receive_rarer(connection, signal.take()),
+        }
+        *signal = None;
+    }
+
+    fn message(&self, to: &Target, message: Payload, priority: bool) {
+        let local = &self.local;
+        match to {
+            Target::Pid(pid) => local.deliver(pid, message),
+            Target::Name(name) => {
+                let process = local.names.get(name);
+                let pushed = process.map_or(Pushed::Ended, |process| process.push_term(message));
+                local.delivered(pushed, "no such name");
+            }
+            Target::Alias(alias) => {
+                let taking = if priority { Taking::Priority } else { Taking::Message };
+                let pushed = local.deliver_to_alias(alias, message, taking);
+                local.delivered(pushed, "no such alias");
+            }
+        }
+    }
+
+    fn receive_rarer(&self, connection: &Connection, signal: Option<Control>) {
+        let local = &self.local;
+        let Some(signal) = signal else { return };
+        match signal {
+            Control::Send { .. } | Control::Monitor { .. } | Control::Demonitor { .. } => {
+                debug_assert!(false, "not among the rarer ones");
+            }
             Control::Link { from, to } => {
                 let link = Relation::Link { from: from.clone(), connection: Some(connection.id) };
                 if !relate(connection, local.process(&to), link) {
@@ -61,16 +86,6 @@ impl Inner {
                     let _ = process.push_relation(Box::new(exit));
                 }
             }
-            Control::Monitor { from, item, reference } => self.monitor(connection, from, item, reference),
-            Control::Demonitor { from, item, reference } => {
-                let pid = match item {
-                    Item::Pid(pid) => Some(pid),
-                    Item::Name(_) => connection.forget_name_monitor(&reference),
-                };
-                if let Some(pid) = pid {
-                    let _ = local.deliver_relation(&pid, Relation::Demonitor { from, reference });
-                }
-            }
             Control::MonitorExit { to, reference, reason, .. } => {
                 let reason = exit_reason(&reason);
                 let _ = local.deliver_relation(&to, Relation::Down { reference, reason });
@@ -102,29 +117,43 @@ impl Inner {
         }
     }
 
-    fn monitor(&self, connection: &Connection, from: Pid, item: Item, reference: Reference) {
-        let (process, name) = match &item {
+    fn monitor(&self, connection: &Connection, from: &Pid, item: &Item, reference: &Reference) {
+        let (process, name) = match item {
             Item::Pid(pid) => (self.local.process(pid), None),
-            Item::Name(name) => (self.local.names.get(name), Some(name.clone())),
+            Item::Name(name) => (self.local.names.get(name), Some(name)),
         };
-        if let (Some(process), Some(_)) = (&process, &name) {
+        if let (Some(process), Some(_)) = (&process, name) {
             // The name may stand for another process by the time of the demonitor.
-            connection.remember_name_monitor(&reference, process.pid());
+            connection.remember_name_monitor(reference, process.pid());
         }
         let watch = Relation::Monitor {
             from: from.clone(),
             reference: reference.clone(),
-            name: name.clone(),
+            name: name.cloned(),
             connection: Some(connection.id),
         };
         if !relate(connection, process, watch) {
             let pid = match item {
-                Item::Pid(pid) => pid,
+                Item::Pid(pid) => pid.clone(),
                 Item::Name(_) => self.local.pid(0, 0),
             };
-            connection.forget_name_monitor(&reference);
-            self.local.send_down(&pid, name.as_ref(), &from, &reference, &ExitReason::NoProc);
+            connection.forget_name_monitor(reference);
+            self.local.send_down(&pid, name, from, reference, &ExitReason::NoProc);
         }
+    }
+
+    fn demonitor(&self, connection: &Connection, from: &Pid, item: &Item, reference: &Reference) {
+        let named;
+        let pid = match item {
+            Item::Pid(pid) => pid,
+            Item::Name(_) => {
+                let Some(pid) = connection.forget_name_monitor(reference) else { return };
+                named = pid;
+                &named
+            }
+        };
+        let demonitor = Relation::Demonitor { from: from.clone(), reference: reference.clone() };
+        let _ = self.local.deliver_relation(pid, demonitor);
     }
 }
 

@@ -8,6 +8,7 @@ mod receiver;
 mod sender;
 
 pub use self::error::{ChannelError, OutgoingError};
+pub(crate) use self::receiver::Next;
 pub use self::receiver::{Limits, Received, Receiver};
 pub(crate) use self::sender::Fresh;
 pub use self::sender::{Outgoing, Sender};

@@ -58,7 +58,7 @@ impl Default for Limits {
 
 /// What arrived.
 #[derive(Debug)]
-#[allow(clippy::large_enum_variant, reason = "nearly all are signals, and each is taken apart at once")]
+#[allow(clippy::large_enum_variant, reason = "nearly all are signals")]
 pub enum Received {
     /// The peer is alive.
     Tick,
@@ -81,9 +81,11 @@ pub struct Receiver {
 }
 
 /// What was at the front of the input.
-#[allow(clippy::large_enum_variant, reason = "nearly all are signals")]
-enum Next {
-    Received(Received),
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Next {
+    Tick,
+    /// It is in its place.
+    Signal,
     Fragment,
     Incomplete,
 }
@@ -112,20 +114,34 @@ impl Receiver {
     /// # Errors
     /// If the peer broke the protocol; the connection must be closed.
     pub fn receive(&mut self, input: &mut BytesMut) -> Result<Option<Received>, ChannelError> {
+        let mut signal = None;
+        Ok(match self.receive_into(input, &mut signal)? {
+            Next::Tick => Some(Received::Tick),
+            Next::Signal => signal.map(Received::Signal),
+            Next::Fragment | Next::Incomplete => None,
+        })
+    }
+
+    /// As [`receive`](Self::receive), with the signal in a place of the caller's: it is large, and moved for each layer that returns it.
+    pub(crate) fn receive_into(
+        &mut self,
+        input: &mut BytesMut,
+        signal: &mut Option<Control>,
+    ) -> Result<Next, ChannelError> {
         loop {
             if self.fragment.is_some() {
                 self.continue_fragment(input);
             }
             if let Some((head, payload)) = self.finished.take() {
-                return self.complete(head, &payload).map(Received::Signal).map(Some);
+                *signal = Some(self.complete(head, &payload)?);
+                return Ok(Next::Signal);
             }
             if self.fragment.is_some() {
-                return Ok(None);
+                return Ok(Next::Incomplete);
             }
-            match self.next_packet(input)? {
-                Next::Received(received) => return Ok(Some(received)),
-                Next::Incomplete => return Ok(None),
+            match self.next_packet(input, signal)? {
                 Next::Fragment => {}
+                next => return Ok(next),
             }
         }
     }
@@ -133,7 +149,11 @@ impl Receiver {
     /// Takes the next packet off the front of what was received. It is there as a whole, or is a later fragment of which there is
     /// enough to know where it belongs.
     #[inline]
-    fn next_packet(&mut self, input: &mut BytesMut) -> Result<Next, ChannelError> {
+    fn next_packet(
+        &mut self,
+        input: &mut BytesMut,
+        signal: &mut Option<Control>,
+    ) -> Result<Next, ChannelError> {
         while let Some(len) = input.first_chunk().map(|len| u32::from_be_bytes(*len)) {
             if len > self.limits.frame_len {
                 return Err(ChannelError::FrameTooLong { len, max: self.limits.frame_len });
@@ -147,10 +167,10 @@ impl Receiver {
             }
             if len == 0 {
                 input.advance(LENGTH_LEN);
-                return Ok(Next::Received(Received::Tick));
+                return Ok(Next::Tick);
             }
-            if let Some(signal) = self.packet(input, len)? {
-                return Ok(Next::Received(Received::Signal(signal)));
+            if self.packet(input, len, signal)? {
+                return Ok(Next::Signal);
             }
         }
         Ok(Next::Incomplete)
@@ -241,40 +261,49 @@ impl Receiver {
         wanted.saturating_sub(input.len()).min(WANTS_MAX)
     }
 
-    /// Takes the packet of `len` bytes, which is whole, off the front of `input`.
+    /// Takes the packet of `len` bytes, which is whole, off the front of `input`. Returns whether it is a whole signal.
     #[inline]
-    fn packet(&mut self, input: &mut BytesMut, len: usize) -> Result<Option<Control>, ChannelError> {
+    fn packet(
+        &mut self,
+        input: &mut BytesMut,
+        len: usize,
+        signal: &mut Option<Control>,
+    ) -> Result<bool, ChannelError> {
         let packet = input.get(LENGTH_LEN..LENGTH_LEN + len).unwrap_or_default();
-        let (head, start) = if !self.flags.header() {
+        let start = if !self.flags.header() {
             let [PASS_THROUGH, VERSION_MAGIC, ..] = *packet else {
                 return Err(framing(packet, "one without distribution header"));
             };
-            self.pass_through(packet)?
+            self.pass_through(packet, signal)?
         } else {
             match *packet {
-                [VERSION_MAGIC, DIST_HEADER, ..] => self.header(packet, 2)?,
+                [VERSION_MAGIC, DIST_HEADER, ..] => self.header(packet, 2, signal)?,
                 [VERSION_MAGIC, DIST_FRAG_HEADER, ..] => {
                     let (sequence, count, start) = fragment_ids(packet)?;
                     self.reassembly.check_first(sequence, count)?;
-                    let (head, start) = self.header(packet, start)?;
-                    if count > 1 {
+                    let start = self.header(packet, start, signal)?;
+                    if count > 1
+                        && let Some(control) = signal.take()
+                    {
+                        let atoms = self.atoms_for(&control);
+                        let head = Unfinished { control, atoms };
                         let payload = packet.get(start..).unwrap_or_default();
                         self.reassembly.first(sequence, count, head, len, payload)?;
                         input.advance(LENGTH_LEN + len);
-                        return Ok(None);
+                        return Ok(false);
                     }
-                    (head, start)
+                    start
                 }
                 // It ends within its ids, else it would have been found before.
                 [VERSION_MAGIC, DIST_FRAG_CONT, ..] => return Err(FragmentError::Truncated.into()),
                 _ => return Err(framing(packet, "one with distribution header")),
             }
         };
-        let Unfinished { mut control, atoms } = head;
-        if !control.wants_payload() {
+        let Some(control) = signal.as_mut().filter(|control| control.wants_payload()) else {
             input.advance(LENGTH_LEN + len);
-            return Ok(Some(control));
-        }
+            return Ok(true);
+        };
+        let atoms = self.atoms_for(control);
         let payload_len = self.check_payload(packet.get(start..).unwrap_or_default(), &atoms)?;
         input.advance(LENGTH_LEN + start);
         let payload = input.split_to(payload_len).freeze();
@@ -283,37 +312,46 @@ impl Receiver {
             input.advance(len - start - payload_len);
         }
         control.set_payload(Payload::with_atoms(payload, atoms));
-        Ok(Some(control))
+        Ok(true)
     }
 
     /// Reads the control message of a packet without header; returns where its payload begins.
-    fn pass_through(&self, packet: &[u8]) -> Result<(Unfinished, usize), ChannelError> {
+    fn pass_through(&self, packet: &[u8], signal: &mut Option<Control>) -> Result<usize, ChannelError> {
         let terms = packet.get(2..).unwrap_or_default();
-        let (control, len) = Control::decode(terms, &[], &self.judge())?;
-        let mut start = 2 + len;
-        if control.wants_payload() {
-            match packet.get(start) {
-                None => return Err(ChannelError::NoPayload),
-                Some(&VERSION_MAGIC) => start += 1,
-                Some(_) => {
-                    return Err(framing(
-                        terms.get(len..).unwrap_or_default(),
-                        "a payload with a version byte",
-                    ));
-                }
-            }
+        let len = Control::decode(terms, &[], &self.judge(), signal)?;
+        let start = 2 + len;
+        if !signal.as_ref().is_some_and(Control::wants_payload) {
+            return Ok(start);
         }
-        Ok((Unfinished { control, atoms: Atoms::default() }, start))
+        match packet.get(start) {
+            None => Err(ChannelError::NoPayload),
+            Some(&VERSION_MAGIC) => Ok(start + 1),
+            Some(_) => Err(framing(terms.get(len..).unwrap_or_default(), "a payload with a version byte")),
+        }
     }
 
     /// Reads the distribution header at `start`, and the control message after it; returns where its payload begins.
     #[inline]
-    fn header(&mut self, packet: &[u8], start: usize) -> Result<(Unfinished, usize), ChannelError> {
+    fn header(
+        &mut self,
+        packet: &[u8],
+        start: usize,
+        signal: &mut Option<Control>,
+    ) -> Result<usize, ChannelError> {
         let mut terms = packet.get(start..).unwrap_or_default();
         self.cache.read_header(&mut terms)?;
-        let (control, len) = Control::decode(terms, self.cache.atoms(), &self.judge())?;
-        let atoms = if control.wants_payload() { self.cache.shared_atoms() } else { Atoms::default() };
-        Ok((Unfinished { control, atoms }, packet.len() - terms.len() + len))
+        let len = Control::decode(terms, self.cache.atoms(), &self.judge(), signal)?;
+        Ok(packet.len() - terms.len() + len)
+    }
+
+    /// The atoms of the packet that was read last, if the signal has a payload that may refer to them.
+    #[inline]
+    fn atoms_for(&self, control: &Control) -> Atoms {
+        if self.flags.header() && control.wants_payload() {
+            self.cache.shared_atoms()
+        } else {
+            Atoms::default()
+        }
     }
 
     /// Joins a control message with the payload that came in fragments.

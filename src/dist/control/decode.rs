@@ -61,13 +61,15 @@ pub(crate) struct Judge<'a> {
 }
 
 impl Control {
-    /// Reads a control tuple from the front of `input`; returns its length too. A payload that follows it is still to be set.
+    /// Reads a control tuple from the front of `input` into its place, as it is too large to be moved from one result into the next;
+    /// returns its length. A payload that follows it is still to be set.
     #[inline]
     pub(crate) fn decode(
         input: &[u8],
         atoms: &[Atom],
         judge: &Judge<'_>,
-    ) -> Result<(Self, usize), ControlError> {
+        place: &mut Option<Self>,
+    ) -> Result<usize, ControlError> {
         let mut reader = Reader::new(input, atoms);
         let (len, operation) = match reader.short_operation() {
             Some(begun) => begun,
@@ -90,8 +92,8 @@ impl Control {
             return Err(ControlError::Arity { operation, len });
         }
         let mut elements = Elements { reader, input, atoms, operation, judge };
-        let control = elements.control(len)?;
-        Ok((control, elements.reader.offset()))
+        elements.control(len, place)?;
+        Ok(elements.reader.offset())
     }
 
     /// Whether a payload follows the control tuple, and is still to be set.
@@ -142,8 +144,8 @@ struct Elements<'a> {
 
 impl Elements<'_> {
     #[inline]
-    fn control(&mut self, len: usize) -> Result<Control, ControlError> {
-        Ok(match self.operation {
+    fn control(&mut self, len: usize, place: &mut Option<Control>) -> Result<(), ControlError> {
+        *place = Some(match self.operation {
             op::LINK => Control::Link { from: self.peer_pid()?, to: self.pid()? },
             op::SEND | op::SEND_TT => {
                 self.skip()?;
@@ -203,12 +205,12 @@ impl Elements<'_> {
             }
             op::GROUP_LEADER => Control::GroupLeader { leader: self.pid()?, to: self.pid()? },
             op::MONITOR_P => {
-                let from = self.peer_pid()?;
-                Control::Monitor { from, item: self.item()?, reference: self.reference()? }
+                let (from, item, reference) = (self.peer_pid()?, self.item()?, self.reference()?);
+                Control::Monitor { from, item, reference }
             }
             op::DEMONITOR_P => {
-                let from = self.peer_pid()?;
-                Control::Demonitor { from, item: self.item()?, reference: self.reference()? }
+                let (from, item, reference) = (self.peer_pid()?, self.item()?, self.reference()?);
+                Control::Demonitor { from, item, reference }
             }
             op::MONITOR_P_EXIT | op::PAYLOAD_MONITOR_P_EXIT => {
                 let item = self.item()?;
@@ -247,7 +249,8 @@ impl Elements<'_> {
             }
             // The operation is one of those that have an arity.
             _ => self.altact_sig(len)?,
-        })
+        });
+        Ok(())
     }
 
     fn altact_sig(&mut self, len: usize) -> Result<Control, ControlError> {

@@ -28,9 +28,10 @@ fn reference() -> Reference {
 fn decode_as(bytes: &[u8], flags: Flags) -> Result<Control, ControlError> {
     let input = Bytes::copy_from_slice(bytes);
     let judge = Judge { peer: &PEER, flags, limits: &Limits::default() };
-    let (control, len) = Control::decode(&input, &[], &judge)?;
+    let mut control = None;
+    let len = Control::decode(&input, &[], &judge, &mut control)?;
     assert_eq!(len, bytes.len());
-    Ok(control)
+    Ok(control.unwrap())
 }
 
 fn decode(bytes: &[u8]) -> Result<Control, ControlError> {
