@@ -187,6 +187,39 @@ async fn signals_that_follow_one_another_share_writes_and_a_lone_one_has_its_own
 }
 
 #[tokio::test]
+async fn answers_to_many_who_ask_at_once_share_writes_but_not_all_of_them_one() {
+    const ASKED: u32 = 300;
+    let epmd = epmd();
+    let wire = Arc::new(Wire::default());
+    let one = builder("one@127.0.0.1", &epmd).start().await.expect("the node starts");
+    let other =
+        builder("other@127.0.0.1", &epmd).world(Wired::world(&wire)).start().await.expect("the node starts");
+    Count::start(&other, ()).name("count").await.expect("it starts");
+    // This end is the one whose writes are counted.
+    assert!(other.ping("one@127.0.0.1").await);
+    let before = wire.writes.load(Ordering::Relaxed);
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let caller = one.spawn(|mut cx| async move {
+        for n in 0..ASKED {
+            let from = Term::tuple([cx.pid().clone().into(), Term::from(n)]);
+            let call = Term::tuple([Term::atom("$gen_call"), from, Term::from(0)]);
+            cx.send(("count", "other@127.0.0.1"), call).expect("it is sent");
+        }
+        for n in 0..ASKED {
+            let answer: Term = cx.receive().await;
+            assert_eq!(answer, Term::tuple([Term::from(n), Term::from(0)]));
+        }
+        let _ = tell.send(());
+        ExitReason::Normal
+    });
+    caller.expect("there is room");
+    told.await.expect("all are answered");
+    let writes = wire.writes.load(Ordering::Relaxed) - before;
+    // So that who asked has something to do before the last answer is there.
+    assert!((5..=20).contains(&writes), "{writes} writes for {ASKED} answers");
+}
+
+#[tokio::test]
 async fn a_process_is_suspended_for_what_its_own_signals_wait_for_and_for_no_more() {
     const LARGE: i64 = 10;
     const SMALL: i64 = 100;
