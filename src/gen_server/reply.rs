@@ -53,7 +53,9 @@ impl<R: Serialize> ReplyTo<R> {
             To::Local(caller) => caller.give(reply),
             To::Term(caller, _) => {
                 let Caller { address, local, server, seen } = *caller;
-                if let (Some(seen), Ok(reply)) = (seen, Payload::encode(&reply)) {
+                if let Some(seen) = seen
+                    && let Ok(reply) = Payload::encode(&reply)
+                {
                     seen.note(address.to_term(), reply.term());
                 }
                 if let Err(error) = address.reply(&local, &server, &reply) {

@@ -174,9 +174,10 @@ impl Builder {
     /// instead of waiting to be told. Off by default, and with a `within` of zero.
     ///
     /// It saves the time that the system takes to wake a thread, on Linux 20 to 50 microseconds a message, and **costs a core that
-    /// is busy** for as long: the thread does other work of the node as it comes, but never sleeps. It is for nodes with cores to
-    /// spare, and a `within` somewhat longer than the time between two messages; both ends of a connection profit if both do it. In a
-    /// simulated [world](Builder::world) it makes no difference.
+    /// is busy** for as long: the thread does other work of the node at least every 20 microseconds, but never sleeps. The processes
+    /// that are sent something run on the same thread, so one that neither awaits nor returns for long holds up its connection. It is for nodes with
+    /// cores to spare, and a `within` somewhat longer than the time between two messages; both ends of a connection profit if both do
+    /// it. In a simulated [world](Builder::world) it makes no difference.
     pub fn busy_poll(mut self, within: Duration) -> Self {
         self.options.busy_poll = within;
         self
@@ -264,10 +265,11 @@ impl Builder {
         let listening = |source| NodeStartError::Listen { host: host.clone(), port, source };
         // Nothing there is worth a busy core.
         let epmd_world = world.clone();
-        if !options.busy_poll.is_zero()
-            && let Some(net) = world.net.busy_polling(options.busy_poll)
-        {
-            world.net = net;
+        if !options.busy_poll.is_zero() {
+            match world.net.busy_polling(options.busy_poll) {
+                Some(net) => world.net = net,
+                None => options.busy_poll = Duration::ZERO,
+            }
         }
         let listener = world.net.listen(&host, port).await.map_err(listening)?;
         let port = listener.local_addr().map_err(listening)?.port();

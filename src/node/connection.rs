@@ -4,10 +4,9 @@
 //! on its way at once; while signals follow one another, all but the first are left to the writer's task, which comes to its turn
 //! when the thread has nothing else to do, and takes all that is queued with one vectored write.
 
-use std::collections::hash_map::RandomState;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::future::poll_fn;
-use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::hash::BuildHasherDefault;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -21,6 +20,7 @@ use tokio::sync::Notify;
 use tokio::task::yield_now;
 
 use super::DisconnectReason;
+use super::name_monitors::NameMonitors;
 use crate::dist::channel::{Fresh, Outgoing, OutgoingError, Sender};
 use crate::dist::handshake::Established;
 use crate::dist::{Control, Flags, Tick, Ticker};
@@ -84,8 +84,7 @@ struct Out {
     answers: bool,
     /// The local processes with relations over this connection. They are of this node, so their numbers tell them apart.
     interested: HashMap<u64, Pid, BuildHasherDefault<Number>>,
-    /// Whom the peer's monitors by name found. The peer chooses the references, and does not know how they are hashed.
-    name_monitors: HashMap<ByWords, Pid, RandomState>,
+    name_monitors: NameMonitors,
     closed: Option<DisconnectReason>,
     /// The reader's task, to be woken when the connection is closed.
     reader: Option<Waker>,
@@ -111,16 +110,6 @@ impl Out {
 
 fn numbers(pid: &Pid) -> u64 {
     u64::from(pid.id) << 32 | u64::from(pid.serial)
-}
-
-/// A reference that is hashed by its numbers alone: texts are slow.
-#[derive(PartialEq, Eq)]
-struct ByWords(Reference);
-
-impl Hash for ByWords {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.words().hash(state);
-    }
 }
 
 enum Writer {
@@ -220,7 +209,7 @@ impl Connection {
             messages_then: 0,
             answers: false,
             interested: HashMap::default(),
-            name_monitors: HashMap::default(),
+            name_monitors: NameMonitors::default(),
             closed: None,
             reader: None,
         };
@@ -406,6 +395,11 @@ impl Connection {
         }
     }
 
+    /// Whether something waits for the writer's task.
+    pub(super) fn is_handed_over(&self) -> bool {
+        matches!(self.out().writer, Writer::HandedOver(_))
+    }
+
     /// Waits until all that was queued is written, or the connection is closed.
     pub(super) async fn flushed(&self) {
         loop {
@@ -439,20 +433,19 @@ impl Connection {
     }
 
     /// A local process has ended, or is related to none of the peer's any more.
-    #[expect(clippy::disallowed_methods, reason = "in whatever order, the same are removed")]
     pub(super) fn forget(&self, pid: &Pid) {
         let mut out = self.out();
-        if out.interested.remove(&numbers(pid)).is_some() && !out.name_monitors.is_empty() {
-            out.name_monitors.retain(|_, bound| bound != pid);
+        if out.interested.remove(&numbers(pid)).is_some() {
+            out.name_monitors.forget(pid);
         }
     }
 
     pub(super) fn remember_name_monitor(&self, reference: &Reference, process: &Pid) {
-        self.out().name_monitors.insert(ByWords(reference.clone()), process.clone());
+        self.out().name_monitors.insert(reference, process);
     }
 
     pub(super) fn forget_name_monitor(&self, reference: &Reference) -> Option<Pid> {
-        self.out().name_monitors.remove(&ByWords(reference.clone()))
+        self.out().name_monitors.remove(reference)
     }
 
     /// Closes the connection: its reader ends, and tears down what depends on it.

@@ -13,7 +13,7 @@ use tokio::time::Sleep;
 
 use super::connection::Connection;
 use super::{DisconnectReason, Inner};
-use crate::dist::channel::{Next, Receiver};
+use crate::dist::channel::{ChannelError, Next, Receiver};
 use crate::dist::{Control, Tick, Ticker};
 use crate::world::{BoxRead, Mono};
 
@@ -37,32 +37,23 @@ impl Connection {
     ) -> DisconnectReason {
         let mut receiver = Receiver::new(self.peer.clone(), self.flags, inner.options.channel);
         let world = &inner.local.world;
+        let guest = if inner.options.busy_poll.is_zero() { None } else { inner.local.guest() };
         let until =
             |next: Option<Mono>| world.sleep(next.map_or(RELAX, |next| next.since(world.clock.mono())));
         // One timer from tick to tick: a read costs none.
         let mut sleep = pin!(until(ticker.as_ref().map(Ticker::next)));
         let (mut registered, mut turn, mut signal) = (None, 0, None);
         loop {
-            let mut messages = 0;
-            loop {
-                match receiver.receive_into(&mut input, &mut signal) {
-                    Ok(Next::Signal) => {
-                        if let Some(Control::Send { .. }) = signal {
-                            messages += 1;
-                            // Before it is delivered: the answer may come at once.
-                            self.note_message(messages > 1 || !input.is_empty());
-                        }
-                        inner.receive(self, &mut signal);
-                    }
-                    Ok(Next::Tick) => {}
-                    Ok(Next::Fragment | Next::Incomplete) => {
-                        if world.planted("whole-frames") {
-                            input.clear();
-                        }
-                        break;
-                    }
-                    Err(error) => return DisconnectReason::Protocol(error),
-                }
+            let received = match &guest {
+                Some(guest) => guest.turn(|| self.receive(inner, &mut receiver, &mut input, &mut signal)),
+                None => self.receive(inner, &mut receiver, &mut input, &mut signal),
+            };
+            if let Err(error) = received {
+                return DisconnectReason::Protocol(error);
+            }
+            if guest.is_some() && self.is_handed_over() {
+                // The writer's task is on this thread.
+                yield_now().await;
             }
             if let Some(reason) = self.closed() {
                 return reason;
@@ -105,6 +96,36 @@ impl Connection {
                     registered = None;
                 }
                 None => {}
+            }
+        }
+    }
+
+    /// Delivers all signals that have come as a whole.
+    fn receive(
+        &self,
+        inner: &Inner,
+        receiver: &mut Receiver,
+        input: &mut BytesMut,
+        signal: &mut Option<Control>,
+    ) -> Result<(), ChannelError> {
+        let mut messages = 0;
+        loop {
+            match receiver.receive_into(input, signal)? {
+                Next::Signal => {
+                    if let Some(Control::Send { .. }) = signal {
+                        messages += 1;
+                        // Before it is delivered: the answer may come at once.
+                        self.note_message(messages > 1 || !input.is_empty());
+                    }
+                    inner.receive(self, signal);
+                }
+                Next::Tick => {}
+                Next::Fragment | Next::Incomplete => {
+                    if inner.local.world.planted("whole-frames") {
+                        input.clear();
+                    }
+                    return Ok(());
+                }
             }
         }
     }

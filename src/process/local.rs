@@ -18,8 +18,8 @@ use serde::Serialize;
 
 use super::gen_call::GEN_CAST;
 use super::{
-    AnyProcess, ConnectionId, Delivery, Destination, Distribution, Encode, ExitReason, Heritage, Pushed,
-    Sent, Taking, Write,
+    AnyProcess, ConnectionId, Delivery, Destination, Distribution, Encode, ExitReason, Guest, Heritage,
+    Pushed, Sent, Taking, Write,
 };
 use crate::dist::{Control, Item, Target};
 use crate::etf::{EncodeError, Payload, Writer};
@@ -134,6 +134,11 @@ impl Local {
         })
     }
 
+    /// A place for who runs processes where it delivers to them.
+    pub(crate) fn guest(self: &Arc<Self>) -> Option<Guest> {
+        Guest::new(self.schedulers())
+    }
+
     /// Where callers wait that are no processes, once there are any.
     pub(super) fn graces(&self) -> Option<&Graces> {
         self.graces.get().map(|graces| &**graces)
@@ -165,7 +170,7 @@ impl Local {
     pub(crate) fn make_reference(&self) -> Reference {
         let (low, high) = reference_words(self.references.fetch_add(1, Ordering::Relaxed));
         // Three words: those of a process have four.
-        Reference::new(self.node.clone(), self.creation, &[low, high, 0]).unwrap_or_else(|| unreachable!())
+        Reference::of_words(self.node.clone(), self.creation, 3, [low, high, 0, 0, 0])
     }
 
     pub(crate) fn is_local(&self, node: &Atom) -> bool {

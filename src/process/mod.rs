@@ -23,6 +23,7 @@ mod distribution;
 mod exit;
 mod functions;
 mod gen_call;
+mod guest;
 mod heritage;
 mod info;
 mod local;
@@ -74,6 +75,7 @@ pub(crate) use self::functions::{
     ANY_MODULE, Exported, Failed, Invocation, NoValue, Outcome, Run, SpawnReply, SpawnRequest,
 };
 pub(crate) use self::gen_call::labelled_call;
+pub(crate) use self::guest::Guest;
 pub(crate) use self::heritage::Heritage;
 pub(crate) use self::local::Local;
 pub(crate) use self::names::TextHasher;
@@ -287,8 +289,8 @@ impl Shared {
     /// A reference whose words name this process, so that a message to it as an alias finds its way.
     fn make_reference(&self) -> Reference {
         let (low, high) = local::reference_words(self.references.fetch_add(1, Ordering::Relaxed));
-        let words = [low, high, self.pid.id, self.pid.serial];
-        Reference::new(self.pid.node.clone(), self.pid.creation, &words).unwrap_or_else(|| unreachable!())
+        let words = [low, high, self.pid.id, self.pid.serial, 0];
+        Reference::of_words(self.pid.node.clone(), self.pid.creation, 4, words)
     }
 
     pub(crate) fn name(&self) -> Option<Atom> {

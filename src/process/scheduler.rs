@@ -23,11 +23,11 @@ use super::watchdog::{self, Place};
 use crate::world::{Clock, World};
 
 /// So many processes run before other tasks of the runtime, its sockets and timers have their turn,
-const RUNS_PER_TURN: u32 = 4096;
+pub(super) const RUNS_PER_TURN: u32 = 4096;
 /// or for so long, whichever is less: the runtime wakes another of its threads for each turn that ends with more to do.
-const TURN: Duration = Duration::from_micros(200);
+pub(super) const TURN: Duration = Duration::from_micros(200);
 /// After so many runs a scheduler looks at the clock.
-const RUNS_PER_LOOK: u32 = 16;
+pub(super) const RUNS_PER_LOOK: u32 = 16;
 /// After so many looks into its queue a scheduler looks first at what was put to all of them, so that its own processes cannot keep
 /// others waiting.
 const LOOKS_PER_INJECTED: u32 = 4;
@@ -66,7 +66,12 @@ pub(super) trait Runnable: Send + Sync {
 
 /// The schedulers of a node.
 pub(crate) struct Schedulers {
+    /// How many there are.
+    many: usize,
+    /// Theirs, and behind them those of as many guests.
     each: Box<[RunQueue]>,
+    /// A bit for each guest.
+    guests: AtomicU64,
     /// What was put to no scheduler in particular: from other tasks, threads, timers and sockets.
     injected: RunQueue,
     /// Tells the thread that did so last from others.
@@ -76,7 +81,7 @@ pub(crate) struct Schedulers {
     /// Wakes a task that does nothing, see [`Schedulers::push_own`].
     nudge: Mutex<Option<Waker>>,
     closed: AtomicBool,
-    /// One for each scheduler, if there is a watchdog.
+    /// One for each scheduler and guest, if there is a watchdog.
     places: Box<[Place]>,
     clock: Arc<dyn Clock>,
     local: Weak<Local>,
@@ -133,6 +138,15 @@ impl RunQueue {
         std::mem::replace(&mut *queue, rest)
     }
 
+    fn take_all(&self) -> VecDeque<Arc<dyn Runnable>> {
+        if self.len() == 0 {
+            return VecDeque::new();
+        }
+        let mut queue = self.lock();
+        self.len.store(0, Ordering::Relaxed);
+        std::mem::take(&mut *queue)
+    }
+
     fn extend(&self, more: VecDeque<Arc<dyn Runnable>>) {
         if more.is_empty() {
             return;
@@ -152,13 +166,15 @@ impl Schedulers {
     pub(super) fn start(world: &World, local: &Arc<Local>) -> Arc<Self> {
         let many = world.threads().clamp(1, SCHEDULERS_MAX);
         let schedulers = Arc::new(Self {
-            each: (0..many).map(|_| RunQueue::default()).collect(),
+            many,
+            each: (0..2 * many).map(|_| RunQueue::default()).collect(),
+            guests: AtomicU64::new(0),
             injected: RunQueue::default(),
             injector: AtomicUsize::new(0),
             asleep: AtomicU64::new(0),
             nudge: Mutex::new(None),
             closed: AtomicBool::new(false),
-            places: (0..if local.watchdog().is_some() { many } else { 0 })
+            places: (0..if local.watchdog().is_some() { 2 * many } else { 0 })
                 .map(|_| Place::default())
                 .collect(),
             clock: world.clock.clone(),
@@ -275,7 +291,7 @@ impl Schedulers {
     }
 
     pub(super) fn all_asleep(&self) -> bool {
-        self.asleep.load(Ordering::Relaxed).count_ones() as usize == self.each.len()
+        self.asleep.load(Ordering::Relaxed).count_ones() as usize == self.many
     }
 
     /// Wakes a scheduler that sleeps. Returns whether there was one.
@@ -299,6 +315,39 @@ impl Schedulers {
     /// Whether there is something that a scheduler without work could take.
     fn any_to_take(&self) -> bool {
         self.injected.len() > 0 || self.each.iter().any(|queue| queue.len() >= WORTH_TAKING)
+    }
+
+    /// The number of a guest that is new here.
+    pub(super) fn invite(&self) -> Option<usize> {
+        let place = |guests: u64| Some(guests.trailing_ones() as usize).filter(|place| *place < self.many);
+        let add = |guests| Some(guests | 1 << place(guests)?);
+        let before = self.guests.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).ok()?;
+        Some(self.many + place(before)?)
+    }
+
+    pub(super) fn leave(&self, guest: usize) {
+        self.guests.fetch_and(!(1 << (guest - self.many)), Ordering::Relaxed);
+    }
+
+    /// The next process in a guest's queue.
+    pub(super) fn own(&self, guest: usize) -> Option<Arc<dyn Runnable>> {
+        self.each[guest].pop()
+    }
+
+    /// A scheduler runs what a guest has left.
+    pub(super) fn take_over(&self, guest: usize) {
+        let left = self.each[guest].take_all();
+        if left.is_empty() {
+            return;
+        }
+        self.injected.extend(left);
+        // As where something is injected.
+        std::sync::atomic::fence(Ordering::SeqCst);
+        self.wake_one();
+    }
+
+    pub(super) fn clock(&self) -> &dyn Clock {
+        &*self.clock
     }
 
     pub(super) fn places(&self) -> &[Place] {
@@ -336,7 +385,7 @@ struct Scheduler {
 }
 
 /// Says which scheduler this thread runs, until it is dropped.
-struct Turn {
+pub(super) struct Turn {
     schedulers: Arc<Schedulers>,
     index: usize,
     /// That of another node, if a process of it runs a runtime of its own within its turn.
@@ -344,21 +393,20 @@ struct Turn {
 }
 
 impl Turn {
-    fn begin(scheduler: &Scheduler) -> Self {
-        let Scheduler { schedulers, index, .. } = scheduler;
+    pub(super) fn begin(schedulers: &Arc<Schedulers>, index: usize) -> Self {
         let outer = CURRENT.with(|current| {
             let outer =
                 (current.node.get(), current.index.get(), current.next.take(), current.in_a_row.get());
             current.node.set(schedulers.id());
-            current.index.set(*index);
+            current.index.set(index);
             current.in_a_row.set(0);
             outer
         });
-        Self { schedulers: schedulers.clone(), index: *index, outer }
+        Self { schedulers: schedulers.clone(), index, outer }
     }
 
     /// The process that runs out of turn, if there is one.
-    fn next(&self) -> Option<Arc<dyn Runnable>> {
+    pub(super) fn next(&self) -> Option<Arc<dyn Runnable>> {
         CURRENT.with(|current| {
             let next = current.next.take();
             current.in_a_row.set(if next.is_some() { current.in_a_row.get() + 1 } else { 0 });
@@ -458,7 +506,7 @@ impl Future for Scheduler {
         }
         let bit = 1 << this.index;
         schedulers.asleep.fetch_and(!bit, Ordering::SeqCst);
-        let turn = Turn::begin(this);
+        let turn = Turn::begin(&schedulers, this.index);
         // Apart, so that nobody pays for a watchdog that has none.
         let asleep = match schedulers.places.get(this.index) {
             None => this.work(&turn, |runnable| runnable.run()),

@@ -52,6 +52,13 @@ impl Reference {
         Some(Self { node, creation, len: words.len() as u8, words: all })
     }
 
+    /// The first `len` of these words, at most five; the others are zero.
+    #[inline]
+    pub(crate) fn of_words(node: Atom, creation: u32, len: usize, words: [u32; REFERENCE_WORDS_MAX]) -> Self {
+        debug_assert!(len <= words.len() && words[len..].iter().all(|word| *word == 0));
+        Self { node, creation, len: len as u8, words }
+    }
+
     /// The words, in the order of the wire.
     pub fn words(&self) -> &[u32] {
         &self.words[..usize::from(self.len)]

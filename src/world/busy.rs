@@ -28,6 +28,9 @@ use super::{BoxRead, BoxWrite};
 /// What is read at once: into a buffer of the reader, as what is asked so often must not cost a cleared buffer each time.
 const READ_LEN: usize = 64 << 10;
 
+/// For so many nanoseconds a reader looks again without giving up its turn, for which the runtime would wake another of its threads.
+const SPIN: u64 = 20_000;
+
 /// Two halves of a connection whose reader looks again for as long as `within` after something was read or written.
 pub(super) fn split(stream: TcpStream, within: Duration) -> io::Result<(BoxRead, BoxWrite)> {
     let shared = Arc::new(Shared {
@@ -80,6 +83,7 @@ impl AsyncRead for ReadHalf {
         let this = self.get_mut();
         // A socket that always has something must let others run, too.
         ready!(pin!(consume_budget()).poll(cx));
+        let begun = this.shared.now();
         loop {
             let room = buf.remaining().min(READ_LEN);
             match (&this.shared.socket).read(&mut this.buffer[..room]) {
@@ -92,6 +96,10 @@ impl AsyncRead for ReadHalf {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     if this.waits.is_none() && this.shared.is_active(this.within) {
+                        if this.shared.now() - begun < SPIN {
+                            std::hint::spin_loop();
+                            continue;
+                        }
                         // The task comes to its turn again once the thread has nothing else to do.
                         let _ = pin!(yield_now()).poll(cx);
                         return Poll::Pending;

@@ -113,9 +113,8 @@ impl<'a> Reader<'a> {
         for (word, bytes) in words.iter_mut().zip(&numbers[1..]) {
             *word = u32::from_be_bytes(*bytes);
         }
-        let reference = Reference::new(node, u32::from_be_bytes(numbers[0]), &words[..len])?;
         self.rest = after;
-        Some(reference)
+        Some(Reference::of_words(node, u32::from_be_bytes(numbers[0]), len, words))
     }
 
     /// A pid in whatever form; `None` if something else stands there.

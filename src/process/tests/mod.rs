@@ -1,6 +1,7 @@
 //! Processes of one node, without other nodes: each test has a table of its own and virtual time.
 
 mod bound;
+mod guest;
 mod heritage;
 mod message_queue;
 mod priority;

@@ -1,0 +1,60 @@
+//! Running processes on the thread of who delivers to them.
+//!
+//! A reader that never sleeps would hand each message to a scheduler, which is another task, and give up its turn: the runtime then wakes
+//! another of its threads, through the system, to look for work. Instead it is a scheduler itself for as long as what it has delivered
+//! has something to do.
+
+use std::sync::Arc;
+
+use tokio::task::coop;
+
+use super::scheduler::{RUNS_PER_LOOK, RUNS_PER_TURN, Runnable, Schedulers, TURN, Turn};
+
+/// A place among the schedulers of a node for who is none.
+pub(crate) struct Guest {
+    schedulers: Arc<Schedulers>,
+    index: usize,
+}
+
+impl Guest {
+    /// `None` if there are as many guests as schedulers already.
+    pub(super) fn new(schedulers: &Arc<Schedulers>) -> Option<Self> {
+        let index = schedulers.invite()?;
+        Some(Self { schedulers: schedulers.clone(), index })
+    }
+
+    /// Runs the processes that `deliver` wakes, until they wait or have had their turn.
+    pub(crate) fn turn<T>(&self, deliver: impl FnOnce() -> T) -> T {
+        let turn = Turn::begin(&self.schedulers, self.index);
+        let delivered = deliver();
+        match self.schedulers.places().get(self.index) {
+            None => self.work(&turn, |runnable| runnable.run()),
+            Some(place) => self.work(&turn, |runnable| place.run(runnable)),
+        }
+        drop(turn);
+        self.schedulers.take_over(self.index);
+        delivered
+    }
+
+    fn work(&self, turn: &Turn, run: impl Fn(Arc<dyn Runnable>)) {
+        let clock = self.schedulers.clock();
+        let end = clock.mono() + TURN;
+        let mut runs = 0;
+        while runs < RUNS_PER_TURN
+            && coop::has_budget_remaining()
+            && let Some(runnable) = turn.next().or_else(|| self.schedulers.own(self.index))
+        {
+            run(runnable);
+            runs += 1;
+            if runs.is_multiple_of(RUNS_PER_LOOK) && clock.mono() >= end {
+                break;
+            }
+        }
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        self.schedulers.leave(self.index);
+    }
+}
