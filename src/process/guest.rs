@@ -38,16 +38,19 @@ impl Guest {
 
     fn work(&self, turn: &Turn, run: impl Fn(Arc<dyn Runnable>)) {
         let clock = self.schedulers.clock();
-        let end = clock.mono() + TURN;
-        let mut runs = 0;
+        let (mut end, mut runs) = (None, 0);
         while runs < RUNS_PER_TURN
             && coop::has_budget_remaining()
             && let Some(runnable) = turn.next().or_else(|| self.schedulers.own(self.index))
         {
             run(runnable);
             runs += 1;
-            if runs.is_multiple_of(RUNS_PER_LOOK) && clock.mono() >= end {
-                break;
+            // Most turns are of few runs, and are not worth a look.
+            if runs.is_multiple_of(RUNS_PER_LOOK) {
+                let now = clock.mono();
+                if now >= *end.get_or_insert(now + TURN) {
+                    break;
+                }
             }
         }
     }

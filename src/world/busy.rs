@@ -14,7 +14,7 @@ use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, TcpStream as Socket};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -28,42 +28,25 @@ use super::{BoxRead, BoxWrite};
 /// What is read at once: into a buffer of the reader, as what is asked so often must not cost a cleared buffer each time.
 const READ_LEN: usize = 64 << 10;
 
-/// For so many nanoseconds a reader looks again without giving up its turn, for which the runtime would wake another of its threads.
-const SPIN: u64 = 20_000;
+/// For so long a reader looks again without giving up its turn, for which the runtime would wake another of its threads.
+const SPIN: Duration = Duration::from_micros(20);
 
 /// Two halves of a connection whose reader looks again for as long as `within` after something was read or written.
 pub(super) fn split(stream: TcpStream, within: Duration) -> io::Result<(BoxRead, BoxWrite)> {
-    let shared = Arc::new(Shared {
-        // The runtime forgets it.
-        socket: stream.into_std()?,
-        start: Instant::now(),
-        active: AtomicU64::new(0),
-    });
-    let read = ReadHalf { shared: shared.clone(), within, waits: None, buffer: vec![0; READ_LEN].into() };
+    // The runtime forgets it.
+    let shared = Arc::new(Shared { socket: stream.into_std()?, written: AtomicBool::new(false) });
+    let (shared_read, buffer) = (shared.clone(), vec![0; READ_LEN].into());
+    let read = ReadHalf { shared: shared_read, within, active: None, waits: None, buffer };
     Ok((Box::new(read), Box::new(WriteHalf { shared, waits: None })))
 }
 
 struct Shared {
     socket: Socket,
-    start: Instant,
-    /// When something was last read or written, in nanoseconds from the start.
-    active: AtomicU64,
+    /// Whether something was written since the reader looked. That, and not the time, is noted by who writes, whose peer waits.
+    written: AtomicBool,
 }
 
 impl Shared {
-    fn now(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
-    }
-
-    fn note_active(&self) {
-        self.active.store(self.now(), Ordering::Relaxed);
-    }
-
-    fn is_active(&self, within: Duration) -> bool {
-        let since = self.now().saturating_sub(self.active.load(Ordering::Relaxed));
-        Duration::from_nanos(since) < within
-    }
-
     /// The socket, as the runtime's driver knows it until this is dropped.
     fn register(&self) -> io::Result<TcpStream> {
         TcpStream::from_std(self.socket.try_clone()?)
@@ -73,6 +56,8 @@ impl Shared {
 struct ReadHalf {
     shared: Arc<Shared>,
     within: Duration,
+    /// When the reader first found nothing after something was read or written. `None` while there is something.
+    active: Option<Instant>,
     /// While the reader waits for the driver.
     waits: Option<TcpStream>,
     buffer: Box<[u8]>,
@@ -83,20 +68,25 @@ impl AsyncRead for ReadHalf {
         let this = self.get_mut();
         // A socket that always has something must let others run, too.
         ready!(pin!(consume_budget()).poll(cx));
-        let begun = this.shared.now();
+        let mut begun = None;
         loop {
             let room = buf.remaining().min(READ_LEN);
             match (&this.shared.socket).read(&mut this.buffer[..room]) {
                 Ok(len) => {
-                    this.waits = None;
-                    this.shared.note_active();
+                    (this.waits, this.active) = (None, None);
                     buf.put_slice(&this.buffer[..len]);
                     return Poll::Ready(Ok(()));
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if this.waits.is_none() && this.shared.is_active(this.within) {
-                        if this.shared.now() - begun < SPIN {
+                    let now = Instant::now();
+                    if this.shared.written.load(Ordering::Relaxed) {
+                        this.shared.written.store(false, Ordering::Relaxed);
+                        this.active = None;
+                    }
+                    let active = *this.active.get_or_insert(now);
+                    if this.waits.is_none() && now - active < this.within {
+                        if now - *begun.get_or_insert(now) < SPIN {
                             std::hint::spin_loop();
                             continue;
                         }
@@ -113,8 +103,7 @@ impl AsyncRead for ReadHalf {
                     // It may be ready from before: this clears that.
                     match waits.try_read(&mut this.buffer[..room]) {
                         Ok(len) => {
-                            this.waits = None;
-                            this.shared.note_active();
+                            (this.waits, this.active) = (None, None);
                             buf.put_slice(&this.buffer[..len]);
                             return Poll::Ready(Ok(()));
                         }
@@ -144,7 +133,7 @@ impl WriteHalf {
             match write(&self.shared.socket) {
                 Ok(len) => {
                     self.waits = None;
-                    self.shared.note_active();
+                    self.shared.written.store(true, Ordering::Relaxed);
                     return Poll::Ready(Ok(len));
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -159,7 +148,7 @@ impl WriteHalf {
                     match waits.try_io(tokio::io::Interest::WRITABLE, || write(&self.shared.socket)) {
                         Ok(len) => {
                             self.waits = None;
-                            self.shared.note_active();
+                            self.shared.written.store(true, Ordering::Relaxed);
                             return Poll::Ready(Ok(len));
                         }
                         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
