@@ -159,7 +159,7 @@ impl<M: ProcessMessage> Context<M> {
             }
             let signal = match self.inbox.pop_front() {
                 Some(signal) => signal,
-                None => match self.process.mailbox.take_into(&mut self.inbox) {
+                None => match self.take() {
                     Taken::Messages(first) => first,
                     Taken::Relations { messages } => {
                         if let Some(reason) = apply_all(&self.process.shared, self.inbox.get(), messages) {
@@ -171,6 +171,11 @@ impl<M: ProcessMessage> Context<M> {
                     }
                     Taken::Nothing => {
                         self.count_received();
+                        if self.shared().has(Attention::KEPT) {
+                            self.shared().forget(Attention::KEPT);
+                            self.shared().forget(Attention::KEEPS);
+                            self.process.mailbox.shrink(&mut self.inbox);
+                        }
                         return Poll::Pending;
                     }
                 },
@@ -181,6 +186,17 @@ impl<M: ProcessMessage> Context<M> {
             debug_assert!(!matches!(signal, Signal::Relation(_)), "a relation among the messages");
             return Poll::Ready(signal);
         }
+    }
+
+    /// Takes what is queued; the inbox is empty. A burst's memory is here now, if there was one: from now on it is kept for a while.
+    fn take(&mut self) -> Taken<M> {
+        if self.inbox.is_large() {
+            self.inbox.limit();
+            if !self.shared().has(Attention::KEEPS) {
+                self.shared().notice(Attention::KEEPS);
+            }
+        }
+        self.process.mailbox.take_into(&mut self.inbox)
     }
 
     /// `!`: sends a message. It is moved to a local process that understands its type, and encoded for any other.
@@ -278,7 +294,7 @@ impl<M: ProcessMessage> Context<M> {
         }
         // It has fired. Its message may wait.
         if self.inbox.is_empty() {
-            match self.process.mailbox.take_into(&mut self.inbox) {
+            match self.take() {
                 Taken::Nothing => {}
                 Taken::Messages(first) => self.inbox.get().push_front(first),
                 Taken::Relations { messages } => {

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
+use std::time::Duration;
 
 use super::scheduler::Schedulers;
 use super::signal::Signal;
@@ -15,6 +16,13 @@ const LONG: usize = 8192;
 
 /// What a burst may leave allocated in an idle queue.
 const IDLE_CAPACITY_MAX: usize = 64;
+
+/// So many bytes a burst may leave allocated for [`KEPT`], twice if signals arrived while others were received. More goes back at once.
+const KEPT_MAX: usize = 64 << 20;
+
+/// For so long a queue keeps the memory of a burst. To get it from the system again, page by page, takes longer than to fill and to
+/// empty it.
+pub(super) const KEPT: Duration = Duration::from_secs(1);
 
 pub(crate) struct SignalQueue<M> {
     queue: Mutex<Queue<M>>,
@@ -54,9 +62,15 @@ impl<M> Signals<M> {
         std::mem::take(&mut self.0)
     }
 
-    /// Gives back what a burst left allocated.
-    fn shrink(&mut self) {
-        if self.0.capacity() > IDLE_CAPACITY_MAX {
+    /// Whether a burst has left more allocated here than an idle queue may have. There is nothing in it any more.
+    #[inline]
+    pub(super) fn is_large(&self) -> bool {
+        self.0.capacity() > IDLE_CAPACITY_MAX
+    }
+
+    /// Gives back what must not be kept even for a while.
+    pub(super) fn limit(&mut self) {
+        if self.0.capacity() * size_of::<Signal<M>>() > KEPT_MAX {
             self.0 = VecDeque::new();
         }
     }
@@ -212,7 +226,9 @@ impl<M> SignalQueue<M> {
     pub(super) fn take_into(&self, inbox: &mut Signals<M>) -> Taken<M> {
         // One that is queued after this look wakes the process.
         if self.empty.load(Ordering::Acquire) {
-            inbox.shrink();
+            if inbox.is_large() {
+                self.keep(inbox);
+            }
             return Taken::Nothing;
         }
         let mut queue = self.lock();
@@ -228,6 +244,35 @@ impl<M> SignalQueue<M> {
         self.relations.store(false, Ordering::Relaxed);
         inbox.get().push_front(first);
         Taken::Relations { messages }
+    }
+
+    /// Has the memory of a burst where the next one is queued, still in the cache.
+    #[cold]
+    fn keep(&self, inbox: &mut Signals<M>) {
+        let mut queue = self.lock();
+        if queue.rest.is_empty() && queue.rest.0.capacity() < inbox.0.capacity() {
+            std::mem::swap(&mut queue.rest, inbox);
+        }
+    }
+
+    /// Gives back what bursts have left allocated, here and in the inbox, which is empty.
+    pub(super) fn shrink(&self, inbox: &mut Signals<M>) {
+        if inbox.is_large() {
+            *inbox = Signals::default();
+        }
+        let mut queue = self.lock();
+        if queue.rest.is_empty() && queue.rest.is_large() {
+            let rest = std::mem::take(&mut queue.rest);
+            drop(queue);
+            // Not under the lock: it may take a while.
+            drop(rest);
+        }
+    }
+
+    /// How many signals there is memory for where they are queued.
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.lock().rest.0.capacity()
     }
 
     /// How many messages are queued.

@@ -206,6 +206,10 @@ impl Attention {
     const EXITING: Self = Self(4);
     /// Priority messages wait.
     const PRIORITY: Self = Self(8);
+    /// Its queue keeps the memory of a burst, until the alarm goes off.
+    const KEEPS: Self = Self(16);
+    /// It has: the memory is to be given back when nothing is left to receive.
+    const KEPT: Self = Self(32);
 }
 
 #[derive(Default)]

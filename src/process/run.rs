@@ -11,6 +11,7 @@ use std::task::{Context as TaskContext, Poll, Waker};
 use super::apply::apply_all;
 use super::bound::AnyBound;
 use super::deadline::{Alarm, poll_process};
+use super::mailbox::KEPT;
 use super::task::Task;
 use super::timer::Fire;
 use crate::term::Term;
@@ -176,7 +177,14 @@ impl<M: ProcessMessage, F: Future<Output = ExitReason>> Future for Run<M, F> {
             }
         }
         let elapsed = this.alarm.take_elapsed();
+        let mut keeps = false;
         if shared.has_any() {
+            keeps = shared.has(Attention::KEEPS);
+            if elapsed && keeps {
+                keeps = false;
+                shared.forget(Attention::KEEPS);
+                shared.notice(Attention::KEPT);
+            }
             if elapsed && shared.has(Attention::TIMERS) {
                 process.fire_timers();
             }
@@ -202,6 +210,10 @@ impl<M: ProcessMessage, F: Future<Output = ExitReason>> Future for Run<M, F> {
                     Some(due) => wanted = wanted.min(due),
                     None => shared.forget(Attention::TIMERS),
                 }
+            }
+            // Once: from then on the alarm is set to go off no later.
+            if !keeps && shared.has(Attention::KEEPS) {
+                wanted = wanted.min(shared.local.world.clock.mono() + KEPT);
             }
         }
         this.alarm.set(wanted, &shared.local.world, cx);

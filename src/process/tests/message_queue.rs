@@ -39,6 +39,55 @@ async fn the_length_of_a_message_queue_is_what_was_sent_less_what_was_received()
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_memory_of_a_burst_is_kept_for_the_next_one_and_given_back_a_second_later() {
+    const BURST: usize = 10_000;
+    let local = local();
+    let (seen, mut messages) = mpsc::unbounded_channel();
+    let process = spawn(&local, SpawnOptions::default(), |mut cx: Context<Term>| async move {
+        while seen.send(cx.receive().await).is_ok() {}
+        ExitReason::Normal
+    });
+    let process = process.expect("there is room");
+    let burst = || (0..BURST).for_each(|number| send(&local, process.pid(), Term::from(number as i64)));
+    settle().await;
+    for _ in 0..2 {
+        burst();
+        let queued = process.mailbox.capacity();
+        assert!(queued >= BURST - 1);
+        for number in 0..BURST {
+            assert_eq!(messages.recv().await, Some(Term::from(number as i64)));
+        }
+        settle().await;
+        local.world.sleep(Duration::from_millis(400)).await;
+        assert_eq!(process.mailbox.capacity(), queued, "where the next burst is queued");
+    }
+    // A second after the first.
+    local.world.sleep(Duration::from_millis(300)).await;
+    assert_eq!(process.mailbox.capacity(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_must_not_be_kept_even_for_a_while_is_given_back_at_once() {
+    let local = local();
+    let (seen, mut messages) = mpsc::unbounded_channel();
+    let process = spawn(&local, SpawnOptions::default(), |mut cx: Context<Term>| async move {
+        while seen.send(cx.receive().await).is_ok() {}
+        ExitReason::Normal
+    });
+    let process = process.expect("there is room");
+    settle().await;
+    // The memory of so many signals takes more than 64 MiB.
+    let burst = (65 << 20) / size_of::<Term>();
+    (0..burst).for_each(|_| send(&local, process.pid(), Term::from(1)));
+    assert!(process.mailbox.capacity() >= burst - 1);
+    for _ in 0..burst {
+        messages.recv().await;
+    }
+    settle().await;
+    assert_eq!(process.mailbox.capacity(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_flushed_down_waits_no_longer() {
     let local = local();
     let target = start(&local, mortal);
