@@ -76,6 +76,7 @@ impl<S: GenServer> Server<S> {
     ///
     /// # Errors
     /// If it has ended, or too many messages.
+    #[inline]
     pub fn cast(&self, cast: S::Cast) -> Result<(), SendError> {
         self.push(Message::Cast(cast))
     }
@@ -96,6 +97,7 @@ impl<S: GenServer> Server<S> {
         self.push(message)
     }
 
+    #[inline(always)]
     fn push(&self, message: Message<S>) -> Result<(), SendError> {
         match self.process.push(message) {
             Pushed::Taken => Ok(()),

@@ -195,6 +195,9 @@ pub trait GenServer: Sized + Send + 'static {
 }
 
 /// What a server is sent without encoding.
+// With a tag of its own, a word, whose unused values also tell signals and what is received apart: so all of these have their fields
+// in the same places, and moving one into the other needs no second store beside the first, which a load would have to wait for.
+#[repr(usize)]
 pub enum Message<S: GenServer> {
     /// A call, and who waits for its reply.
     Call(S::Call, ReplyTo<S::Reply>),

@@ -122,43 +122,49 @@ async fn serve<S: GenServer>(server: &mut S, cx: &mut Context<S>) -> ExitReason 
             }
             timeout = next.timeout;
         }
-        let received = match (cx.suspension().is_some(), timeout) {
-            (false, None) => cx.receive_signal().await,
-            (false, Some(timeout)) => receive_within(cx, timeout).await,
-            // Boxed: somebody looks, or has, and a server that nobody looks at is smaller without.
-            (true, timeout) => Box::pin(system::receive(cx, timeout)).await,
-        };
-        let message = match received {
-            Received::Own(message) => {
-                if cx.suspension().is_some() {
-                    system::see_own(server, &message, cx);
-                }
-                message
-            }
-            Received::Term(message) => {
-                let whole = cx.is_looked_at().then(|| message.clone());
-                match S::read(message) {
-                    GenMessage::System { from, request } => {
-                        cx.process().set_callback(Callback::SYSTEM);
-                        if let Err(reason) = system::handle(server, cx, &from, &request) {
-                            return reason;
-                        }
-                        continue;
-                    }
-                    message => {
-                        if let Some(whole) = whole {
-                            system::see(server, &whole, cx);
-                        }
-                        match understand(message, cx) {
-                            Ok(Some(message)) => message,
-                            Ok(None) => {
-                                cx.begin(Callback::INFO);
-                                if cx.suspension().is_some() {
-                                    system::seen(server, cx);
-                                }
-                                continue;
+        // Most messages: they are not moved by way of what else could be received. And nothing of this is kept while the server waits.
+        let message = if timeout.is_none()
+            && cx.suspension().is_none()
+            && let Some(message) = cx.pop_own()
+        {
+            message
+        } else {
+            let received = match (cx.suspension().is_some(), timeout) {
+                (false, None) => cx.receive_signal().await,
+                (false, Some(timeout)) => receive_within(cx, timeout).await,
+                // Boxed: somebody looks, or has, and a server that nobody looks at is smaller without.
+                (true, timeout) => Box::pin(system::receive(cx, timeout)).await,
+            };
+            match received {
+                Received::Own(message) => match cx.suspension() {
+                    None => message,
+                    Some(_) => system::see_own(server, message, cx),
+                },
+                Received::Term(message) => {
+                    let whole = cx.is_looked_at().then(|| message.clone());
+                    match S::read(message) {
+                        GenMessage::System { from, request } => {
+                            cx.process().set_callback(Callback::SYSTEM);
+                            if let Err(reason) = system::handle(server, cx, &from, &request) {
+                                return reason;
                             }
-                            Err(reason) => return reason,
+                            continue;
+                        }
+                        message => {
+                            if let Some(whole) = whole {
+                                system::see(server, &whole, cx);
+                            }
+                            match understand(message, cx) {
+                                Ok(Some(message)) => message,
+                                Ok(None) => {
+                                    cx.begin(Callback::INFO);
+                                    if cx.suspension().is_some() {
+                                        system::seen(server, cx);
+                                    }
+                                    continue;
+                                }
+                                Err(reason) => return reason,
+                            }
                         }
                     }
                 }

@@ -148,14 +148,16 @@ pub(super) fn see<S: GenServer>(server: &S, message: &Payload, cx: &mut Context<
 }
 
 /// As [`see`], for a message that was moved here: what is in it is not a term.
-pub(super) fn see_own<S: GenServer>(server: &S, message: &Message<S>, cx: &mut Context<S>) {
-    let tag = match message {
+// By value: what its caller borrows would be kept while the server is idle.
+pub(super) fn see_own<S: GenServer>(server: &S, message: Message<S>, cx: &mut Context<S>) -> Message<S> {
+    let tag = match &message {
         Message::Call(..) => "$gen_call",
         Message::Cast(_) => "$gen_cast",
         Message::Info(_) => "$info",
-        Message::System(_) => return,
+        Message::System(_) => return message,
     };
     begin(server, cx, || Term::tuple([Term::from(Atom::from_static(tag)), Term::from("typed".to_owned())]));
+    message
 }
 
 fn begin<S: GenServer>(server: &S, cx: &mut Context<S>, message: impl FnOnce() -> Term) {

@@ -132,6 +132,19 @@ impl<M: ProcessMessage> Context<M> {
         self.poll_signal(cx).map(Signal::receive)
     }
 
+    /// The next message, if it is of the process's own type and was taken out of the queue already, as most that come one behind the
+    /// other: it is moved once on its way, where [`Context::poll_receive`] moves it from one result into the next.
+    #[inline(always)]
+    pub(crate) fn pop_own(&mut self) -> Option<M> {
+        if self.received >= MESSAGES_PER_TURN || self.shared().has(Attention::PRIORITY) {
+            return None;
+        }
+        let message = self.inbox.pop_own()?;
+        self.received += 1;
+        self.process.task.set_unreceived(self.inbox.len());
+        Some(message)
+    }
+
     /// Its turn is over.
     fn count_received(&mut self) {
         self.process.task.count_received(std::mem::take(&mut self.received));

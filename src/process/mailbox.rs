@@ -42,8 +42,22 @@ impl<M> Default for Signals<M> {
 }
 
 impl<M> Signals<M> {
+    #[inline]
     pub(super) fn pop_front(&mut self) -> Option<Signal<M>> {
         self.0.pop_front()
+    }
+
+    /// The first signal, if it is a message of the process's own type.
+    // Inlined, so that it is moved once.
+    #[inline(always)]
+    pub(super) fn pop_own(&mut self) -> Option<M> {
+        if !matches!(self.0.front(), Some(Signal::Message(_))) {
+            return None;
+        }
+        match self.0.pop_front() {
+            Some(Signal::Message(message)) => Some(message),
+            _ => None,
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -140,26 +154,30 @@ impl<M> SignalQueue<M> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Queues a message; gives it back if the process has ended, or the queue has a bound or is traced.
-    #[inline]
-    pub(crate) fn push(&self, signal: Signal<M>) -> Result<(), Signal<M>> {
-        self.push_if(signal, |takes| takes == Takes::All)
+    /// Queues a message, which is made where it is queued; gives it back if the process has ended, or the queue has a bound or is traced.
+    #[inline(always)]
+    pub(crate) fn push<F: FnOnce() -> Signal<M>>(&self, make: F) -> Result<(), F> {
+        self.push_if(make, |takes| takes == Takes::All)
     }
 
     /// Queues a signal whatever the bound; gives it back if the process has ended.
     pub(super) fn push_always(&self, signal: Signal<M>) -> Result<(), Signal<M>> {
-        self.push_if(signal, |takes| takes != Takes::Nothing)
+        self.push_if(|| signal, |takes| takes != Takes::Nothing).map_err(|signal| signal())
     }
 
-    // Inlined, so that a message is made where it is queued.
     #[inline(always)]
-    fn push_if(&self, signal: Signal<M>, is_taken: impl FnOnce(Takes) -> bool) -> Result<(), Signal<M>> {
+    fn push_if<F: FnOnce() -> Signal<M>>(
+        &self,
+        make: F,
+        is_taken: impl FnOnce(Takes) -> bool,
+    ) -> Result<(), F> {
         let mut long = false;
         let waker = {
             let mut queue = self.lock();
             if !is_taken(queue.takes) {
-                return Err(signal);
+                return Err(make);
             }
+            let signal = make();
             let relation = matches!(signal, Signal::Relation(_));
             if relation {
                 self.relations.store(true, Ordering::Release);

@@ -348,8 +348,9 @@ impl Shared {
 
 impl<M: ProcessMessage> Process<M> {
     /// Queues a message of the process's own type.
+    #[inline(always)]
     pub(crate) fn push(&self, message: M) -> Pushed {
-        self.push_message(Signal::Message(message), Taking::Message)
+        self.push_message(|| Signal::Message(message), Taking::Message)
     }
 
     /// Says which of its callbacks runs, in the numbers of [`ProcessMessage::callback`].
@@ -363,11 +364,12 @@ impl<M: ProcessMessage> Process<M> {
         (M::module().unwrap_or("process"), M::callback(self.task.callback()))
     }
 
-    #[inline]
-    fn push_message(&self, message: Signal<M>, taking: Taking) -> Pushed {
-        match self.mailbox.push(message) {
+    // Inlined, so that a message is made where it is queued.
+    #[inline(always)]
+    fn push_message(&self, make: impl FnOnce() -> Signal<M>, taking: Taking) -> Pushed {
+        match self.mailbox.push(make) {
             Ok(()) => Pushed::Taken,
-            Err(message) => self.push_counted(message, taking),
+            Err(make) => self.push_counted(make(), taking),
         }
     }
 }
@@ -393,7 +395,7 @@ impl<M: ProcessMessage> AnyProcess for Process<M> {
             }
             return Pushed::Taken;
         }
-        self.push_message(Signal::Term(message), taking)
+        self.push_message(|| Signal::Term(message), taking)
     }
 
     fn push_to_alias(&self, alias: &Reference, message: Payload, taking: Taking) -> Pushed {
@@ -406,7 +408,7 @@ impl<M: ProcessMessage> AnyProcess for Process<M> {
         }
         let priority = taking == Taking::Priority;
         let message = Relation::Alias { alias: alias.clone(), message, priority, permit: None };
-        self.push_message(Signal::Relation(Box::new(message)), taking)
+        self.push_message(|| Signal::Relation(Box::new(message)), taking)
     }
 
     fn push_value(&self, value: &mut dyn Any) -> Pushed {
@@ -417,7 +419,7 @@ impl<M: ProcessMessage> AnyProcess for Process<M> {
     }
 
     fn push_relation(&self, relation: Box<Relation>) -> Result<(), Box<Relation>> {
-        match self.mailbox.push(Signal::Relation(relation)) {
+        match self.mailbox.push(|| Signal::Relation(relation)).map_err(|signal| signal()) {
             Err(Signal::Relation(relation)) => self.push_relation_always(relation),
             _ => Ok(()),
         }

@@ -243,7 +243,7 @@ impl<M: ProcessMessage> Process<M> {
             match fire {
                 Some(Fire::Message(message)) => {
                     // The process is alive: it is the one that fires.
-                    let _ = self.push_message(Signal::Message(message), Taking::Always);
+                    let _ = self.push_message(|| Signal::Message(message), Taking::Always);
                 }
                 Some(Fire::Do(act)) => act(&self.shared),
                 Some(Fire::Repeat(..)) => unreachable!("a repeating timer fires as its message"),
