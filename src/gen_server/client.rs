@@ -14,7 +14,7 @@ use super::{Context, GenServer, Message, Protocol, ReplyTo, System};
 use crate::node::Node;
 use crate::process::{
     AnyProcess, Call, CallError, Caller, DEFAULT_TIMEOUT, Deadline, Delivery, Destination, ExitReason, Local,
-    Process, Pushed, SendError, Signal, Taker, reply_cell,
+    Process, Pushed, SendError, Signal, Taker, reply_cell, reply_cell_for,
 };
 use crate::term::Pid;
 use crate::world::BoxFuture;
@@ -261,19 +261,14 @@ enum State<Q, A, T> {
     },
     /// To another node, or as a term: a call with a deadline of its own.
     Calling(Calling<T>),
+    /// What is not sent yet has a call, what waits has a reply. Neither: the server dropped the call without a reply. It ends, or the caller waits
+    /// in vain.
+    // In one, so that nothing is moved when the call is sent.
     Local {
         server: Arc<dyn Serves<Q, A>>,
-        call: Q,
         unwrap: Unwrap<A, T>,
-    },
-    Waiting {
-        server: Arc<dyn Serves<Q, A>>,
-        reply: Taker<A>,
-        unwrap: Unwrap<A, T>,
-    },
-    /// The server dropped the call without a reply: it ends, or the caller waits in vain.
-    Dropped {
-        server: Arc<dyn Serves<Q, A>>,
+        call: Option<Q>,
+        reply: Option<Taker<A>>,
     },
     Done,
 }
@@ -301,15 +296,25 @@ impl<Q, A, T> Request<Q, A, T> {
     where
         S: GenServer<Call = Q, Reply = A>,
     {
-        Self::new(State::Local { server, call, unwrap })
+        Self::new(State::Local { server, unwrap, call: Some(call), reply: None })
     }
 }
 
 impl<Q, A: Serialize, T> Future for Request<Q, A, T> {
     type Output = Result<T, CallError>;
 
+    // Inlined as far as a reply that is there, which then goes from the one who gave it to the one who waits without a stop.
+    #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
+        if let State::Local { reply: Some(reply), unwrap, .. } = &mut this.state
+            && let Some(reply) = reply.take()
+        {
+            let value = unwrap(reply);
+            debug_assert!(value.is_some(), "the handler replied to another kind of call");
+            this.state = State::Done;
+            return Poll::Ready(value.ok_or_else(wrong_reply));
+        }
         let polled = this.poll_state(cx);
         if polled.is_ready() {
             this.state = State::Done;
@@ -321,43 +326,43 @@ impl<Q, A: Serialize, T> Future for Request<Q, A, T> {
 impl<Q, A: Serialize, T> Request<Q, A, T> {
     fn poll_state(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<T, CallError>> {
         let Self { state, timeout, deadline } = self;
-        let mut expired = |server: &Arc<dyn Serves<Q, A>>, cx: &mut TaskContext<'_>| match *timeout {
+        if let State::Remote { .. } = state
+            && let State::Remote { call } = std::mem::replace(state, State::Done)
+        {
+            *state = State::Calling(call(*timeout));
+        }
+        let (server, unwrap, call, reply) = match state {
+            State::Local { server, unwrap, call, reply } => (&**server, unwrap, call, reply),
+            State::Calling(call) => return call.as_mut().poll(cx),
+            State::Done | State::Remote { .. } => return Poll::Pending,
+        };
+        if let Some(call) = call.take() {
+            // The reply wakes who waits, also one that is there already.
+            let (from, taker) = reply_cell_for(cx.waker());
+            match server.push_call(call, ReplyTo::local(from)) {
+                Pushed::Taken => *reply = Some(taker),
+                Pushed::Full => return Poll::Ready(Err(CallError::MailboxFull)),
+                Pushed::Ended | Pushed::OtherType => return Poll::Ready(Err(CallError::NoProc)),
+            }
+        } else {
+            if let Some(taker) = reply {
+                match Pin::new(taker).poll(cx) {
+                    Poll::Ready(Ok(value)) => return Poll::Ready(unwrap(value).ok_or_else(wrong_reply)),
+                    Poll::Ready(Err(_)) => *reply = None,
+                    Poll::Pending => {}
+                }
+            }
+            if reply.is_none()
+                && let Poll::Ready(reason) = server.process().shared().poll_end(cx)
+            {
+                return Poll::Ready(Err(ended(reason)));
+            }
+        }
+        match *timeout {
             Some(timeout) => deadline
                 .poll(timeout, server.process().shared().local(), cx)
                 .map(|()| Err(CallError::Timeout(timeout))),
             None => Poll::Pending,
-        };
-        loop {
-            match state {
-                State::Waiting { server, reply, unwrap } => match Pin::new(reply).poll(cx) {
-                    Poll::Ready(Ok(reply)) => {
-                        let value = unwrap(reply);
-                        debug_assert!(value.is_some(), "the handler replied to another kind of call");
-                        return Poll::Ready(value.ok_or_else(wrong_reply));
-                    }
-                    Poll::Ready(Err(_)) => *state = State::Dropped { server: server.clone() },
-                    Poll::Pending => return expired(server, cx),
-                },
-                State::Calling(call) => return call.as_mut().poll(cx),
-                State::Dropped { server } => match server.process().shared().poll_end(cx) {
-                    Poll::Ready(reason) => return Poll::Ready(Err(ended(reason))),
-                    Poll::Pending => return expired(server, cx),
-                },
-                State::Done => return Poll::Pending,
-                State::Local { .. } | State::Remote { .. } => match std::mem::replace(state, State::Done) {
-                    State::Local { server, call, unwrap } => {
-                        let (from, reply) = reply_cell();
-                        match server.push_call(call, ReplyTo::local(from)) {
-                            Pushed::Taken => {}
-                            Pushed::Full => return Poll::Ready(Err(CallError::MailboxFull)),
-                            Pushed::Ended | Pushed::OtherType => return Poll::Ready(Err(CallError::NoProc)),
-                        }
-                        *state = State::Waiting { server, reply, unwrap };
-                    }
-                    State::Remote { call } => *state = State::Calling(call(*timeout)),
-                    other => *state = other,
-                },
-            }
         }
     }
 }

@@ -80,7 +80,7 @@ pub(crate) use self::heritage::Heritage;
 pub(crate) use self::local::Local;
 pub(crate) use self::names::TextHasher;
 pub(crate) use self::relations::Number;
-pub(crate) use self::reply_cell::{Giver, Taker, reply_cell};
+pub(crate) use self::reply_cell::{Giver, Taker, reply_cell, reply_cell_for};
 pub(crate) use self::run::{SpawnOptions, run_inline, spawn};
 pub(crate) use self::signal::{Relation, Signal};
 pub(crate) use self::usage::Usage;
