@@ -2,14 +2,15 @@
 //!
 //! A process has one alarm, its task's. A call that waits in it asks for the alarm to go off no later than its deadline; calls that
 //! follow one another mostly find it set to an earlier time already, and leave it. When it goes off, whoever still waits looks
-//! at the clock and asks again. A caller that is no process, or waits behind a waker of its own, has a timer only once it has waited for
+//! at the clock and asks again. Most calls have their reply before that, so the clock is not read for a call: its deadline is counted from the
+//! reading that its scheduler makes next, some microseconds later. A caller that is no process, or waits behind a waker of its own, has a timer only once it has waited for
 //! a while: until then it is on a list, and most replies come sooner.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -18,12 +19,92 @@ use tokio::sync::Notify;
 use tokio::time::Sleep;
 
 use super::Local;
-use crate::world::{Mono, World};
+use crate::world::{Clock, Mono, World};
 
 thread_local! {
-    /// The process that this thread polls, by its waker, and when that process wants its alarm. It means something only
-    /// during that one poll.
-    static POLLED: Cell<(usize, Mono)> = const { Cell::new((0, NEVER)) };
+    /// The process that this thread polls. It means something only during that one poll.
+    static POLLED: Cell<Polled> = const { Cell::new(Polled { process: 0, wanted: Wanted::NOTHING }) };
+    /// How the scheduler that this thread runs reads the clock. It means something only during its turn.
+    static READINGS: Readings =
+        const { Readings { clock: Cell::new(0), last: Cell::new(Mono(0)), next: Cell::new(None) } };
+}
+
+#[derive(Clone, Copy)]
+struct Polled {
+    /// By its waker.
+    process: usize,
+    wanted: Wanted,
+}
+
+/// When a process wants its alarm: whichever is sooner.
+#[derive(Clone, Copy)]
+pub(super) struct Wanted {
+    pub(super) at: Mono,
+    /// Counted from now, which was not looked for on the clock.
+    within: Duration,
+}
+
+impl Wanted {
+    const NOTHING: Self = Self { at: NEVER, within: Duration::MAX };
+}
+
+struct Readings {
+    /// The clock that is read. Zero if no scheduler runs.
+    clock: Cell<usize>,
+    last: Cell<Mono>,
+    /// The next one, if a deadline is counted from it.
+    next: Cell<Option<Arc<Reading>>>,
+}
+
+/// A reading of the clock, once it is made.
+struct Reading(AtomicU64);
+
+fn clock_id(clock: &Arc<dyn Clock>) -> usize {
+    Arc::as_ptr(clock).addr()
+}
+
+/// Reads the clock. Deadlines that began since this scheduler's last reading are counted from this one.
+pub(super) fn read(clock: &Arc<dyn Clock>) -> Mono {
+    let now = clock.mono();
+    READINGS.with(|readings| {
+        if readings.clock.get() == clock_id(clock) {
+            readings.last.set(now);
+            if let Some(next) = readings.next.take() {
+                next.0.store(now.0, Ordering::Release);
+            }
+        }
+    });
+    now
+}
+
+/// The turn of a scheduler, for deadlines: what began in it has its reading when this is dropped.
+pub(super) struct TurnReadings {
+    clock: Arc<dyn Clock>,
+    /// Those of another node, if a process of it runs a runtime of its own within its turn.
+    outer: (usize, Mono, Option<Arc<Reading>>),
+}
+
+impl TurnReadings {
+    pub(super) fn begin(clock: &Arc<dyn Clock>) -> Self {
+        let outer = READINGS.with(|readings| {
+            (readings.clock.replace(clock_id(clock)), readings.last.take(), readings.next.take())
+        });
+        Self { clock: clock.clone(), outer }
+    }
+}
+
+impl Drop for TurnReadings {
+    fn drop(&mut self) {
+        READINGS.with(|readings| {
+            if let Some(next) = readings.next.take() {
+                next.0.store(self.clock.mono().0, Ordering::Release);
+            }
+            let (clock, last, next) = std::mem::take(&mut self.outer);
+            readings.clock.set(clock);
+            readings.last.set(last);
+            readings.next.set(next);
+        });
+    }
 }
 
 const NEVER: Mono = Mono(u64::MAX);
@@ -34,17 +115,16 @@ fn identity(cx: &Context<'_>) -> usize {
 }
 
 /// Polls the body of a process; returns when it wants the alarm, too.
-pub(super) fn poll_process<T>(cx: &mut Context<'_>, poll: impl FnOnce(&mut Context<'_>) -> T) -> (T, Mono) {
+pub(super) fn poll_process<T>(cx: &mut Context<'_>, poll: impl FnOnce(&mut Context<'_>) -> T) -> (T, Wanted) {
     // One process may run inside another, as a call from outside any process does.
-    let outer = POLLED.replace((identity(cx), NEVER));
+    let outer = POLLED.replace(Polled { process: identity(cx), wanted: Wanted::NOTHING });
     let polled = poll(cx);
-    let (_, wanted) = POLLED.replace(outer);
-    (polled, wanted)
+    (polled, POLLED.replace(outer).wanted)
 }
 
 /// The process that this thread polls, as the address of what it is. Zero if it polls none.
 pub(super) fn polled() -> usize {
-    POLLED.get().0
+    POLLED.get().process
 }
 
 /// The alarm of a process.
@@ -64,11 +144,30 @@ impl Alarm {
         elapsed
     }
 
-    /// Has it go off at `due` at the latest.
-    pub(super) fn set(&mut self, due: Mono, world: &World, cx: &mut Context<'_>) {
-        if due == NEVER || self.sleep.as_ref().is_some_and(|(_, set)| *set <= due) {
-            return;
+    /// Has it go off when it is wanted, or before.
+    #[inline]
+    pub(super) fn set(&mut self, wanted: Wanted, world: &World, cx: &mut Context<'_>) {
+        let mut due = wanted.at;
+        if wanted.within != Duration::MAX {
+            // Time has passed since the last reading, if anything.
+            let last = READINGS.with(|readings| {
+                if readings.clock.get() == clock_id(&world.clock) { readings.last.get() } else { Mono(0) }
+            });
+            if !self.goes_off_by(last + wanted.within) {
+                due = due.min(read(&world.clock) + wanted.within);
+            }
         }
+        if due != NEVER && !self.goes_off_by(due) {
+            self.set_to(due, world, cx);
+        }
+    }
+
+    fn goes_off_by(&self, due: Mono) -> bool {
+        self.sleep.as_ref().is_some_and(|(_, set)| *set <= due)
+    }
+
+    #[cold]
+    fn set_to(&mut self, due: Mono, world: &World, cx: &mut Context<'_>) {
         // At least the timer's resolution, so that a clock that lags behind the timer does not make this spin.
         let wait = due.since(world.clock.mono()).max(Duration::from_millis(1));
         let mut sleep = Box::pin(world.sleep(wait));
@@ -153,25 +252,71 @@ impl Graces {
 /// The deadline of one call.
 #[derive(Default)]
 pub(crate) struct Deadline {
-    at: Option<Mono>,
+    began: Began,
     sleep: Option<Pin<Box<Sleep>>>,
+}
+
+/// When a call began, or since when its time is counted.
+#[derive(Default)]
+enum Began {
+    /// It has not.
+    #[default]
+    Not,
+    At(Mono),
+    /// At this reading, as it was the next one.
+    Reading(Arc<Reading>),
 }
 
 impl Deadline {
     /// Whether `timeout` has passed since the first time that this was asked. If not, the caller is woken when it has.
+    #[inline]
     pub(crate) fn poll(&mut self, timeout: Duration, local: &Local, cx: &mut Context<'_>) -> Poll<()> {
+        if let Began::Not = self.began
+            && timeout > Duration::ZERO
+            && POLLED.get().process == identity(cx)
+        {
+            let next = READINGS.with(|readings| {
+                if readings.clock.get() != clock_id(&local.world.clock) {
+                    return None;
+                }
+                let next = readings.next.take();
+                let next = next.unwrap_or_else(|| Arc::new(Reading(AtomicU64::new(NEVER.0))));
+                readings.next.set(Some(next.clone()));
+                Some(next)
+            });
+            if let Some(next) = next {
+                self.began = Began::Reading(next);
+                let mut polled = POLLED.get();
+                polled.wanted.within = polled.wanted.within.min(timeout);
+                POLLED.set(polled);
+                return Poll::Pending;
+            }
+        }
+        self.poll_again(timeout, local, cx)
+    }
+
+    #[cold]
+    fn poll_again(&mut self, timeout: Duration, local: &Local, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(sleep) = &mut self.sleep {
             return sleep.as_mut().poll(cx);
         }
         let world = &local.world;
-        let now = world.clock.mono();
-        let at = *self.at.get_or_insert(now + timeout);
+        let now = read(&world.clock);
+        let began = match &self.began {
+            Began::Not => now,
+            Began::At(began) => *began,
+            // Not made yet on another thread: it began just now.
+            Began::Reading(reading) => now.min(Mono(reading.0.load(Ordering::Acquire))),
+        };
+        self.began = Began::At(began);
+        let at = began + timeout;
         if now >= at {
             return Poll::Ready(());
         }
-        let (polled, wanted) = POLLED.get();
-        if polled == identity(cx) {
-            POLLED.set((polled, wanted.min(at)));
+        let mut polled = POLLED.get();
+        if polled.process == identity(cx) {
+            polled.wanted.at = polled.wanted.at.min(at);
+            POLLED.set(polled);
             return Poll::Pending;
         }
         let left = at.since(now);

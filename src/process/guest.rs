@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use tokio::task::coop;
 
+use super::deadline;
 use super::scheduler::{RUNS_PER_LOOK, RUNS_PER_TURN, Runnable, Schedulers, TURN, Turn};
 
 /// A place among the schedulers of a node for who is none.
@@ -38,19 +39,16 @@ impl Guest {
 
     fn work(&self, turn: &Turn, run: impl Fn(Arc<dyn Runnable>)) {
         let clock = self.schedulers.clock();
-        let (mut end, mut runs) = (None, 0);
+        let end = deadline::read(clock) + TURN;
+        let mut runs = 0;
         while runs < RUNS_PER_TURN
             && coop::has_budget_remaining()
             && let Some(runnable) = turn.next().or_else(|| self.schedulers.own(self.index))
         {
             run(runnable);
             runs += 1;
-            // Most turns are of few runs, and are not worth a look.
-            if runs.is_multiple_of(RUNS_PER_LOOK) {
-                let now = clock.mono();
-                if now >= *end.get_or_insert(now + TURN) {
-                    break;
-                }
+            if runs.is_multiple_of(RUNS_PER_LOOK) && deadline::read(clock) >= end {
+                break;
             }
         }
     }

@@ -207,13 +207,13 @@ impl<M: ProcessMessage, F: Future<Output = ExitReason>> Future for Run<M, F> {
             if shared.has(Attention::TIMERS) {
                 let due = process.timers().as_ref().and_then(|timers| timers.next_due());
                 match due {
-                    Some(due) => wanted = wanted.min(due),
+                    Some(due) => wanted.at = wanted.at.min(due),
                     None => shared.forget(Attention::TIMERS),
                 }
             }
             // Once: from then on the alarm is set to go off no later.
             if !keeps && shared.has(Attention::KEEPS) {
-                wanted = wanted.min(shared.local.world.clock.mono() + KEPT);
+                wanted.at = wanted.at.min(shared.local.world.clock.mono() + KEPT);
             }
         }
         this.alarm.set(wanted, &shared.local.world, cx);

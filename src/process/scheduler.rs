@@ -19,6 +19,7 @@ use std::time::Duration;
 use tokio::task::{coop, yield_now};
 
 use super::Local;
+use super::deadline::{self, TurnReadings};
 use super::watchdog::{self, Place};
 use crate::world::{Clock, World};
 
@@ -346,8 +347,8 @@ impl Schedulers {
         self.wake_one();
     }
 
-    pub(super) fn clock(&self) -> &dyn Clock {
-        &*self.clock
+    pub(super) fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
     }
 
     pub(super) fn places(&self) -> &[Place] {
@@ -390,6 +391,7 @@ pub(super) struct Turn {
     index: usize,
     /// That of another node, if a process of it runs a runtime of its own within its turn.
     outer: (usize, usize, Option<Arc<dyn Runnable>>, u32),
+    _readings: TurnReadings,
 }
 
 impl Turn {
@@ -402,7 +404,8 @@ impl Turn {
             current.in_a_row.set(0);
             outer
         });
-        Self { schedulers: schedulers.clone(), index, outer }
+        let readings = TurnReadings::begin(&schedulers.clock);
+        Self { schedulers: schedulers.clone(), index, outer, _readings: readings }
     }
 
     /// The process that runs out of turn, if there is one.
@@ -467,12 +470,12 @@ impl Scheduler {
         let schedulers = &*turn.schedulers;
         let bit = 1 << self.index;
         let mut runs = 0;
-        let end = schedulers.clock.mono() + TURN;
+        let end = deadline::read(&schedulers.clock) + TURN;
         while runs < RUNS_PER_TURN && coop::has_budget_remaining() {
             if let Some(runnable) = turn.next().or_else(|| self.next()) {
                 run(runnable);
                 runs += 1;
-                if runs.is_multiple_of(RUNS_PER_LOOK) && schedulers.clock.mono() >= end {
+                if runs.is_multiple_of(RUNS_PER_LOOK) && deadline::read(&schedulers.clock) >= end {
                     break;
                 }
                 continue;

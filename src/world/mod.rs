@@ -97,7 +97,9 @@ impl std::ops::Add<Duration> for Mono {
     type Output = Self;
 
     fn add(self, rhs: Duration) -> Self {
-        Self(self.0.saturating_add(u64::try_from(rhs.as_nanos()).unwrap_or(u64::MAX)))
+        // In 64 bits: a call counts its deadline.
+        let seconds = rhs.as_secs().saturating_mul(1_000_000_000);
+        Self(self.0.saturating_add(seconds).saturating_add(u64::from(rhs.subsec_nanos())))
     }
 }
 
