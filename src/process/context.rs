@@ -1,6 +1,7 @@
 //! What a process can do: its own view of itself and of the world.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::task::{Context as TaskContext, Poll};
@@ -81,6 +82,19 @@ pub(crate) enum Received<M> {
     Term(Payload),
 }
 
+/// Waits for the next message.
+// Not a `poll_fn`, which is inlined only if it is short.
+pub(crate) struct Receive<'a, M: ProcessMessage>(&'a mut Context<M>);
+
+impl<M: ProcessMessage> Future for Receive<'_, M> {
+    type Output = Received<M>;
+
+    #[inline(always)]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Received<M>> {
+        self.0.poll_receive(cx)
+    }
+}
+
 impl<M: ProcessMessage> Context<M> {
     pub(super) fn new(process: Arc<Process<M>>) -> Self {
         Self { process, inbox: Signals::default(), received: 0 }
@@ -114,8 +128,8 @@ impl<M: ProcessMessage> Context<M> {
     }
 
     /// Waits for the next message. Cancel safe.
-    pub(crate) fn receive_signal(&mut self) -> impl Future<Output = Received<M>> {
-        poll_fn(|cx| self.poll_receive(cx))
+    pub(crate) fn receive_signal(&mut self) -> Receive<'_, M> {
+        Receive(self)
     }
 
     /// Has the process's task end it as soon as the body awaits.
@@ -127,7 +141,7 @@ impl<M: ProcessMessage> Context<M> {
         self.shared().notice(Attention::EXITING);
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn poll_receive(&mut self, cx: &mut TaskContext<'_>) -> Poll<Received<M>> {
         self.poll_signal(cx).map(Signal::receive)
     }
@@ -156,7 +170,8 @@ impl<M: ProcessMessage> Context<M> {
     }
 
     /// As [`Context::poll_receive`]; a message that counts goes on counting until it is [received](Signal::receive).
-    #[inline]
+    // Inlined, so that a message goes from the queue to its callback without a stop.
+    #[inline(always)]
     pub(crate) fn poll_signal(&mut self, cx: &mut TaskContext<'_>) -> Poll<Signal<M>> {
         if self.received >= MESSAGES_PER_TURN {
             self.count_received();
@@ -175,12 +190,10 @@ impl<M: ProcessMessage> Context<M> {
                 None => match self.take() {
                     Taken::Messages(first) => first,
                     Taken::Relations { messages } => {
-                        if let Some(reason) = apply_all(&self.process.shared, self.inbox.get(), messages) {
-                            self.exit_with(reason);
-                            return Poll::Pending;
+                        if self.apply(messages) {
+                            continue;
                         }
-                        self.process.task.set_unreceived(self.inbox.len());
-                        continue;
+                        return Poll::Pending;
                     }
                     Taken::Nothing => {
                         self.count_received();
@@ -210,6 +223,17 @@ impl<M: ProcessMessage> Context<M> {
             }
         }
         self.process.mailbox.take_into(&mut self.inbox)
+    }
+
+    /// Applies the relations in the inbox, which are behind so many messages. Returns whether the process goes on.
+    #[cold]
+    fn apply(&mut self, messages: usize) -> bool {
+        if let Some(reason) = apply_all(&self.process.shared, self.inbox.get(), messages) {
+            self.exit_with(reason);
+            return false;
+        }
+        self.process.task.set_unreceived(self.inbox.len());
+        true
     }
 
     /// `!`: sends a message. It is moved to a local process that understands its type, and encoded for any other.

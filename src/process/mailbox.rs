@@ -241,6 +241,7 @@ impl<M> SignalQueue<M> {
     }
 
     /// Takes all that is queued, the rest of it into `inbox`, which is empty; if nothing is, the next message wakes the process.
+    #[inline(always)]
     pub(super) fn take_into(&self, inbox: &mut Signals<M>) -> Taken<M> {
         // One that is queued after this look wakes the process.
         if self.empty.load(Ordering::Acquire) {

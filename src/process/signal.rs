@@ -19,7 +19,7 @@ pub(crate) enum Signal<M> {
 
 impl<M> Signal<M> {
     /// The message, which does not count any more.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn receive(self) -> Received<M> {
         match self {
             Self::Message(message) => Received::Own(message),
