@@ -35,6 +35,7 @@ mod reply_cell;
 mod run;
 mod scheduler;
 mod signal;
+mod spare;
 mod spawn_opt;
 mod table;
 mod task;

@@ -16,6 +16,8 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll, Waker};
 
+use super::spare;
+
 /// Nothing is given yet. Who wants to touch what is in the cell holds it first.
 const OPEN: u8 = 0;
 /// One side holds it, for a few instructions.
@@ -85,7 +87,7 @@ impl<T> Side<T> {
     /// To be called by whose the cell is, which has then seen the other side's last access. Nothing follows.
     fn free(&self) {
         // SAFETY: it was a box, leaked, and the other side no longer uses it.
-        drop(unsafe { Box::from_raw(self.0.as_ptr()) });
+        spare::drop_box(unsafe { Box::from_raw(self.0.as_ptr()) });
     }
 }
 
@@ -110,7 +112,7 @@ pub(crate) fn reply_cell_for<T>(waker: &Waker) -> (Giver<T>, Taker<T>) {
 
 fn make<T>(waker: Option<Waker>) -> (Giver<T>, Taker<T>) {
     let inner = UnsafeCell::new(Inner { waker, value: None });
-    let cell = NonNull::from(Box::leak(Box::new(Cell { state: AtomicU8::new(OPEN), inner })));
+    let cell = NonNull::from(Box::leak(spare::make(Cell { state: AtomicU8::new(OPEN), inner })));
     (Giver(Side(cell, PhantomData)), Taker(Side(cell, PhantomData)))
 }
 

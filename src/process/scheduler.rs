@@ -20,6 +20,7 @@ use tokio::task::{coop, yield_now};
 
 use super::Local;
 use super::deadline::{self, TurnReadings};
+use super::spare;
 use super::watchdog::{self, Place};
 use crate::world::{Clock, World};
 
@@ -392,6 +393,7 @@ pub(super) struct Turn {
     /// That of another node, if a process of it runs a runtime of its own within its turn.
     outer: (usize, usize, Option<Arc<dyn Runnable>>, u32),
     _readings: TurnReadings,
+    _spare: spare::Turn,
 }
 
 impl Turn {
@@ -404,8 +406,13 @@ impl Turn {
             current.in_a_row.set(0);
             outer
         });
-        let readings = TurnReadings::begin(&schedulers.clock);
-        Self { schedulers: schedulers.clone(), index, outer, _readings: readings }
+        Self {
+            schedulers: schedulers.clone(),
+            index,
+            outer,
+            _readings: TurnReadings::begin(&schedulers.clock),
+            _spare: spare::Turn::begin(),
+        }
     }
 
     /// The process that runs out of turn, if there is one.

@@ -1,0 +1,123 @@
+//! Memory for what is made and dropped with each call, kept from one to the next until the scheduler's turn ends.
+#![expect(unsafe_code, reason = "an allocation outlives what was in it, and takes the next")]
+
+use std::alloc::{Layout, dealloc};
+use std::cell::Cell;
+use std::ptr::NonNull;
+
+thread_local! {
+    /// What is kept on this thread. Nothing is outside a scheduler's turn.
+    static SPARE: Spare = const { Spare { turn: Cell::new(false), kept: Cell::new(None) } };
+}
+
+struct Spare {
+    turn: Cell<bool>,
+    /// Of a `Box` with this layout, which is not zero bytes long.
+    kept: Cell<Option<(NonNull<u8>, Layout)>>,
+}
+
+/// As `Box::new`.
+#[inline]
+pub(super) fn make<T>(value: T) -> Box<T> {
+    let layout = Layout::new::<T>();
+    let kept = SPARE.with(|spare| match spare.kept.get() {
+        Some((memory, kept)) if kept == layout => {
+            spare.kept.set(None);
+            Some(memory.cast::<T>())
+        }
+        _ => None,
+    });
+    let Some(memory) = kept else { return Box::new(value) };
+    // SAFETY: the memory is the global allocator's, with the layout of `T`, holds nothing, and is nobody else's: it was taken out.
+    unsafe {
+        memory.write(value);
+        Box::from_raw(memory.as_ptr())
+    }
+}
+
+/// Drops what is in a box, and keeps its memory if there is none kept.
+#[inline]
+pub(super) fn drop_box<T>(value: Box<T>) {
+    let layout = Layout::new::<T>();
+    SPARE.with(|spare| {
+        if layout.size() == 0 || !spare.turn.get() || spare.kept.get().is_some() {
+            drop(value);
+            return;
+        }
+        let memory = NonNull::from(Box::leak(value));
+        // SAFETY: it was the box's value until here, and is not used again. If its destructor panics the memory is lost, which is safe.
+        unsafe { memory.drop_in_place() };
+        // That may have kept other memory.
+        free(spare.kept.replace(Some((memory.cast(), layout))));
+    });
+}
+
+fn free(kept: Option<(NonNull<u8>, Layout)>) {
+    if let Some((memory, layout)) = kept {
+        // SAFETY: it is memory of a box with this layout whose value is dropped, so the global allocator's, and was taken out.
+        unsafe { dealloc(memory.as_ptr(), layout) };
+    }
+}
+
+/// The turn of a scheduler, within which memory is kept.
+pub(super) struct Turn {
+    /// There may be one within that of another node.
+    outer: bool,
+}
+
+impl Turn {
+    pub(super) fn begin() -> Self {
+        Self { outer: SPARE.with(|spare| spare.turn.replace(true)) }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        SPARE.with(|spare| {
+            spare.turn.set(self.outer);
+            free(spare.kept.take());
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn address<T>(value: &T) -> usize {
+        std::ptr::from_ref(value).addr()
+    }
+
+    #[test]
+    fn memory_is_kept_for_a_value_of_the_same_layout_within_a_turn_alone() {
+        let owned = Arc::new(());
+        let kept = || SPARE.with(|spare| spare.kept.get().map(|(memory, _)| memory.addr().get()));
+        drop_box(make((owned.clone(), 1_u64)));
+        assert_eq!(kept(), None, "there is no turn");
+        {
+            let _turn = Turn::begin();
+            let first = make((owned.clone(), 1_u64));
+            let second = make((owned.clone(), 2_u64));
+            let at = address(&*first);
+            drop_box(first);
+            drop_box(second);
+            assert_eq!(
+                (kept(), Arc::strong_count(&owned)),
+                (Some(at), 1),
+                "one is kept, and both values are gone"
+            );
+            drop_box(make([0_u8; 3]));
+            assert_eq!(kept(), Some(at), "another layout");
+            let third = make((3_u64, 4_usize));
+            assert_eq!((address(&*third), *third, kept()), (at, (3, 4), None));
+            drop_box(third);
+            drop(Turn::begin());
+            assert_eq!(kept(), None, "given back with a turn within it");
+            drop_box(make(7));
+            assert!(kept().is_some());
+        }
+        assert_eq!(kept(), None);
+    }
+}
