@@ -15,6 +15,7 @@ use crate::term::{Atom, Pid, Reference, Term};
 use crate::testing::TestNode;
 use crate::world::World;
 use std::sync::Arc;
+use std::task::Poll;
 
 #[derive(Debug, Serialize, Deserialize, Protocol)]
 #[serde(rename_all = "snake_case")]
@@ -237,6 +238,53 @@ async fn a_call_from_a_task_times_out_when_it_should_however_long_that_is() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_from_a_process_times_out_when_it_should_wherever_it_waits() {
+    let local = local();
+    let (server, _) = server(&local, 7).await;
+    let (ends, mut done) = mpsc::unbounded_channel();
+    let world = local.world.clone();
+    let body = |_: crate::process::Context<Term>| async move {
+        let check = async |millis, elsewhere| {
+            let (limit, start) = (Duration::from_millis(millis), world.clock.mono());
+            let mut call = Box::pin(server.forget().timeout(limit));
+            let error = if elsewhere {
+                // It is sent here, and then waits in a task.
+                let first = std::future::poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx))).await;
+                assert!(first.is_pending() || millis == 0);
+                if let Poll::Ready(error) = first {
+                    error
+                } else {
+                    world.spawn(call).await.expect("no panic")
+                }
+            } else {
+                call.await
+            };
+            assert_eq!(error, Err(CallError::Timeout(limit)));
+            let took = world.clock.mono().since(start).as_millis() as u64;
+            assert!(
+                (millis..=millis + 2).contains(&took),
+                "{took} instead of {millis}, elsewhere: {elsewhere}"
+            );
+        };
+        for millis in [0, 1, 20, 1000, 5000, 60_000] {
+            check(millis, false).await;
+            check(millis, true).await;
+            // Behind calls that were answered, whose alarm is set to an earlier time, and goes off meanwhile.
+            for _ in 0..3 {
+                assert_eq!(server.get().await, Ok(7));
+                world.sleep(Duration::from_millis(millis / 2)).await;
+            }
+        }
+        // A shorter one beside a longer one, begun at the same time.
+        tokio::join!(check(3000, false), check(1500, false));
+        let _ = ends.send(());
+        ExitReason::Normal
+    };
+    spawn(&local, SpawnOptions::default(), body).expect("room for a process");
+    done.recv().await.expect("the process does not panic");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_panic_ends_the_server_with_a_reason_that_every_waiting_caller_hears() {
     let local = local();
     let (server, mut ends) = server(&local, 7).await;
@@ -445,8 +493,8 @@ fn sys(local: &Arc<Local>, server: &super::Server<Server>, request: &str) -> Cal
 /// Polls once: a request is sent when it is first polled.
 async fn poll_once<F: Future>(mut future: std::pin::Pin<&mut F>) -> Option<F::Output> {
     std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
-        std::task::Poll::Ready(output) => std::task::Poll::Ready(Some(output)),
-        std::task::Poll::Pending => std::task::Poll::Ready(None),
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => Poll::Ready(None),
     })
     .await
 }

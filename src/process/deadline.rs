@@ -145,10 +145,10 @@ impl Alarm {
     }
 
     /// Has it go off when it is wanted, or before.
-    #[inline]
+    #[inline(always)]
     pub(super) fn set(&mut self, wanted: Wanted, world: &World, cx: &mut Context<'_>) {
         let mut due = wanted.at;
-        if wanted.within != Duration::MAX {
+        if wanted.within < Duration::MAX {
             // Time has passed since the last reading, if anything.
             let last = READINGS.with(|readings| {
                 if readings.clock.get() == clock_id(&world.clock) { readings.last.get() } else { Mono(0) }
