@@ -23,7 +23,11 @@ impl Inner {
             Some(Control::Demonitor { from, item, reference }) => {
                 self.demonitor(connection, from, item, reference);
             }
-            _ => self.receive_rarer(connection, signal.take()),
+            _ => {
+                if let Some(signal) = signal.take() {
+                    self.receive_rarer(connection, signal);
+                }
+            }
         }
         *signal = None;
     }
@@ -45,9 +49,8 @@ impl Inner {
         }
     }
 
-    fn receive_rarer(&self, connection: &Connection, signal: Option<Control>) {
+    fn receive_rarer(&self, connection: &Connection, signal: Control) {
         let local = &self.local;
-        let Some(signal) = signal else { return };
         match signal {
             Control::Send { .. } | Control::Monitor { .. } | Control::Demonitor { .. } => {
                 debug_assert!(false, "not among the rarer ones");

@@ -56,6 +56,8 @@ impl Guest {
 
 impl Drop for Guest {
     fn drop(&mut self) {
+        // A turn that panicked has left something.
+        self.schedulers.take_over(self.index);
         self.schedulers.leave(self.index);
     }
 }

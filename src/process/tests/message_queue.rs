@@ -38,16 +38,21 @@ async fn the_length_of_a_message_queue_is_what_was_sent_less_what_was_received()
     }
 }
 
+/// A process that shows every message it gets, and is there to be looked into.
+fn shown(local: &Arc<Local>) -> (Arc<Process<Term>>, mpsc::UnboundedReceiver<Term>) {
+    let (seen, messages) = mpsc::unbounded_channel();
+    let process = spawn(local, SpawnOptions::default(), |mut cx: Context<Term>| async move {
+        while seen.send(cx.receive().await).is_ok() {}
+        ExitReason::Normal
+    });
+    (process.expect("there is room"), messages)
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_memory_of_a_burst_is_kept_for_the_next_one_and_given_back_a_second_later() {
     const BURST: usize = 10_000;
     let local = local();
-    let (seen, mut messages) = mpsc::unbounded_channel();
-    let process = spawn(&local, SpawnOptions::default(), |mut cx: Context<Term>| async move {
-        while seen.send(cx.receive().await).is_ok() {}
-        ExitReason::Normal
-    });
-    let process = process.expect("there is room");
+    let (process, mut messages) = shown(&local);
     let burst = || (0..BURST).for_each(|number| send(&local, process.pid(), Term::from(number as i64)));
     settle().await;
     for _ in 0..2 {
@@ -69,12 +74,7 @@ async fn the_memory_of_a_burst_is_kept_for_the_next_one_and_given_back_a_second_
 #[tokio::test(start_paused = true)]
 async fn what_must_not_be_kept_even_for_a_while_is_given_back_at_once() {
     let local = local();
-    let (seen, mut messages) = mpsc::unbounded_channel();
-    let process = spawn(&local, SpawnOptions::default(), |mut cx: Context<Term>| async move {
-        while seen.send(cx.receive().await).is_ok() {}
-        ExitReason::Normal
-    });
-    let process = process.expect("there is room");
+    let (process, mut messages) = shown(&local);
     settle().await;
     // The memory of so many signals takes more than 64 MiB.
     let burst = (65 << 20) / size_of::<Term>();
