@@ -89,6 +89,34 @@ fn what_one_turn_is_too_short_for_runs_elsewhere() {
 }
 
 #[test]
+fn the_only_one_that_a_turn_leaves_is_run_by_a_scheduler() {
+    let runtime = runtime();
+    let _here = runtime.enter();
+    let local = local();
+    let (done, is_done) = mpsc::channel();
+    // It is never one of several, of which others would take some.
+    let slow = start(&local, |mut cx| async move {
+        cx.receive().await;
+        for _ in 0..100 {
+            let clock = cx.world().clock.clone();
+            let start = clock.mono();
+            while clock.mono().since(start) < Duration::from_micros(100) {
+                std::hint::spin_loop();
+            }
+            cx.yield_now().await;
+        }
+        let _ = done.send(current().id());
+        std::future::pending().await
+    });
+    all_asleep(&local);
+    let guest = local.guest().expect("there is room");
+    guest.turn(|| send(&local, &slow, term("go")));
+    assert!(is_done.try_recv().is_err(), "its turn is over before it is done");
+    let on = is_done.recv_timeout(PATIENCE).expect("it goes on");
+    assert_ne!(on, current().id());
+}
+
+#[test]
 fn there_are_no_more_guests_than_schedulers_and_one_that_leaves_makes_room() {
     let runtime = runtime();
     let _here = runtime.enter();
