@@ -3,21 +3,22 @@
 
 use std::time::Duration;
 
-use beamline::gen_server::GenServer;
 use beamline::node::Node;
+use beamline::process::Destination;
 use beamline::term::{Atom, Term};
-use beamline_benches::echo::{Echo, node, run_in_process, runtime};
-use beamline_benches::peer::{Peer, Tcp, time_spinning_tcp, time_tcp};
+use beamline_benches::echo::{node, run_in_process, runtime};
+use beamline_benches::peer::{Peer, Tcp, start_servers, time_spinning_tcp, time_tcp};
 use beamline_benches::{Table, wire};
 use bytes::Bytes;
 use tokio::runtime::Runtime;
 
+const BUSY_PEER: &str = "busy_peer@127.0.0.1";
+
 fn main() {
     let peer = Peer::start_with(|runtime, _, epmd_port| {
         // It lives as long as the program.
-        let busy = busy_node(runtime, "busy_peer@127.0.0.1", epmd_port);
-        let echo = runtime.block_on(async { Echo::<Term>::start(&busy, ()).name("echo_0").await });
-        echo.expect("it starts");
+        let busy = busy_node(runtime, BUSY_PEER, epmd_port);
+        start_servers(runtime, &busy, 1);
         std::mem::forget(busy);
     });
     let runtime = runtime();
@@ -34,34 +35,35 @@ fn main() {
         ("tuple with a pid", Term::tuple([wire::client().into()]), 5_000),
         ("1 MiB", Bytes::from(vec![7; 1 << 20]).into(), 200),
     ];
-    for (name, term, times) in terms {
-        let (request_len, reply_len) = wire::call_len(&term);
-        let tcp = runtime.block_on(Tcp::connect(peer.tcp_port(), request_len, reply_len));
-        let subject = |times| {
-            let term = term.clone();
-            run_in_process(&runtime, &node, move |cx| async move {
-                let server = Peer::server(0);
-                for _ in 0..times {
-                    let reply = cx.call::<Term, _>(server.clone(), term.clone()).await;
-                    assert!(reply.is_ok(), "{reply:?}");
-                }
-            })
-        };
-        let floor = |times| time_tcp(&runtime, std::slice::from_ref(&tcp), times, usize::MAX);
-        table.measure(format!("remote call, {name}"), times, subject, floor);
-    }
-    let busy = busy_node(&runtime, "busy_bench@127.0.0.1", peer.epmd_port);
-    let server = (Peer::server(0).0, Atom::from_static("busy_peer@127.0.0.1"));
-    let (request_len, reply_len) = wire::call_len(&42.into());
-    let subject = |times| {
-        let server = server.clone();
-        run_in_process(&runtime, &busy, move |cx| async move {
+    let call = |node: &Node, to: &Destination, term: &Term, times: u32| {
+        let (to, term) = (to.clone(), term.clone());
+        run_in_process(&runtime, node, move |cx| async move {
             for _ in 0..times {
-                let reply = cx.call::<Term, _>(server.clone(), 42).await;
+                let reply = cx.call::<Term, _>(to.clone(), term.clone()).await;
                 assert!(reply.is_ok(), "{reply:?}");
             }
         })
     };
+    let tcp = |(request_len, reply_len)| {
+        let tcp = runtime.block_on(Tcp::connect(peer.tcp_port(), request_len, reply_len));
+        let runtime = &runtime;
+        move |times| time_tcp(runtime, std::slice::from_ref(&tcp), times, usize::MAX)
+    };
+    let by_pid = |node: &Node, peer: &'static str| {
+        Destination::from(Peer::pids(&runtime, node, &Atom::from_static(peer))[0].clone())
+    };
+    let server = by_pid(&node, "peer@127.0.0.1");
+    for (name, term, times) in terms {
+        let subject = |times| call(&node, &server, &term, times);
+        table.measure(format!("remote call, {name}"), times, subject, tcp(wire::call_len(&term)));
+    }
+    let (name, term) = (Peer::server(0).into(), Term::from(42));
+    let subject = |times| call(&node, &name, &term, times);
+    table.measure("remote call to a name", 5_000, subject, tcp(wire::call_to_name_len(&term)));
+    let busy = busy_node(&runtime, "busy_bench@127.0.0.1", peer.epmd_port);
+    let server = by_pid(&busy, BUSY_PEER);
+    let (request_len, reply_len) = wire::call_len(&term);
+    let subject = |times| call(&busy, &server, &term, times);
     let floor = |times| time_spinning_tcp(peer.spinning_port, request_len, reply_len, times);
     table.measure("remote call, busy polling", 20_000, subject, floor);
     table.print();

@@ -70,14 +70,17 @@ run("idle_process") ->
     print("idle process, bytes", (resident() - Before) / length(Pids));
 run("loopback_call") ->
     Peer = peer(),
-    [measure("remote call, " ++ Name, Times, fun(N) ->
-        time(fun() -> repeat(N, fun() -> Term = gen_server:call({echo_0, Peer}, Term) end) end)
-    end) || {Name, Term, Times} <- [
-        {"integer", 42, 5000}, {"string", <<"twelve bytes">>, 5000},
-        {"tuple with a pid", {self()}, 5000}, {"1 MiB", binary:copy(<<7>>, 1 bsl 20), 200}]];
+    Pid = pid(0, Peer),
+    [measure("remote call" ++ Name, Times, fun(N) ->
+        time(fun() -> repeat(N, fun() -> Term = gen_server:call(To, Term) end) end)
+    end) || {Name, To, Term, Times} <- [
+        {", integer", Pid, 42, 5000}, {", string", Pid, <<"twelve bytes">>, 5000},
+        {", tuple with a pid", Pid, {self()}, 5000}, {", 1 MiB", Pid, binary:copy(<<7>>, 1 bsl 20), 200},
+        {" to a name", {echo_0, Peer}, 42, 5000}]];
 run("loopback_pairs") ->
     Peer = peer(),
-    pairs("120 remote pairs", 60000, [{name(N), Peer} || N <- lists:seq(0, 119)]);
+    pairs("120 remote pairs", 60000, [pid(N, Peer) || N <- lists:seq(0, 119)]),
+    pairs("120 remote pairs, by name", 60000, [{name(N), Peer} || N <- lists:seq(0, 119)]);
 run("loopback_one_way") ->
     To = {echo_0, peer()},
     [measure("remote one-way, " ++ Name, Times, fun(N) ->
@@ -124,6 +127,8 @@ terms() ->
      {"props50", Props, 20000}, {"bin1m", binary:copy(<<7>>, 1 bsl 20), 1000}].
 
 name(N) -> list_to_atom("echo_" ++ integer_to_list(N)).
+
+pid(N, Peer) -> erpc:call(Peer, erlang, whereis, [name(N)]).
 
 %% Another node, with echo_0 to echo_119.
 peer() ->

@@ -5,8 +5,10 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use beamline::gen_server::{Context, GenServer, Reply, ReplyTo};
 use beamline::node::Node;
-use beamline::term::{Atom, Term};
+use beamline::process::ExitReason;
+use beamline::term::{Atom, Pid, Term};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::Runtime;
 
@@ -61,6 +63,13 @@ impl Peer {
         (name, Atom::from_static("peer@127.0.0.1"))
     }
 
+    /// The pids of the servers of its node, or of a further one of it, as one who calls them again and again knows them.
+    pub fn pids(runtime: &Runtime, node: &Node, peer: &Atom) -> Vec<Pid> {
+        let servers = (Atom::from_static("servers"), peer.clone());
+        let pids = runtime.block_on(async { node.call::<Vec<Pid>, _>(servers, ()).await });
+        pids.unwrap_or_else(|error| panic!("{peer}: {error}"))
+    }
+
     /// The operating system's number of it.
     pub fn id(&self) -> u32 {
         self.child.id()
@@ -82,16 +91,47 @@ impl Drop for Peer {
 fn serve(epmd_port: u16, more: impl FnOnce(&Runtime, &Node, u16)) -> ! {
     let runtime = runtime();
     let node = node(&runtime, "peer@127.0.0.1", epmd_port);
-    runtime.block_on(async {
-        for n in 0..SERVERS {
-            use beamline::gen_server::GenServer;
-            Echo::<Term>::start(&node, ()).name(Peer::server(n).0).await.expect("it starts");
-        }
-    });
+    start_servers(&runtime, &node, SERVERS);
     more(&runtime, &node, epmd_port);
     println!("{} {}", serve_tcp(&runtime), serve_spinning_tcp());
     let _ = std::io::stdin().read(&mut [0]);
     std::process::exit(0)
+}
+
+/// Starts so many servers, `echo_0` and so on, and one that tells their pids.
+pub fn start_servers(runtime: &Runtime, node: &Node, servers: u32) {
+    runtime.block_on(async {
+        let mut pids = Vec::new();
+        for n in 0..servers {
+            let echo = Echo::<Term>::start(node, ()).name(Peer::server(n).0).await;
+            pids.push(echo.expect("it starts").pid().clone());
+        }
+        Servers::start(node, pids).name("servers").await.expect("it starts");
+    });
+}
+
+/// Replies with pids to whatever it is called with.
+struct Servers(Vec<Pid>);
+
+impl GenServer for Servers {
+    type Args = Vec<Pid>;
+    type Call = Term;
+    type Reply = Vec<Pid>;
+    type Cast = Term;
+    type Info = Term;
+
+    async fn init(pids: Vec<Pid>, _: &mut Context<Self>) -> Result<Self, ExitReason> {
+        Ok(Self(pids))
+    }
+
+    async fn handle_call(
+        &mut self,
+        _: Term,
+        from: ReplyTo<Vec<Pid>>,
+        _: &mut Context<Self>,
+    ) -> Result<Reply, ExitReason> {
+        Ok(from.reply(self.0.clone()))
+    }
 }
 
 #[expect(clippy::disallowed_types, reason = "the floor is the socket itself")]

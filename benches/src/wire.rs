@@ -14,25 +14,37 @@ pub fn client() -> Pid {
     pid("bench@127.0.0.1")
 }
 
-/// A call's request (monitor, message, demonitor) and its reply.
+/// The request and the reply of a call to a pid, whose monitor stands from the call before it.
 pub fn call_len(term: &Term) -> (usize, usize) {
-    let (client, server) = (client(), pid("peer@127.0.0.1"));
-    let reference = Reference::new(client.node.clone(), 1, &[1, 0, 1, 0]).expect("a few words");
-    let name = Atom::from_static("echo_0");
+    let server = pid("peer@127.0.0.1");
+    let (request, reply) = call(Target::Pid(server), term);
+    (sent_len(&[request]), sent_len(&[reply]))
+}
+
+/// As [`call_len`], of a call to a name, which has a monitor of its own and sends a demonitor.
+pub fn call_to_name_len(term: &Term) -> (usize, usize) {
+    let (from, reference) = (client(), reference());
+    let item = Item::Name(Atom::from_static("echo_0"));
+    let (request, reply) = call(Target::Name(Atom::from_static("echo_0")), term);
+    let request = [
+        Control::Monitor { from: from.clone(), item: item.clone(), reference: reference.clone() },
+        request,
+        Control::Demonitor { from, item, reference },
+    ];
+    (sent_len(&request), sent_len(&[reply]))
+}
+
+fn reference() -> Reference {
+    Reference::new(client().node, 1, &[1, 0, 1, 0]).expect("a few words")
+}
+
+fn call(to: Target, term: &Term) -> (Control<Term>, Control<Term>) {
+    let (client, reference) = (client(), reference());
     let tag = Term::list_with_tail(vec![Term::atom("alias")], reference.clone().into());
     let from = Term::tuple([client.clone().into(), tag.clone()]);
     let call = Term::tuple([Term::atom("$gen_call"), from, term.clone()]);
-    let request = [
-        Control::Monitor {
-            from: client.clone(),
-            item: Item::Name(name.clone()),
-            reference: reference.clone(),
-        },
-        send(client.clone(), Target::Name(name.clone()), call),
-        Control::Demonitor { from: client, item: Item::Name(name), reference: reference.clone() },
-    ];
-    let reply = [send(server, Target::Alias(reference), Term::tuple([tag, term.clone()]))];
-    (sent_len(&request), sent_len(&reply))
+    let reply = Term::tuple([tag, term.clone()]);
+    (send(client, to, call), send(pid("peer@127.0.0.1"), Target::Alias(reference), reply))
 }
 
 /// A cast to a name.

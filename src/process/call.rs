@@ -13,12 +13,12 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::deadline::Deadline;
+use super::deadline::{Deadline, polled};
 use super::gen_call::{ALIAS, GEN_CALL, reply_reference};
-use super::relations::{CallOutcome, Monitor, Monitored};
+use super::relations::{CallOutcome, Closed, Monitor, Monitored, Relations};
 use super::{
-    AnyProcess, Delivery, Destination, ExitReason, Local, SendError, Shared, Taker, Write, reply_cell,
-    run_inline,
+    AnyProcess, Attention, Delivery, Destination, ExitReason, Local, SendError, Shared, Taker, Write,
+    reply_cell, run_inline,
 };
 use crate::etf::{DecodeError, EncodeError, Payload, Writer};
 use crate::term::{Atom, Pid, Reference, Term};
@@ -234,9 +234,7 @@ fn open<Q: Serialize + ?Sized>(
     let (caller, reply) = reply_cell();
     // Before anything is sent: a reply may come at once.
     shared.open_calls.fetch_add(1, Ordering::AcqRel);
-    shared.relations(|relations| {
-        relations.open_call(reference.clone(), caller, target.clone());
-    });
+    let kept = shared.relations(|relations| relations.open_call(reference.clone(), caller, target.as_ref()));
     let call = OpenCall { process: process.clone(), reference, reply, node: node.clone() };
     let message = |writer: &mut Writer| {
         writer.tuple(3)?;
@@ -249,6 +247,14 @@ fn open<Q: Serialize + ?Sized>(
         crate::etf::serialize(request, writer)
     };
     // What is wrong with the destination arrives as the monitor's DOWN.
+    if let (Some(connection), Some(target)) = (kept, &target) {
+        shared.forget(Attention::MONITORS);
+        if let Some(delivery) = local.send_over(connection, &shared.pid, to, &message)? {
+            let _ = shared.sent(to, delivery);
+            return Ok(call);
+        }
+        shared.relations(|relations| relations.monitor_anew(&call.reference, target));
+    }
     let delivery = match &target {
         Some(target) if !local.is_local(node) => {
             let (connection, delivery) =
@@ -300,7 +306,7 @@ pub(crate) fn end_of(
     let reference = shared.make_reference();
     let target = Monitored::Process(pid.clone());
     shared.open_calls.fetch_add(1, Ordering::AcqRel);
-    shared.relations(|relations| relations.open_call(reference.clone(), caller, Some(target.clone())));
+    shared.relations(|relations| relations.open_call(reference.clone(), caller, Some(&target)));
     let mut call = OpenCall { process: process.clone(), reference, reply: end, node: pid.node.clone() };
     let (connection, bound) = shared.local.send_monitor(&shared.pid, &target, &call.reference, Write::Now);
     shared.relations(|relations| relations.monitor_over(&call.reference, connection, bound));
@@ -367,14 +373,28 @@ impl OpenCall {
 }
 
 impl Drop for OpenCall {
-    /// Whatever ended the wait: the alias is inactive and the monitor gone.
+    /// Whatever ended the wait: the alias is inactive and the monitor gone, or left to the process's next call if that comes before
+    /// the process waits for anything else.
     fn drop(&mut self) {
         let shared = self.process.shared();
         shared.open_calls.fetch_sub(1, Ordering::AcqRel);
-        let monitor = shared.with_relations(|relations| relations.close_call(&self.reference)).flatten();
-        if let Some(monitor) = monitor {
-            send_demonitor(shared, &monitor, &self.reference, Write::Later);
+        let keep = Arc::as_ptr(&self.process).addr() == polled();
+        match shared.with_relations(|relations| relations.close_call(&self.reference, keep)) {
+            None | Some(Closed::Nothing) => {}
+            Some(Closed::Kept) => shared.notice(Attention::MONITORS),
+            Some(Closed::Demonitor(reference, monitor)) => {
+                send_demonitor(shared, &monitor, &reference, Write::Later);
+            }
         }
+    }
+}
+
+/// The process waits, and has not called whom it called last again: that one's monitor goes.
+pub(super) fn release_monitor(shared: &Shared) {
+    shared.forget(Attention::MONITORS);
+    let kept = shared.with_relations(Relations::release_kept).flatten();
+    if let Some((reference, monitor)) = kept {
+        send_demonitor(shared, &monitor, &reference, Write::Later);
     }
 }
 

@@ -317,7 +317,9 @@ impl<M: ProcessMessage> Context<M> {
     ) -> Result<(), SendError> {
         let shared = self.shared();
         let encode = |writer: &mut Writer| crate::etf::serialize(message, writer);
-        shared.sent(to, shared.local.send_over(connection, &shared.pid, to, &encode)?)
+        // As in Erlang, a message that cannot be delivered to another node is dropped silently.
+        let delivery = shared.local.send_over(connection, &shared.pid, to, &encode)?;
+        shared.sent(to, delivery.unwrap_or(Delivery::Done))
     }
 
     /// `demonitor/2` with `flush`: no [`Down`] of this monitor arrives afterwards. Returns whether the monitor was still

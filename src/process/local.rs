@@ -342,18 +342,21 @@ impl Local {
         Ok(delivery(distribution.send(node, Some(sender), None, &[control], Write::Now)?))
     }
 
-    /// Sends a message to another node over a certain connection, or not at all.
+    /// Sends a message to another node over a certain connection, or not at all: `None` if that does not stand.
     pub(super) fn send_over(
         &self,
         connection: ConnectionId,
         sender: &Pid,
         to: &Destination,
         encode: Encode<'_>,
-    ) -> Result<Delivery, EncodeError> {
+    ) -> Result<Option<Delivery>, EncodeError> {
         let (_, to) = self.address(to);
         let control = Control::Send { from: Some(sender.clone()), to, message: encode, priority: false };
-        let Some(distribution) = self.distribution() else { return Ok(Delivery::Done) };
-        Ok(delivery(distribution.send_over(connection, sender, control)?))
+        let Some(distribution) = self.distribution() else { return Ok(None) };
+        Ok(match distribution.send_over(connection, sender, control)? {
+            Sent::NoConnection => None,
+            sent @ Sent::Queued { .. } => Some(delivery(sent)),
+        })
     }
 
     fn address<'a>(&'a self, to: &'a Destination) -> (&'a Atom, Target) {

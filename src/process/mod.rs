@@ -211,6 +211,8 @@ impl Attention {
     const KEEPS: Self = Self(16);
     /// It has: the memory is to be given back when nothing is left to receive.
     const KEPT: Self = Self(32);
+    /// The monitor of its last call stands, for a next one to the same process.
+    const MONITORS: Self = Self(64);
 }
 
 #[derive(Default)]

@@ -30,6 +30,7 @@ pub(super) struct Relations {
     aliases: BTreeMap<Reference, bool>,
     /// By the number of their reference. A table that keeps its room: a process makes one call after the other.
     calls: HashMap<u64, Call, BuildHasherDefault<Number>>,
+    kept: Option<Kept>,
     /// Requests for processes that are not answered yet, with the connection that each went over.
     spawns: BTreeMap<Reference, (Giver<SpawnOutcome>, Option<ConnectionId>)>,
     unlink_id: u64,
@@ -42,8 +43,26 @@ struct Call {
     reference: Reference,
     /// Until there is an outcome.
     caller: Option<Giver<CallOutcome>>,
-    /// Until it has fired.
+    /// Until it has fired. None if the call has the kept one.
     monitor: Option<Monitor>,
+}
+
+/// The monitor of a call that has ended, for the next one to the same process of the same node.
+struct Kept {
+    reference: Reference,
+    pid: Pid,
+    connection: ConnectionId,
+    /// The number of the call that has it now.
+    call: Option<u64>,
+}
+
+/// What the end of a call leaves to do.
+#[derive(Debug)]
+pub(super) enum Closed {
+    Nothing,
+    /// Its monitor is kept.
+    Kept,
+    Demonitor(Reference, Monitor),
 }
 
 /// How many of the last watchers are looked through one by one.
@@ -114,6 +133,20 @@ pub(super) struct Monitor {
     /// The local process that a name stood for when the monitor was set.
     pub(super) bound: Option<Pid>,
     pub(super) connection: Option<ConnectionId>,
+}
+
+impl Monitor {
+    /// One that nothing is known of yet but what it watches.
+    fn of(target: Monitored) -> Self {
+        Self { target, bound: None, connection: None }
+    }
+}
+
+impl Kept {
+    fn into_monitor(self) -> (Reference, Monitor) {
+        let target = Monitored::Process(self.pid);
+        (self.reference, Monitor { target, bound: None, connection: Some(self.connection) })
+    }
 }
 
 #[derive(Debug)]
@@ -273,15 +306,37 @@ impl Relations {
         self.aliases.get(alias).copied()
     }
 
-    /// Opens a call; `target` is what it is to monitor.
+    /// Opens a call; `target` is what it is to monitor. Returns the connection of the kept monitor, if the call takes that.
     pub(super) fn open_call(
         &mut self,
         reference: Reference,
         caller: Giver<CallOutcome>,
-        target: Option<Monitored>,
-    ) {
-        let monitor = target.map(|target| Monitor { target, bound: None, connection: None });
-        self.calls.insert(number(&reference), Call { reference, caller: Some(caller), monitor });
+        target: Option<&Monitored>,
+    ) -> Option<ConnectionId> {
+        let number = number(&reference);
+        let (mut monitor, mut connection) = (None, None);
+        match (target, &mut self.kept) {
+            (Some(Monitored::Process(pid)), Some(kept)) if kept.call.is_none() && kept.pid == *pid => {
+                kept.call = Some(number);
+                connection = Some(kept.connection);
+            }
+            _ => monitor = target.cloned().map(Monitor::of),
+        }
+        self.calls.insert(number, Call { reference, caller: Some(caller), monitor });
+        connection
+    }
+
+    /// The kept monitor is of a connection that is lost: the call that has it gets one of its own.
+    pub(super) fn monitor_anew(&mut self, reference: &Reference, target: &Monitored) {
+        self.kept = None;
+        if let Some(call) = self.call(reference) {
+            call.monitor = Some(Monitor::of(target.clone()));
+        }
+    }
+
+    /// The kept monitor, if no call has it: nobody is going to take it.
+    pub(super) fn release_kept(&mut self) -> Option<(Reference, Monitor)> {
+        self.kept.take_if(|kept| kept.call.is_none()).map(Kept::into_monitor)
     }
 
     fn call(&mut self, reference: &Reference) -> Option<&mut Call> {
@@ -295,15 +350,40 @@ impl Relations {
 
     /// The monitor of a call has fired. `None` if it is no call's, else who waits, if anybody still does.
     pub(super) fn call_down(&mut self, reference: &Reference) -> Option<Option<Giver<CallOutcome>>> {
+        if let Some(kept) = self.kept.take_if(|kept| kept.reference == *reference) {
+            let call = kept.call.and_then(|number| self.calls.get_mut(&number));
+            return Some(call.and_then(|call| call.caller.take()));
+        }
         let call = self.call(reference)?;
         call.monitor.take()?;
         Some(call.caller.take())
     }
 
-    /// Forgets a call; returns its monitor, if it has not fired.
-    pub(super) fn close_call(&mut self, reference: &Reference) -> Option<Monitor> {
-        self.call(reference)?;
-        self.calls.remove(&number(reference))?.monitor
+    /// Forgets a call. With `keep`, its monitor stays for the next one if it may.
+    pub(super) fn close_call(&mut self, reference: &Reference, keep: bool) -> Closed {
+        let number = number(reference);
+        if self.call(reference).is_none() {
+            return Closed::Nothing;
+        }
+        let monitor = self.calls.remove(&number).and_then(|call| call.monitor);
+        match (monitor, &mut self.kept) {
+            (None, Some(kept)) if kept.call == Some(number) => {
+                kept.call = None;
+                if keep {
+                    return Closed::Kept;
+                }
+                self.release_kept()
+                    .map_or(Closed::Nothing, |(reference, it)| Closed::Demonitor(reference, it))
+            }
+            (None, _) => Closed::Nothing,
+            (Some(Monitor { target: Monitored::Process(pid), connection: Some(connection), .. }), None)
+                if keep =>
+            {
+                self.kept = Some(Kept { reference: reference.clone(), pid, connection, call: None });
+                Closed::Kept
+            }
+            (Some(monitor), _) => Closed::Demonitor(reference.clone(), monitor),
+        }
     }
 
     /// A process is asked for.
@@ -355,7 +435,9 @@ impl Relations {
             .map(|(reference, monitor)| (reference, monitor))
             .chain(self.call_monitors())
             .filter(|(_, monitor)| monitor.connection == Some(connection))
-            .map(|(reference, _)| reference.clone())
+            .map(|(reference, _)| reference)
+            .chain(self.kept.iter().filter(|kept| kept.connection == connection).map(|kept| &kept.reference))
+            .cloned()
             .collect();
         let spawns = std::mem::take(&mut self.spawns);
         for (reference, (caller, over)) in spawns {
@@ -420,10 +502,11 @@ impl Relations {
                 self.monitors.insert(number, (reference, monitor));
             }
         }
+        let kept = self.kept.map(Kept::into_monitor);
         self.watchers.extend(self.young_watchers);
         let links =
             self.links.into_iter().filter(|(_, link)| link.unlinking.is_none()).map(|(pid, _)| pid).collect();
-        (links, self.watchers, self.monitors.into_values().collect())
+        (links, self.watchers, self.monitors.into_values().chain(kept).collect())
     }
 }
 
@@ -466,7 +549,8 @@ mod tests {
         let mut callers = Vec::new();
         for number in 0..4 {
             let (caller, waits) = reply_cell();
-            relations.open_call(reference(number), caller, Some(Monitored::Process(pid(9))));
+            let target = Monitored::Process(pid(9));
+            assert_eq!(relations.open_call(reference(number), caller, Some(&target)), None);
             relations.monitor_over(&reference(number), Some(ConnectionId(number.into())), None);
             callers.push(waits);
         }
@@ -480,9 +564,10 @@ mod tests {
             "nobody waits, and it is no message"
         );
         assert!(relations.call_down(&reference(0)).is_none(), "it has fired");
-        assert!(relations.close_call(&reference(0)).is_none());
+        assert!(matches!(relations.close_call(&reference(0), true), Closed::Nothing));
         assert_eq!(relations.connection_lost(ConnectionId(2)).monitors, [reference(2)]);
-        assert!(relations.close_call(&reference(1)).is_some(), "a demonitor is to be sent");
+        let closed = relations.close_call(&reference(1), false);
+        assert!(matches!(&closed, Closed::Demonitor(of, _) if *of == reference(1)), "{closed:?}");
         let (_, _, monitors) = relations.into_parts();
         let monitors: Vec<_> = monitors.into_iter().map(|(reference, _)| reference).collect();
         assert_eq!(monitors, [reference(2), reference(3)]);

@@ -19,7 +19,7 @@ use pin_project_lite::pin_project;
 
 use super::{
     Attention, Context, ExitReason, Heritage, Local, Process, ProcessMessage, Rare, Relation, Shared, Signal,
-    SignalQueue, Taking, Write,
+    SignalQueue, Taking, Write, call,
 };
 
 /// How a process starts.
@@ -203,6 +203,9 @@ impl<M: ProcessMessage, F: Future<Output = ExitReason>> Future for Run<M, F> {
                 if let Some(reason) = exiting {
                     return end(this.body, *reason);
                 }
+            }
+            if shared.has(Attention::MONITORS) {
+                call::release_monitor(shared);
             }
             if shared.has(Attention::TIMERS) {
                 let due = process.timers().as_ref().and_then(|timers| timers.next_due());

@@ -6,6 +6,7 @@ mod heritage;
 mod message_queue;
 mod priority;
 mod relations;
+mod remote_calls;
 mod scheduling;
 mod signals;
 mod timers;

@@ -1,0 +1,160 @@
+//! Calls to servers of another node, one after the other: what they monitor.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::term;
+use crate::gen_server::{self, GenServer, Reply, ReplyTo};
+use crate::process::{CallError, Context, ExitReason};
+use crate::term::{Pid, Term};
+use crate::testing::TestNode;
+
+/// Answers a call with what it was called with, but `ignore`, and `stop`, by which it ends.
+struct Echo;
+
+impl GenServer for Echo {
+    type Args = ();
+    type Call = Term;
+    type Reply = Term;
+    type Cast = Term;
+    type Info = Term;
+
+    async fn init((): (), _: &mut gen_server::Context<Self>) -> Result<Self, ExitReason> {
+        Ok(Self)
+    }
+
+    async fn handle_call(
+        &mut self,
+        call: Term,
+        from: ReplyTo<Term>,
+        _: &mut gen_server::Context<Self>,
+    ) -> Result<Reply, ExitReason> {
+        match call.as_atom().map(|atom| &**atom) {
+            Some("ignore") => Ok(Reply::Later),
+            Some("stop") => Err(ExitReason::Shutdown),
+            _ => Ok(from.reply(call)),
+        }
+    }
+}
+
+const TICKS: Duration = Duration::from_secs(120);
+
+async fn cluster() -> ([TestNode; 2], Pid) {
+    let nodes = TestNode::cluster(5, ["a@one", "b@two"]).await;
+    let echo = Echo::start(&nodes[1], ()).await.expect("it starts").pid().clone();
+    (nodes, echo)
+}
+
+/// A process that calls as it is told, shows the outcome, and waits for nothing else between calls that come in one list.
+fn caller(node: &TestNode) -> (Pid, mpsc::UnboundedSender<Calls>, mpsc::UnboundedReceiver<Outcome>) {
+    let (tell, mut told) = mpsc::unbounded_channel::<Calls>();
+    let (shown, outcomes) = mpsc::unbounded_channel();
+    let pid = node.spawn(|cx: Context<Term>| async move {
+        while let Some(calls) = told.recv().await {
+            for (to, request) in calls {
+                let _ = shown.send(cx.call::<Term, _>(to, term(request)).await);
+            }
+        }
+        ExitReason::Normal
+    });
+    (pid.expect("there is room"), tell, outcomes)
+}
+
+type Calls = Vec<(Pid, &'static str)>;
+type Outcome = Result<Term, CallError>;
+
+fn outcomes(shown: &mut mpsc::UnboundedReceiver<Outcome>) -> Vec<Outcome> {
+    std::iter::from_fn(|| shown.try_recv().ok()).collect()
+}
+
+fn monitored_by(node: &TestNode, pid: &Pid) -> Vec<Pid> {
+    node.process_info(pid).expect("it is alive").monitored_by
+}
+
+/// How many MONITOR and DEMONITOR signals a process has got.
+fn monitors(node: &TestNode, pid: &Pid) -> (usize, usize) {
+    let trace = node.trace(pid);
+    let count = |what: &str| trace.iter().filter(|line| line.contains(what)).count();
+    (count(" monitor "), count(" demonitor "))
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_that_follow_one_another_share_a_monitor() {
+    let ([a, b], echo) = cluster().await;
+    let (caller, tell, mut shown) = caller(&a);
+    tell.send(vec![(echo.clone(), "1"), (echo.clone(), "2"), (echo.clone(), "ignore")]).unwrap();
+    a.settle().await;
+    assert_eq!(outcomes(&mut shown), [Ok(term("1")), Ok(term("2"))]);
+    assert_eq!(monitored_by(&b, &echo), std::slice::from_ref(&caller));
+    a.advance(TICKS).await;
+    assert_eq!(outcomes(&mut shown), [Err(CallError::Timeout(Duration::from_secs(5)))]);
+    assert_eq!(monitored_by(&b, &echo), [], "the caller waits for something else");
+    assert_eq!(monitors(&b, &echo), (1, 1), "{:?}", b.trace(&echo));
+    // One after it has waited has a monitor of its own, and the end of its process ends that.
+    tell.send(vec![(echo.clone(), "3")]).unwrap();
+    drop(tell);
+    a.settle().await;
+    assert_eq!(outcomes(&mut shown), [Ok(term("3"))]);
+    assert_eq!(monitors(&b, &echo), (2, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_to_two_servers_in_turns_monitor_both() {
+    let ([a, b], echo) = cluster().await;
+    let other = Echo::start(&b, ()).await.expect("it starts").pid().clone();
+    let (_, tell, mut shown) = caller(&a);
+    let calls = [&echo, &other].into_iter().cycle().zip(["1", "2", "3", "4"]);
+    tell.send(calls.map(|(pid, request)| (pid.clone(), request)).collect()).unwrap();
+    a.advance(TICKS).await;
+    assert_eq!(outcomes(&mut shown).into_iter().map(Result::unwrap).collect::<Vec<_>>().len(), 4);
+    for pid in [&echo, &other] {
+        assert_eq!(monitored_by(&b, pid), []);
+        assert_eq!(monitors(&b, pid), (2, 2));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_with_the_monitor_of_another_hears_of_the_servers_end() {
+    let ([a, _b], echo) = cluster().await;
+    let (_, tell, mut shown) = caller(&a);
+    tell.send(vec![(echo.clone(), "1"), (echo.clone(), "stop"), (echo.clone(), "2")]).unwrap();
+    a.settle().await;
+    let ends = [Err(CallError::Exit(ExitReason::Shutdown)), Err(CallError::NoProc)];
+    assert_eq!(outcomes(&mut shown), [&[Ok(term("1"))], &ends[..]].concat());
+    assert_eq!(a.elapsed(), Duration::ZERO, "not by its deadline");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_with_the_monitor_of_another_hears_of_a_lost_connection() {
+    let ([a, b], echo) = cluster().await;
+    let (_, tell, mut shown) = caller(&a);
+    tell.send(vec![(echo.clone(), "1"), (echo.clone(), "ignore"), (echo.clone(), "2")]).unwrap();
+    a.settle().await;
+    a.disconnect(b.name());
+    a.settle().await;
+    let lost = Err(CallError::NoConnection(b.name().clone()));
+    assert_eq!(outcomes(&mut shown), [Ok(term("1")), lost, Ok(term("2"))]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_monitor_whose_connection_is_gone_is_no_longer_shared() {
+    let ([a, b], echo) = cluster().await;
+    let (shown, mut seen) = mpsc::unbounded_channel();
+    let node = a.clone();
+    let peer = b.name().clone();
+    a.spawn(move |cx: Context<Term>| async move {
+        for _ in 0..2 {
+            let _ = shown.send(cx.call::<Term, _>(echo.clone(), 1).await);
+            // No signal of its loss can have reached the process when it calls again.
+            node.disconnect(&peer);
+            let _ = shown.send(cx.call::<Term, _>(echo.clone(), 2).await);
+            cx.world().sleep(Duration::from_secs(1)).await;
+        }
+        ExitReason::Normal
+    })
+    .unwrap();
+    a.advance(Duration::from_secs(3)).await;
+    let lost = Err(CallError::NoConnection(b.name().clone()));
+    assert_eq!(outcomes(&mut seen), [Ok(Term::from(1)), lost.clone(), Ok(Term::from(1)), lost]);
+}
