@@ -105,7 +105,7 @@ fn of_99(mut took: Vec<Duration>) -> f64 {
 /// Round trips of as many bytes on a bare socket of their own, while another one carries 100 MB at a time to the same peer: what the
 /// system alone makes them wait.
 fn bare_percentile_99(runtime: &Runtime, port: u16, calls: usize) -> f64 {
-    let (request_len, reply_len) = wire::call_len(&42.into());
+    let (request_len, reply_len) = wire::call_to_name_len(&42.into());
     let large = runtime.block_on(Tcp::connect(port, BINARY_LEN, 1));
     let small = runtime.block_on(Tcp::connect(port, request_len, reply_len));
     let stop = Arc::new(AtomicBool::new(false));

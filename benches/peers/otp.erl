@@ -24,7 +24,7 @@ print(Row, Value) -> io:format("~ts\totp\t~w~n", [Row, Value]).
 %% Work runs once to warm up and once for the sample.
 measure(Row, Operations, Work) ->
     Times = Operations div get(divisor),
-    Work(Times div 4 + 1),
+    Work(Times),
     print(Row, Work(Times) / Times).
 
 time(Fun) ->
@@ -59,7 +59,7 @@ run("one_way") ->
     end) || Senders <- [1, 4]];
 run("spawn") ->
     Many = 100000 div get(divisor),
-    start_and_stop(Many div 4 + 1),
+    start_and_stop(Many),
     {Start, Stop} = start_and_stop(Many),
     print("start a server", Start / Many),
     print("stop a server", Stop / Many);

@@ -86,15 +86,29 @@ impl Table {
         &mut self,
         name: impl Into<String>,
         operations: u32,
+        subject: impl FnMut(u32) -> Duration,
+        floor: impl FnMut(u32) -> Duration,
+    ) {
+        self.measure_beside(name, operations, subject, floor, |_| None);
+    }
+
+    /// As [`Table::measure`], with what a bare program takes that does the subject's work, as in [`Table::sample_beside`].
+    pub fn measure_beside(
+        &mut self,
+        name: impl Into<String>,
+        operations: u32,
         mut subject: impl FnMut(u32) -> Duration,
         mut floor: impl FnMut(u32) -> Duration,
+        mut machine: impl FnMut(u32) -> Option<Duration>,
     ) {
         let operations = if quick() { operations / 5 } else { operations };
-        // Not counted: caches, allocator and branch predictor warm up.
-        subject(operations / 4 + 1);
-        floor(operations / 4 + 1);
+        // Not counted: caches and branch predictor warm up, and the allocator gets what the work takes from the system, page by page.
+        subject(operations);
+        floor(operations);
+        machine(operations);
         let each = |took: Duration| took.as_nanos() as f64 / f64::from(operations);
-        self.sample(name, || each(subject(operations)), || each(floor(operations)));
+        let machine = || machine(operations).map(each);
+        self.sample_beside(name, || each(subject(operations)), || each(floor(operations)), machine);
     }
 
     /// Takes samples of a subject and its floor in turns, as the closures return them.

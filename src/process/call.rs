@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::Poll;
+use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -167,35 +167,24 @@ where
     type IntoFuture = BoxFuture<'static, Self::Output>;
 
     fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move {
-            let reply = self.caller.call(self.to, &self.label, &self.request, self.timeout).await?;
-            Ok(reply.decode()?)
-        })
-    }
-}
-
-impl Caller {
-    /// Calls, and returns the reply as it came.
-    pub(crate) async fn call<Q: Serialize + Send + Sync>(
-        self,
-        to: Destination,
-        label: &Atom,
-        request: &Q,
-        timeout: Option<Duration>,
-    ) -> Result<Payload, CallError> {
-        match self {
-            Self::Process(process) => open(process, &to, label, request)?.wait(timeout).await,
-            Self::Node(local) => {
+        let Self { caller, to, label, request, timeout, .. } = self;
+        match caller {
+            Caller::Process(process) => Box::pin(async move {
+                let mut call = open(process, &to, &label, &request)?;
+                let reply = poll_fn(|cx| call.poll(timeout, cx)).await?;
+                Ok(reply.decode()?)
+            }),
+            // Apart, as it takes far more memory.
+            Caller::Node(local) => Box::pin(async move {
                 let run = run_inline(&local, |cx| async move {
-                    let process: Arc<dyn AnyProcess> = cx.process().clone();
-                    open(process, &to, label, request)?.wait(timeout).await
+                    open(cx.process().clone(), &to, &label, &request)?.wait(timeout).await
                 });
                 match run.await {
-                    Ok(outcome) => outcome,
+                    Ok(outcome) => Ok(outcome?.decode()?),
                     Err(None) => Err(CallError::SystemLimit),
                     Err(Some(reason)) => Err(CallError::Exit(reason)),
                 }
-            }
+            }),
         }
     }
 }
@@ -206,6 +195,7 @@ struct OpenCall {
     reference: Reference,
     reply: Taker<CallOutcome>,
     node: Atom,
+    deadline: Deadline,
 }
 
 fn open<Q: Serialize + ?Sized>(
@@ -235,7 +225,10 @@ fn open<Q: Serialize + ?Sized>(
     // Before anything is sent: a reply may come at once.
     shared.open_calls.fetch_add(1, Ordering::AcqRel);
     let kept = shared.relations(|relations| relations.open_call(reference.clone(), caller, target.as_ref()));
-    let call = OpenCall { process: process.clone(), reference, reply, node: node.clone() };
+    let node = node.clone();
+    let call = OpenCall { process, reference, reply, node, deadline: Deadline::default() };
+    let (shared, node) = (call.process.shared(), &call.node);
+    let local = &shared.local;
     let message = |writer: &mut Writer| {
         writer.tuple(3)?;
         writer.atom(label);
@@ -307,7 +300,9 @@ pub(crate) fn end_of(
     let target = Monitored::Process(pid.clone());
     shared.open_calls.fetch_add(1, Ordering::AcqRel);
     shared.relations(|relations| relations.open_call(reference.clone(), caller, Some(&target)));
-    let mut call = OpenCall { process: process.clone(), reference, reply: end, node: pid.node.clone() };
+    let node = pid.node.clone();
+    let mut call = OpenCall { process, reference, reply: end, node, deadline: Deadline::default() };
+    let shared = call.process.shared();
     let (connection, bound) = shared.local.send_monitor(&shared.pid, &target, &call.reference, Write::Now);
     shared.relations(|relations| relations.monitor_over(&call.reference, connection, bound));
     async move {
@@ -349,17 +344,20 @@ fn calls_itself(shared: &Shared, target: &Monitored) -> bool {
 
 impl OpenCall {
     async fn wait(mut self, timeout: Option<Duration>) -> Result<Payload, CallError> {
-        let (reply, local) = (&mut self.reply, &self.process.shared().local);
-        let mut deadline = Deadline::default();
-        let outcome = poll_fn(|cx| match (Pin::new(&mut *reply).poll(cx), timeout) {
-            (Poll::Ready(outcome), _) => Poll::Ready(Ok(outcome)),
-            (Poll::Pending, None) => Poll::Pending,
-            (Poll::Pending, Some(limit)) => {
-                deadline.poll(limit, local, cx).map(|()| Err(CallError::Timeout(limit)))
-            }
-        });
-        let outcome = outcome.await?;
-        match outcome {
+        poll_fn(|cx| self.poll(timeout, cx)).await
+    }
+
+    fn poll(
+        &mut self,
+        timeout: Option<Duration>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<Result<Payload, CallError>> {
+        let Poll::Ready(outcome) = Pin::new(&mut self.reply).poll(cx) else {
+            let Some(limit) = timeout else { return Poll::Pending };
+            let elapsed = self.deadline.poll(limit, &self.process.shared().local, cx);
+            return elapsed.map(|()| Err(CallError::Timeout(limit)));
+        };
+        Poll::Ready(match outcome {
             Ok(Ok(reply)) => Ok(reply),
             Ok(Err(ExitReason::NoProc)) => Err(CallError::NoProc),
             Ok(Err(ExitReason::NoConnection)) => Err(CallError::NoConnection(self.node.clone())),
@@ -368,7 +366,7 @@ impl OpenCall {
             Err(_) => Err(CallError::Exit(
                 self.process.shared().exit_reason().cloned().unwrap_or(ExitReason::Killed),
             )),
-        }
+        })
     }
 }
 

@@ -47,7 +47,7 @@ pub fn run(options: &Options) {
         term.encode(&mut bytes).expect("it has an external form");
         let times = options.operations(times);
         let measure = |row: &str, operation: &dyn Fn()| {
-            (0..times / 4 + 1).for_each(|_| operation());
+            (0..times).for_each(|_| operation());
             let start = Instant::now();
             (0..times).for_each(|_| operation());
             print(row, "eetf", start.elapsed().as_nanos() as f64 / f64::from(times));

@@ -101,7 +101,7 @@ fn run_on<T: Send + 'static>(runtime: &mut Builder, work: impl Future<Output = T
 
 /// Does work once to warm up and once for the sample. It says how long it took.
 fn measure(row: &str, peer: &str, operations: u32, mut work: impl FnMut(u32) -> Duration) {
-    work(operations / 4 + 1);
+    work(operations);
     print(row, peer, work(operations).as_nanos() as f64 / f64::from(operations));
 }
 
@@ -204,7 +204,7 @@ fn one_way_on_one_thread<A: Actors>(options: &Options) {
 
 fn spawn<A: Actors>(options: &Options) {
     let many = options.operations(100_000);
-    A::run(start_and_stop::<A>(many / 4 + 1));
+    A::run(start_and_stop::<A>(many));
     let (start, stop) = A::run(start_and_stop::<A>(many));
     let each = |took: Duration| took.as_nanos() as f64 / f64::from(many);
     print("start a server", A::NAME, each(start));
