@@ -206,7 +206,7 @@ pub fn to_bytes(term: &Term) -> Result<Bytes, EncodeError> {
         return Ok(writer.into_bytes());
     }
     SCRATCH.with_borrow_mut(|writer| {
-        writer.begin(false);
+        writer.restart();
         writer.raw(&[VERSION_MAGIC]);
         let written = writer.term(term);
         match writer.as_slice() {

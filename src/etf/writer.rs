@@ -19,6 +19,9 @@ const FIRST_LEN: usize = 128;
 /// The most bytes that are written with their tag at once.
 const TAGGED_MAX: usize = 9;
 
+/// Atoms up to so long are written at once, with what stands before them.
+const SHORT_ATOM_MAX: usize = 14;
+
 /// A reference whose node has a number.
 const REFERENCE_LEN: usize = 3 + 2 + 4 + 4 * REFERENCE_WORDS_MAX;
 
@@ -355,19 +358,18 @@ impl Writer {
     /// The text has at most 255 characters, which are at most 1020 bytes.
     #[inline(always)]
     fn spelled_atom(&mut self, text: &str) {
+        if text.len() <= SHORT_ATOM_MAX
+            && let Some([low, high]) = words(text.as_bytes())
+        {
+            // More than it is, and the rest taken back: a copy of a length known to the compiler takes no call.
+            let end = self.out.len() + 2 + text.len();
+            let head = u128::from(SMALL_ATOM_UTF8_EXT) | (text.len() as u128) << 8;
+            let whole = head | u128::from(low) << 16 | u128::from(high) << (16 + 64);
+            self.out.extend_from_slice(&whole.to_le_bytes());
+            self.out.truncate(end);
+            return;
+        }
         match u8::try_from(text.len()) {
-            Ok(len)
-                if self.out.capacity() - self.out.len() >= 2 + 16
-                    && let Some([low, high]) = words(text.as_bytes()) =>
-            {
-                // More than it is, and the rest taken back: a copy of a length known to the compiler takes no call.
-                let end = self.out.len() + 2 + text.len();
-                self.out.extend_from_slice(&[SMALL_ATOM_UTF8_EXT, len]);
-                self.out.extend_from_slice(&low.to_le_bytes());
-                self.out.extend_from_slice(&high.to_le_bytes());
-                self.out.truncate(end);
-                return;
-            }
             Ok(len) => {
                 // Room for all of it.
                 self.out.reserve(2 + text.len());

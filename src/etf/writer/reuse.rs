@@ -17,6 +17,13 @@ impl Writer {
         self.atoms.as_ref().map_or(&[], AtomRefs::atoms)
     }
 
+    /// Begins anew where no atoms are collected and what is left over is short.
+    #[inline]
+    pub(crate) fn restart(&mut self) {
+        // An error may have left anything.
+        if self.parts.is_empty() && self.open_funs == 0 { self.out.clear() } else { *self = Self::EMPTY }
+    }
+
     /// Begins anew, with or without the collecting of atoms.
     pub(crate) fn begin(&mut self, atom_refs: bool) {
         self.parts.clear();
@@ -56,5 +63,24 @@ mod tests {
         writer.atom(&Atom::from_static("a"));
         assert_eq!(writer.as_slice(), Some(&b"w\x01a"[..]));
         assert_eq!(writer.len(), 3);
+        writer.restart();
+        assert!(writer.is_empty());
+        writer.raw(&[7; 10]);
+        writer.shared_raw(&bytes::Bytes::from(vec![7; 100_000]));
+        writer.restart();
+        writer.atom(&Atom::from_static("b"));
+        assert_eq!(writer.as_slice(), Some(&b"w\x01b"[..]));
+    }
+
+    #[test]
+    fn an_atom_of_any_length_is_its_text_and_nothing_behind_it() {
+        for len in 0..=64_u8 {
+            let text: String = ('a'..='z').cycle().take(len.into()).collect();
+            let mut writer = Writer::new();
+            writer.atom(&Atom::new(&text).unwrap());
+            writer.atom(&Atom::from_static("end"));
+            let whole = [&[119, len], text.as_bytes(), b"w\x03end"].concat();
+            assert_eq!(writer.as_slice(), Some(&whole[..]), "SMALL_ATOM_UTF8_EXT of {len} bytes");
+        }
     }
 }
