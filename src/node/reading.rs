@@ -23,7 +23,7 @@ const RELAX: Duration = Duration::from_secs(15);
 /// A first fragment fits.
 const READ_CAPACITY: usize = 68 << 10;
 const READ_CAPACITY_MIN: usize = 4 << 10;
-/// After so much the thread looks at its sockets and runs who waits, also if more is there to be read.
+/// After so much without a wait the thread looks at its sockets and runs who waits, if more is there to be read.
 const TURN_BYTES: usize = 1 << 20;
 
 impl Connection {
@@ -58,14 +58,12 @@ impl Connection {
             if let Some(reason) = self.closed() {
                 return reason;
             }
-            if turn >= TURN_BYTES {
-                turn = 0;
-                yield_now().await;
-            }
             let woken = if let Some((payload, len)) = receiver.direct() {
                 let mut place = payload.limit(len);
-                let read =
-                    poll_fn(|cx| self.poll_read(read, &mut place, sleep.as_mut(), &mut registered, cx)).await;
+                let read = poll_fn(|cx| {
+                    self.poll_read(read, &mut place, sleep.as_mut(), &mut registered, &mut turn, cx)
+                })
+                .await;
                 if let Some(Ok(len)) = read {
                     receiver.read(len, &mut input);
                 }
@@ -75,12 +73,18 @@ impl Connection {
                 if input.capacity() - input.len() < wants.max(READ_CAPACITY_MIN) {
                     input.reserve(wants.max(READ_CAPACITY));
                 }
-                poll_fn(|cx| self.poll_read(read, &mut input, sleep.as_mut(), &mut registered, cx)).await
+                poll_fn(|cx| self.poll_read(read, &mut input, sleep.as_mut(), &mut registered, &mut turn, cx))
+                    .await
             };
             match woken {
                 Some(Ok(0)) => return DisconnectReason::Closed,
                 Some(Ok(len)) => {
                     self.note_received(len);
+                    // Now that there is more, or else a message as long as a turn would end with one for nothing.
+                    if turn >= TURN_BYTES {
+                        turn = 0;
+                        yield_now().await;
+                    }
                     turn += len;
                 }
                 Some(Err(error)) => return error.into(),
@@ -137,6 +141,7 @@ impl Connection {
         input: &mut impl BufMut,
         sleep: Pin<&mut Sleep>,
         registered: &mut Option<Waker>,
+        turn: &mut usize,
         cx: &mut Context<'_>,
     ) -> Poll<Option<io::Result<usize>>> {
         if sleep.is_elapsed() || self.closed().is_some() {
@@ -145,6 +150,7 @@ impl Connection {
         if let Poll::Ready(read) = pin!(read.read_buf(input)).poll(cx) {
             return Poll::Ready(Some(read));
         }
+        *turn = 0;
         // Out of budget, a timer is not waited for by being polled; the task is polled again at once then.
         let waits = tokio::task::coop::has_budget_remaining();
         if waits && registered.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
