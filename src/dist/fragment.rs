@@ -15,6 +15,9 @@ use super::Control;
 /// does not wait long.
 pub(crate) const FRAGMENT_LEN: usize = 64 << 10;
 
+/// The same for the later fragments of a message that is alone: for the receiver, a fragment is a read.
+pub(crate) const LONE_FRAGMENT_LEN: usize = 256 << 10;
+
 /// Smaller ones are not worth keeping.
 const POOLED_LEN_MIN: usize = 128 << 10;
 
@@ -101,6 +104,16 @@ impl Pool {
         let fits = (0..buffers.len()).filter(|at| room(at) >= len).min_by_key(room);
         let found = fits.or_else(|| (0..buffers.len()).max_by_key(room));
         found.map(|at| buffers.swap_remove(at)).unwrap_or_default()
+    }
+
+    /// Moves what is in the buffer to one that has room for a message of this length, if there is one.
+    fn exchange(&self, buffer: &mut Vec<u8>, len: usize) {
+        let mut larger = self.take(len);
+        if larger.capacity() > buffer.capacity() {
+            larger.extend_from_slice(buffer);
+            std::mem::swap(buffer, &mut larger);
+        }
+        self.give(larger);
     }
 
     fn give(&self, mut buffer: Vec<u8>) {
@@ -202,6 +215,13 @@ impl Reassembly {
         if let Some(open) = self.open.get_mut(&sequence) {
             open.len += len;
             open.next -= 1;
+            let left = usize::try_from(fragment).unwrap_or(usize::MAX).saturating_mul(len);
+            let announced = open.payload.len().saturating_add(left);
+            // The first fragment may be shorter than the others, but is never longer than one of ours.
+            let longer = len > FRAGMENT_LEN && open.payload.len() <= FRAGMENT_LEN;
+            if longer && open.payload.capacity() < announced {
+                self.pool.exchange(&mut open.payload, announced);
+            }
         }
         Ok(())
     }

@@ -217,14 +217,15 @@ impl Receiver {
     }
 
     /// After [`receive`](Self::receive) returned `None`: where the next bytes belong if they are those of a large fragment, and how many
-    /// of them, with a few that follow. Room is made for no more than has come already. [`read`](Self::read) must be told how many
+    /// of them, with a few that follow. Room that is not there is made for no more than has come already. [`read`](Self::read) must be told how many
     /// were added there.
     pub(crate) fn direct(&mut self) -> Option<(&mut Vec<u8>, usize)> {
         let Fragment { sequence, left } = self.fragment.filter(|fragment| fragment.left >= DIRECT_MIN)?;
         let payload = self.reassembly.payload(sequence)?;
         // With the head of the next fragment, so that a fragment takes one read.
-        let len = (left + NEXT_HEAD_LEN).min(payload.len().max(DIRECT_MIN));
-        if payload.capacity() - payload.len() < len {
+        let room = payload.capacity() - payload.len();
+        let len = (left + NEXT_HEAD_LEN).min(payload.len().max(DIRECT_MIN).max(room));
+        if room < len {
             payload.reserve_exact(len.max(payload.len() / 2));
         }
         Some((payload, len))

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::dist::atom_cache::SendCache;
-use crate::dist::fragment::FRAGMENT_LEN;
+use crate::dist::fragment::{FRAGMENT_LEN, LONE_FRAGMENT_LEN};
 use crate::dist::{Control, Flags, VERSION_MAGIC};
 use crate::etf::{AtomRefs, EncodeError, Encoded, Payload, Writer};
 use crate::term::{Atom, Pid};
@@ -17,6 +17,13 @@ use super::{DIST_FRAG_CONT, DIST_FRAG_HEADER, DIST_HEADER, OutgoingError, PASS_T
 /// How many messages are sent in fragments at once; more wait for their turn. It bounds how long a small message waits behind them
 /// (one fragment of each), and how much a receiver must keep.
 const OPEN_MESSAGES_MAX: usize = 16;
+
+/// What is left of a message goes with its last fragment if it is this short, as a packet of its own would cost more than it.
+const REST_MAX: usize = 8 << 10;
+
+/// A message up to this length that is alone goes out in larger fragments, which cost both ends less: nothing would go between smaller ones
+/// anyway, as the system is handed all of it at once.
+const LONE_MESSAGE_LEN: usize = (1 << 20) + REST_MAX;
 
 /// Parts of a message up to this length are copied into the chunk that is being filled, longer ones are chunks of their own: about
 /// where copying costs as much as one more entry of a vectored write.
@@ -207,6 +214,8 @@ struct Fragments {
     len: usize,
     sender: Option<SenderKey>,
     sequence: u64,
+    /// How many bytes a fragment has that is not the last.
+    each: usize,
     /// The next one; they count down to 1.
     fragment: u64,
 }
@@ -334,7 +343,7 @@ impl Sender {
 
     /// Gives a message its packet, or the first of its fragments, or lets it wait.
     fn admit(&mut self, message: Outgoing) {
-        if !self.flags.contains(Flags::FRAGMENTS) || message.payload_len() <= FRAGMENT_LEN {
+        if !self.flags.contains(Flags::FRAGMENTS) || message.payload_len() <= FRAGMENT_LEN + REST_MAX {
             return self.write_whole(message);
         }
         if let Some(sender) = message.sender {
@@ -355,10 +364,13 @@ impl Sender {
 
     /// Queues a message's first fragment, and the rest behind it.
     fn open_message(&mut self, message: Outgoing) {
+        let alone = self.open_messages == 0 && self.short_turns == 0 && message.len <= LONE_MESSAGE_LEN;
+        let each = if alone { LONE_FRAGMENT_LEN } else { FRAGMENT_LEN };
         self.open_messages += 1;
         // 64 bits do not come round to a sequence that is still open, nor to 0.
         self.last_sequence += 1;
-        let (sequence, fragment) = (self.last_sequence, message.payload_len().div_ceil(FRAGMENT_LEN) as u64);
+        let later = (message.payload_len() - FRAGMENT_LEN - REST_MAX).div_ceil(each) as u64;
+        let (sequence, fragment) = (self.last_sequence, 1 + later);
         self.make_room(message.control_len.min(COPY_MAX));
         let start = self.begin_packet();
         self.chunk.put_slice(&[VERSION_MAGIC, DIST_FRAG_HEADER]);
@@ -369,8 +381,8 @@ impl Sender {
         let first = control_len + FRAGMENT_LEN;
         self.write_parts(start, &mut parts, first);
         self.flush(true);
-        let fragment = fragment - 1;
-        self.ready.push_back(Ready::Open(Fragments { parts, len: len - first, sender, sequence, fragment }));
+        let (len, fragment) = (len - first, later);
+        self.ready.push_back(Ready::Open(Fragments { parts, len, sender, sequence, each, fragment }));
     }
 
     /// After the last fragment: lets go what waited for it.
@@ -484,7 +496,7 @@ impl Sender {
 
     /// Takes the next fragment of a message. Returns the packet's length.
     fn send_fragment(&mut self, mut fragments: Fragments, chunks: &mut VecDeque<Bytes>) -> usize {
-        let len = fragments.len.min(FRAGMENT_LEN);
+        let len = if fragments.fragment == 1 { fragments.len } else { fragments.each };
         if self.heads.capacity() == 0 {
             self.heads.reserve(CHUNK_LEN);
         }

@@ -168,17 +168,36 @@ fn a_down_by_name_stays_behind_the_large_message_of_its_process() {
 fn fragments_carry_64_kib_and_count_down_to_1() {
     let flags = Flags::VISIBLE;
     let mut sender = Sender::new(flags);
-    let outgoing = message(flags, 1, "large", 0, &Bytes::from(vec![1; 200_000]));
-    sender.push(outgoing);
-    let packets = packets(&drain(&mut sender, 1));
+    // Another one is open.
+    sender.push(message(flags, 2, "other", 0, &Bytes::from(vec![1; 200_000])));
+    sender.push(message(flags, 1, "large", 0, &Bytes::from(vec![1; 220_000])));
+    let mut packets = packets(&drain(&mut sender, 1));
+    packets.retain(|(_, packet)| packet[2..10] == 2_u64.to_be_bytes());
     let tags: Vec<u8> = packets.iter().map(|(tag, _)| *tag).collect();
     assert_eq!(tags, [DIST_FRAG_HEADER, DIST_FRAG_CONT, DIST_FRAG_CONT, DIST_FRAG_CONT]);
     for (i, (_, packet)) in packets.iter().enumerate() {
-        assert_eq!(packet[2..10], 1_u64.to_be_bytes(), "the sequence");
         assert_eq!(packet[10..18], (4 - i as u64).to_be_bytes(), "the fragment");
         assert!(packet.len() <= FRAGMENT_LEN + 200);
     }
     assert_eq!(packets[1].1.len(), FRAGMENT_LEN + 18);
+}
+
+#[test]
+fn a_mebibyte_that_is_alone_goes_out_at_once_in_few_fragments() {
+    let flags = Flags::VISIBLE;
+    let mut sender = Sender::new(flags);
+    let large = |id| message(flags, id, "large", 0, &Bytes::from(vec![1; 1 << 20]));
+    let count = |chunks: Vec<Bytes>| packets(&chunks.concat()).len();
+    for _ in 0..2 {
+        sender.push(large(1));
+        assert_eq!(count(sender.transmit(1 << 20)), 5);
+        assert!(sender.is_empty());
+    }
+    sender.push(large(1));
+    sender.push(message(flags, 2, "small", 0, &Bytes::new()));
+    assert_eq!(count(vec![drain(&mut sender, 1).freeze()]), 6);
+    sender.push(large(1));
+    assert_eq!(count(vec![drain(&mut sender, 1).freeze()]), 16, "a small one is not long ago");
 }
 
 #[test]
@@ -252,11 +271,15 @@ fn a_message_takes_the_smallest_buffer_with_room_for_it() {
         (message, place)
     };
     // Both are kept until both are there, so they have a buffer each.
-    let ((large, large_place), (small, small_place)) = (receive(40), receive(5));
+    let ((large, large_place), (small, small_place)) = (receive(20), receive(6));
     drop((large, small));
-    let ((small, again), (large, large_again)) = (receive(5), receive(40));
+    let ((small, again), (large, large_again)) = (receive(6), receive(20));
     assert_eq!((again, large_again), (small_place, large_place));
     drop((small, large));
+    // Its first fragment does not tell how long the others are.
+    let (large, large_again) = receive(16);
+    assert_eq!(large_again, large_place);
+    drop(large);
 }
 
 #[test]
