@@ -299,12 +299,18 @@ pub(crate) fn end_of(
     let reference = shared.make_reference();
     let target = Monitored::Process(pid.clone());
     shared.open_calls.fetch_add(1, Ordering::AcqRel);
-    shared.relations(|relations| relations.open_call(reference.clone(), caller, Some(&target)));
+    let kept = shared.relations(|relations| relations.open_call(reference.clone(), caller, Some(&target)));
     let node = pid.node.clone();
     let mut call = OpenCall { process, reference, reply: end, node, deadline: Deadline::default() };
     let shared = call.process.shared();
-    let (connection, bound) = shared.local.send_monitor(&shared.pid, &target, &call.reference, Write::Now);
-    shared.relations(|relations| relations.monitor_over(&call.reference, connection, bound));
+    if kept.is_some() {
+        // The loss of its connection ends the wait, too.
+        shared.forget(Attention::MONITORS);
+    } else {
+        let (connection, bound) =
+            shared.local.send_monitor(&shared.pid, &target, &call.reference, Write::Now);
+        shared.relations(|relations| relations.monitor_over(&call.reference, connection, bound));
+    }
     async move {
         match (&mut call.reply).await {
             Ok(Err(reason)) => reason,

@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 
 use super::term;
 use crate::gen_server::{self, GenServer, Reply, ReplyTo};
-use crate::process::{CallError, Context, ExitReason};
+use crate::process::{CallError, Context, ExitReason, end_of};
 use crate::term::{Pid, Term};
 use crate::testing::TestNode;
 
@@ -123,6 +123,31 @@ async fn a_call_with_the_monitor_of_another_hears_of_the_servers_end() {
     let ends = [Err(CallError::Exit(ExitReason::Shutdown)), Err(CallError::NoProc)];
     assert_eq!(outcomes(&mut shown), [&[Ok(term("1"))], &ends[..]].concat());
     assert_eq!(a.elapsed(), Duration::ZERO, "not by its deadline");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_the_end_of_a_process_shares_the_monitor_too() {
+    let ([a, b], echo) = cluster().await;
+    let (shown, mut seen) = mpsc::unbounded_channel();
+    let pid = echo.clone();
+    a.spawn(move |cx: Context<Term>| async move {
+        assert_eq!(cx.call::<Term, _>(pid.clone(), 1).await, Ok(Term::from(1)));
+        let waits = end_of(cx.process().clone(), &pid);
+        let given_up = cx.world().timeout(Duration::from_secs(1), waits).await;
+        assert!(given_up.is_err(), "it has not ended");
+        cx.world().sleep(TICKS).await;
+        assert_eq!(cx.call::<Term, _>(pid.clone(), 2).await, Ok(Term::from(2)));
+        let _ = shown.send(end_of(cx.process().clone(), &pid).await);
+        ExitReason::Normal
+    })
+    .unwrap();
+    a.advance(TICKS).await;
+    assert_eq!(monitored_by(&b, &echo), [], "{:?}", b.trace(&echo));
+    assert_eq!(monitors(&b, &echo), (1, 1));
+    a.advance(TICKS).await;
+    assert_eq!(monitors(&b, &echo), (2, 1));
+    b.kill(&echo, ExitReason::Shutdown).await;
+    assert_eq!(seen.recv().await, Some(ExitReason::Shutdown));
 }
 
 #[tokio::test(start_paused = true)]
