@@ -91,11 +91,11 @@ impl Cluster {
 /// Waits until `is_it` holds.
 ///
 /// # Panics
-/// If it does not within half a minute.
+/// If it does not within a minute: a test may run sixteen nodes beside others on a busy machine.
 pub async fn eventually(what: &str, mut is_it: impl AsyncFnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(30);
+    let end = Instant::now() + Duration::from_secs(60);
     while !is_it().await {
-        assert!(Instant::now() < end, "{what}: not within 30 s");
+        assert!(Instant::now() < end, "{what}: not within a minute");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
