@@ -114,12 +114,27 @@ fn identity(cx: &Context<'_>) -> usize {
     cx.waker().data() as usize
 }
 
-/// Polls the body of a process; returns when it wants the alarm, too.
-pub(super) fn poll_process<T>(cx: &mut Context<'_>, poll: impl FnOnce(&mut Context<'_>) -> T) -> (T, Wanted) {
-    // One process may run inside another, as a call from outside any process does.
-    let outer = POLLED.replace(Polled { process: identity(cx), wanted: Wanted::NOTHING });
-    let polled = poll(cx);
-    (polled, POLLED.replace(outer).wanted)
+/// The poll of a process's body. What the body returns does not pass through here: it is large, and mostly nothing.
+pub(super) struct Polling {
+    /// One process may run inside another, as a call from outside any process does.
+    outer: Polled,
+}
+
+impl Polling {
+    pub(super) fn begin(cx: &Context<'_>) -> Self {
+        Self { outer: POLLED.replace(Polled { process: identity(cx), wanted: Wanted::NOTHING }) }
+    }
+
+    /// Returns when the process wants the alarm.
+    pub(super) fn end(self) -> Wanted {
+        POLLED.get().wanted
+    }
+}
+
+impl Drop for Polling {
+    fn drop(&mut self) {
+        POLLED.set(self.outer);
+    }
 }
 
 /// The process that this thread polls, as the address of what it is. Zero if it polls none.

@@ -10,7 +10,7 @@ use std::task::{Context as TaskContext, Poll, Waker};
 
 use super::apply::apply_all;
 use super::bound::AnyBound;
-use super::deadline::{Alarm, poll_process};
+use super::deadline::{Alarm, Polling};
 use super::mailbox::KEPT;
 use super::task::Task;
 use super::timer::Fire;
@@ -193,10 +193,12 @@ impl<M: ProcessMessage, F: Future<Output = ExitReason>> Future for Run<M, F> {
             }
         }
         let Some(body) = this.body.as_mut().as_pin_mut() else { return Poll::Ready(()) };
-        let (polled, mut wanted) = poll_process(cx, |cx| body.poll(cx));
-        if let Poll::Ready(reason) = polled {
+        let polling = Polling::begin(cx);
+        if let Poll::Ready(reason) = body.poll(cx) {
+            drop(polling);
             return end(this.body, reason);
         }
+        let mut wanted = polling.end();
         if shared.has_any() {
             if shared.has(Attention::EXITING) {
                 let exiting = shared.state().rare().exiting.take();
