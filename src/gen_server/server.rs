@@ -123,11 +123,14 @@ async fn serve<S: GenServer>(server: &mut S, cx: &mut Context<S>) -> ExitReason 
             timeout = next.timeout;
         }
         // Most messages: they are not moved by way of what else could be received. And nothing of this is kept while the server waits.
-        let message = if timeout.is_none()
-            && cx.suspension().is_none()
-            && let Some(message) = cx.pop_own()
-        {
+        let plain = timeout.is_none() && cx.suspension().is_none();
+        let message = if plain && let Some(message) = cx.pop_own() {
             message
+        } else if plain && let Some(message) = cx.take_own() {
+            message
+        } else if plain && !cx.has_queued() {
+            cx.queued().await;
+            continue;
         } else {
             let received = match (cx.suspension().is_some(), timeout) {
                 (false, None) => cx.receive_signal().await,

@@ -1,29 +1,26 @@
 //! What a process can do: its own view of itself and of the world.
 
 use std::future::{Future, poll_fn};
-use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
-use std::task::{Context as TaskContext, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::apply::apply_all;
 use super::call::{Call, Caller, demonitor};
-use super::mailbox::{Batch, Signals, Taken};
+use super::mailbox::{Signals, Taken};
 use super::relations::{Monitor, Monitored};
 use super::timer::{Fire, Timers};
 use super::{
     AnyProcess, Attention, ConnectionId, Delivery, Destination, ExitReason, Local, Process, ProcessMessage,
-    RegisterError, RemoteSpawn, Shared, Signal, SpawnOpt, SpawnOptions, TimerReference, Write, spawn,
+    Received, RegisterError, RemoteSpawn, Shared, Signal, SpawnOpt, SpawnOptions, TimerReference, Write,
+    spawn,
 };
-use crate::etf::{EncodeError, Payload, Writer};
+use crate::etf::{EncodeError, Writer};
 use crate::term::{Atom, Pid, Reference, Term};
 use crate::world::{Mono, World};
-
-/// After so many messages in a row a process lets others run, as an Erlang process does after its reductions.
-const MESSAGES_PER_TURN: u32 = 256;
 
 /// A local send that found nobody, or a message that cannot be sent.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -70,29 +67,10 @@ pub enum NodeEvent {
 
 /// A process's own view of itself. `M` is what it is sent without encoding.
 pub struct Context<M: ProcessMessage> {
-    process: Arc<Process<M>>,
-    inbox: Signals<M>,
-    received: u32,
-}
-
-/// A received message.
-#[derive(Debug)]
-pub(crate) enum Received<M> {
-    Own(M),
-    Term(Payload),
-}
-
-/// Waits for the next message.
-// Not a `poll_fn`, which is inlined only if it is short.
-pub(crate) struct Receive<'a, M: ProcessMessage>(&'a mut Context<M>);
-
-impl<M: ProcessMessage> Future for Receive<'_, M> {
-    type Output = Received<M>;
-
-    #[inline(always)]
-    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Received<M>> {
-        self.0.poll_receive(cx)
-    }
+    pub(super) process: Arc<Process<M>>,
+    pub(super) inbox: Signals<M>,
+    /// Since it last waited.
+    pub(super) received: u32,
 }
 
 impl<M: ProcessMessage> Context<M> {
@@ -125,115 +103,6 @@ impl<M: ProcessMessage> Context<M> {
     /// The world that the process's node lives in: its clock, its randomness, its network.
     pub fn world(&self) -> &World {
         &self.local().world
-    }
-
-    /// Waits for the next message. Cancel safe.
-    pub(crate) fn receive_signal(&mut self) -> Receive<'_, M> {
-        Receive(self)
-    }
-
-    /// Has the process's task end it as soon as the body awaits.
-    fn exit_with(&mut self, reason: ExitReason) {
-        // Behind the signal that ends it there may be others that must be answered, and the body is dropped first.
-        self.process.mailbox.restore(Batch { signals: self.inbox.take(), messages: 0 });
-        self.process.task.set_unreceived(0);
-        self.shared().state().rare().exiting = Some(Box::new(reason));
-        self.shared().notice(Attention::EXITING);
-    }
-
-    #[inline(always)]
-    pub(crate) fn poll_receive(&mut self, cx: &mut TaskContext<'_>) -> Poll<Received<M>> {
-        self.poll_signal(cx).map(Signal::receive)
-    }
-
-    /// The next message, if it is of the process's own type and was taken out of the queue already, as most that come one behind the
-    /// other: it is moved once on its way, where [`Context::poll_receive`] moves it from one result into the next.
-    #[inline(always)]
-    pub(crate) fn pop_own(&mut self) -> Option<M> {
-        if self.received >= MESSAGES_PER_TURN || self.shared().has(Attention::PRIORITY) {
-            return None;
-        }
-        let message = self.inbox.pop_own()?;
-        self.received += 1;
-        self.process.task.set_unreceived(self.inbox.len());
-        Some(message)
-    }
-
-    /// Its turn is over.
-    fn count_received(&mut self) {
-        self.process.task.count_received(std::mem::take(&mut self.received));
-    }
-
-    /// How many received messages wait to be handled, besides those in the queue.
-    pub(crate) fn set_aside(&self, messages: usize) {
-        self.process.task.set_unreceived(self.inbox.len() + messages);
-    }
-
-    /// As [`Context::poll_receive`]; a message that counts goes on counting until it is [received](Signal::receive).
-    // Inlined, so that a message goes from the queue to its callback without a stop.
-    #[inline(always)]
-    pub(crate) fn poll_signal(&mut self, cx: &mut TaskContext<'_>) -> Poll<Signal<M>> {
-        if self.received >= MESSAGES_PER_TURN {
-            self.count_received();
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        loop {
-            if self.shared().has(Attention::PRIORITY)
-                && let Some(message) = self.shared().pop_priority()
-            {
-                self.received += 1;
-                return Poll::Ready(Signal::Term(message));
-            }
-            let signal = match self.inbox.pop_front() {
-                Some(signal) => signal,
-                None => match self.take() {
-                    Taken::Messages(first) => first,
-                    Taken::Relations { messages } => {
-                        if self.apply(messages) {
-                            continue;
-                        }
-                        return Poll::Pending;
-                    }
-                    Taken::Nothing => {
-                        self.count_received();
-                        if self.shared().has(Attention::KEPT) {
-                            self.shared().forget(Attention::KEPT);
-                            self.shared().forget(Attention::KEEPS);
-                            self.process.mailbox.shrink(&mut self.inbox);
-                        }
-                        return Poll::Pending;
-                    }
-                },
-            };
-            self.received += 1;
-            self.process.task.set_unreceived(self.inbox.len());
-            // They are applied when the queue is taken.
-            debug_assert!(!matches!(signal, Signal::Relation(_)), "a relation among the messages");
-            return Poll::Ready(signal);
-        }
-    }
-
-    /// Takes what is queued; the inbox is empty. A burst's memory is here now, if there was one: from now on it is kept for a while.
-    fn take(&mut self) -> Taken<M> {
-        if self.inbox.is_large() {
-            self.inbox.limit();
-            if !self.shared().has(Attention::KEEPS) {
-                self.shared().notice(Attention::KEEPS);
-            }
-        }
-        self.process.mailbox.take_into(&mut self.inbox)
-    }
-
-    /// Applies the relations in the inbox, which are behind so many messages. Returns whether the process goes on.
-    #[cold]
-    fn apply(&mut self, messages: usize) -> bool {
-        if let Some(reason) = apply_all(&self.process.shared, self.inbox.get(), messages) {
-            self.exit_with(reason);
-            return false;
-        }
-        self.process.task.set_unreceived(self.inbox.len());
-        true
     }
 
     /// `!`: sends a message. It is moved to a local process that understands its type, and encoded for any other.

@@ -82,6 +82,12 @@ impl<M> Signals<M> {
         self.0.capacity() > IDLE_CAPACITY_MAX
     }
 
+    /// Whether there is something in it, or memory of a burst.
+    #[inline]
+    pub(super) fn is_kept(&self) -> bool {
+        !self.is_empty() || self.is_large()
+    }
+
     /// Gives back what must not be kept even for a while.
     pub(super) fn limit(&mut self) {
         if self.0.capacity() * size_of::<Signal<M>>() > KEPT_MAX {
@@ -265,9 +271,36 @@ impl<M> SignalQueue<M> {
         Taken::Relations { messages }
     }
 
+    /// Whether nothing is queued. The next signal wakes the process then.
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.empty.load(Ordering::Acquire)
+    }
+
+    /// As [`SignalQueue::take_into`] if a message of the process's own type is first, and nothing but messages is queued: it is moved once.
+    #[inline(always)]
+    pub(super) fn take_own_into(&self, inbox: &mut Signals<M>) -> Option<M> {
+        if self.is_empty() {
+            return None;
+        }
+        let mut queue = self.lock();
+        if !matches!(queue.first, Some(Signal::Message(_))) || self.relations.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.empty.store(true, Ordering::Release);
+        if !queue.rest.is_empty() {
+            std::mem::swap(&mut queue.rest, inbox);
+        }
+        queue.messages = 0;
+        match queue.first.take() {
+            Some(Signal::Message(message)) => Some(message),
+            _ => None,
+        }
+    }
+
     /// Has the memory of a burst where the next one is queued, still in the cache.
     #[cold]
-    fn keep(&self, inbox: &mut Signals<M>) {
+    pub(super) fn keep(&self, inbox: &mut Signals<M>) {
         let mut queue = self.lock();
         if queue.rest.is_empty() && queue.rest.0.capacity() < inbox.0.capacity() {
             std::mem::swap(&mut queue.rest, inbox);

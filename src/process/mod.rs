@@ -30,6 +30,7 @@ mod local;
 mod mailbox;
 mod names;
 mod priority;
+mod receive;
 mod relations;
 mod reply_cell;
 mod run;
@@ -67,7 +68,6 @@ pub use self::timer::TimerReference;
 
 pub(crate) use self::bound::{AnyBound, Taking};
 pub(crate) use self::call::{Asking, Caller, DEFAULT_TIMEOUT, end_of, multi_call};
-pub(crate) use self::context::Received;
 pub(crate) use self::deadline::Deadline;
 pub(crate) use self::distribution::{
     Busy, ConnectionId, Delivery, Distribution, Encode, Sent, Traffic, Write,
@@ -80,6 +80,7 @@ pub(crate) use self::guest::Guest;
 pub(crate) use self::heritage::Heritage;
 pub(crate) use self::local::Local;
 pub(crate) use self::names::TextHasher;
+pub(crate) use self::receive::Received;
 pub(crate) use self::relations::Number;
 pub(crate) use self::reply_cell::{Giver, Taker, reply_cell, reply_cell_for};
 pub(crate) use self::run::{SpawnOptions, run_inline, spawn};
