@@ -4,17 +4,17 @@ mod common;
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context as TaskContext, Poll, Waker, ready};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use beamline::epmd::EpmdOptions;
 use beamline::gen_server::{Context, GenServer, Reply, ReplyTo};
 use beamline::node::{Builder, Node};
 use beamline::process::ExitReason;
-use beamline::term::Term;
-use beamline::world::{BoxFuture, BoxWrite, Conn, Listener, Network, World};
+use beamline::term::{Atom, Term};
+use beamline::world::{BoxFuture, BoxWrite, Clock, Conn, Listener, Mono, Network, World};
 use bytes::Bytes;
 use tokio::io::AsyncWrite;
 
@@ -184,6 +184,70 @@ async fn signals_that_follow_one_another_share_writes_and_a_lone_one_has_its_own
     let casts = writes() - before;
     // Fewer than the socket's buffer alone would bring about.
     assert!(casts <= CASTS as usize / 100, "{casts} writes for {CASTS} casts");
+}
+
+/// A clock that goes when it is told to.
+struct Stepped {
+    micros: AtomicU64,
+    real: Arc<dyn Clock>,
+}
+
+impl Clock for Stepped {
+    fn mono(&self) -> Mono {
+        Mono::default() + Duration::from_micros(self.micros.load(Ordering::Relaxed))
+    }
+
+    fn wall(&self) -> SystemTime {
+        self.real.wall()
+    }
+}
+
+#[tokio::test]
+async fn casts_of_one_process_share_writes_also_where_they_go_to_several_nodes_in_turn() {
+    const NODES: usize = 5;
+    const ROUNDS: i64 = 4;
+    const CASTS: i64 = 10;
+    let epmd = epmd();
+    let wire = Arc::new(Wire::default());
+    let mut counts = Vec::new();
+    let mut nodes = Vec::new();
+    for n in 0..NODES {
+        let node = builder(&format!("node_{n}@127.0.0.1"), &epmd).start().await.expect("the node starts");
+        let count = Count::start(&node, ()).name("count").await.expect("it starts");
+        counts.push(((Atom::from_static("count"), node.name().clone()), count));
+        nodes.push(node);
+    }
+    let world = Wired::world(&wire);
+    let clock = Arc::new(Stepped { micros: AtomicU64::new(1_000_000), real: world.clock.clone() });
+    let world = World { clock: clock.clone(), ..world };
+    let other = builder("other@127.0.0.1", &epmd).world(world).start().await.expect("the node starts");
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let written = wire.clone();
+    let caster = other.spawn(move |cx| async move {
+        for (count, _) in &counts {
+            assert_eq!(cx.call::<i64, _>(count.clone(), Term::from(0)).await, Ok(0));
+        }
+        let before = written.writes.load(Ordering::Relaxed);
+        for round in 1..=ROUNDS {
+            for (count, there) in &counts {
+                for _ in 0..CASTS {
+                    cx.cast(count.clone(), &0).expect("it is sent");
+                }
+                while there.call(Term::from(0)).await != Ok(CASTS * round) {
+                    cx.yield_now().await;
+                }
+                // A node's turn comes back after longer than a burst may take, and the process's own after less.
+                clock.micros.fetch_add(300, Ordering::Relaxed);
+            }
+        }
+        let _ = tell.send(written.writes.load(Ordering::Relaxed) - before);
+        ExitReason::Normal
+    });
+    caster.expect("there is room");
+    let writes = told.await.expect("it casts");
+    let bursts = NODES * ROUNDS as usize;
+    // The first to each node may be the answer to what came from there: it has a write of its own.
+    assert!(writes <= bursts + NODES, "{writes} writes for {bursts} times {CASTS} casts");
 }
 
 #[tokio::test]

@@ -292,6 +292,7 @@ impl Builder {
             peers: RwLock::default(),
             up: Mutex::default(),
             node_monitors: Mutex::default(),
+            last_sent: Arc::default(),
             next_connection: AtomicU64::new(1),
             handshakes: AtomicU64::new(0),
             entropy: Mutex::new(entropy),

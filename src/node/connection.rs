@@ -48,6 +48,25 @@ const WRITE_BYTES: usize = 64 << 10;
 /// What may wait for the next signal to take it along.
 const LATER_BYTES_MAX: usize = 4 << 10;
 
+/// Who of the node sent last where nobody was writing, and when. What two threads mix up costs a write, or a moment.
+#[derive(Default)]
+pub(super) struct LastSent {
+    sender: AtomicU64,
+    at: AtomicU64,
+}
+
+impl LastSent {
+    /// Whether this message of the sender's follows another one of its own, to whatever node.
+    fn follows(&self, sender: &Pid, now: Mono) -> bool {
+        let sender = numbers(sender);
+        let same = self.sender.load(Ordering::Relaxed) == sender;
+        let close = now.since(Mono(self.at.load(Ordering::Relaxed))) < BURST;
+        self.sender.store(sender, Ordering::Relaxed);
+        self.at.store(now.0, Ordering::Relaxed);
+        same && close
+    }
+}
+
 /// One connection, from the end of its handshake until it is lost.
 pub(super) struct Connection {
     pub(super) id: ConnectionId,
@@ -56,6 +75,8 @@ pub(super) struct Connection {
     pub(super) flags: Flags,
     out: Mutex<Out>,
     clock: Arc<dyn Clock>,
+    /// One for all of the node's connections.
+    last_sent: Arc<LastSent>,
     busy: Arc<Busy>,
     busy_limit: usize,
     /// Wakes the writer's task.
@@ -200,6 +221,7 @@ impl Connection {
         write: BoxWrite,
         busy_limit: usize,
         clock: Arc<dyn Clock>,
+        last_sent: Arc<LastSent>,
     ) -> Self {
         let out = Out {
             queue: Sender::new(established.flags),
@@ -220,6 +242,7 @@ impl Connection {
             flags: established.flags,
             out: Mutex::new(out),
             clock,
+            last_sent,
             busy: Arc::default(),
             busy_limit,
             handed_over: Notify::new(),
@@ -308,13 +331,18 @@ impl Connection {
         if write == Write::Later && out.queue.queued_bytes() < LATER_BYTES_MAX {
             return Pushed::Queued;
         }
-        self.write_in_turn(out, sender)
+        self.write_in_turn(out, sender, write)
     }
 
     /// Writes what is queued, or leaves it to who writes already.
-    fn write_in_turn<'a>(&'a self, mut out: MutexGuard<'a, Out>, sender: Option<&Pid>) -> Pushed {
+    fn write_in_turn<'a>(
+        &'a self,
+        mut out: MutexGuard<'a, Out>,
+        sender: Option<&Pid>,
+        write: Write,
+    ) -> Pushed {
         match std::mem::replace(&mut out.writer, Writer::Writing) {
-            Writer::Idle(half) if self.in_burst(&mut out) => {
+            Writer::Idle(half) if self.in_burst(&mut out, sender, write) => {
                 out.writer = Writer::HandedOver(half);
                 self.handed_over.notify_one();
             }
@@ -363,10 +391,13 @@ impl Connection {
     }
 
     /// Whether the signal is one of many, which share a write if this one waits a moment: it answers one of several messages that one
-    /// read brought, or it comes right after another without anything having arrived in between that it could be the answer to.
-    fn in_burst(&self, out: &mut Out) -> bool {
+    /// read brought, or it comes right after another without anything having arrived in between that it could be the answer to. The
+    /// messages of one sender may go to several nodes: each node's first would have a write of its own, and a read there.
+    fn in_burst(&self, out: &mut Out, sender: Option<&Pid>, write: Write) -> bool {
         let (now, messages) = (self.clock.mono(), self.messages.load(Ordering::Relaxed));
-        let close = now.since(out.written_at) < BURST;
+        let follows =
+            write == Write::Soon && sender.is_some_and(|sender| self.last_sent.follows(sender, now));
+        let close = follows || now.since(out.written_at) < BURST;
         let answers = messages != out.messages_then;
         (out.written_at, out.messages_then) = (now, messages);
         if answers {
@@ -414,7 +445,7 @@ impl Connection {
                     if out.queue.is_empty() {
                         return;
                     }
-                    self.write_in_turn(out, None);
+                    self.write_in_turn(out, None, Write::Now);
                     continue;
                 }
             }
@@ -561,7 +592,7 @@ impl Connection {
                 out.queue.push_tick();
             }
             if !out.queue.is_empty() {
-                self.write_in_turn(out, None);
+                self.write_in_turn(out, None, Write::Now);
             }
         }
         tick

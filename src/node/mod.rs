@@ -40,7 +40,7 @@ use crate::world::{BoxFuture, World};
 pub use self::builder::{Builder, NodeStartError};
 pub use self::error::{ConnectError, DisconnectReason};
 
-use self::connection::Connection;
+use self::connection::{Connection, LastSent};
 use self::connections::{NodeMonitors, Peers};
 use self::options::Options;
 
@@ -71,6 +71,7 @@ pub(crate) struct Inner {
     peers: RwLock<Peers>,
     /// The connections among them that stand.
     up: Mutex<BTreeMap<ConnectionId, Arc<Connection>>>,
+    last_sent: Arc<LastSent>,
     node_monitors: Mutex<NodeMonitors>,
     next_connection: AtomicU64,
     handshakes: AtomicU64,

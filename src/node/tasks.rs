@@ -138,7 +138,8 @@ impl Inner {
         let (mut read, write) = (conn.read, conn.write);
         let busy_limit = self.options.dist_buf_busy_limit;
         let connection = self.connected(attempt.as_ref(), |id| {
-            Connection::new(id, &established, write, busy_limit, self.local.world.clock.clone())
+            let (clock, last_sent) = (self.local.world.clock.clone(), self.last_sent.clone());
+            Connection::new(id, &established, write, busy_limit, clock, last_sent)
         });
         let Some(connection) = connection else { return };
         let _live = Live::new(self.clone());

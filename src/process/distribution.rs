@@ -91,6 +91,8 @@ pub(crate) struct Traffic {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Write {
     Now,
+    /// At once, unless its sender sent another one to any node just before: a message that nobody waits for an answer to.
+    Soon,
     /// It goes with the next one: what a call sends besides its request is not worth a write of its own.
     Later,
 }

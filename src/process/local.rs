@@ -339,7 +339,7 @@ impl Local {
         let priority = taking == Taking::Priority;
         let control = Control::Send { from: Some(sender.clone()), to: target, message: encode, priority };
         let Some(distribution) = self.distribution() else { return Ok(Delivery::Done) };
-        Ok(delivery(distribution.send(node, Some(sender), None, &[control], Write::Now)?))
+        Ok(delivery(distribution.send(node, Some(sender), None, &[control], Write::Soon)?))
     }
 
     /// Sends a message to another node over a certain connection, or not at all: `None` if that does not stand.
