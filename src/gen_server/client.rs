@@ -312,7 +312,7 @@ impl<Q, A: Serialize, T> Future for Request<Q, A, T> {
         {
             let value = unwrap(reply);
             debug_assert!(value.is_some(), "the handler replied to another kind of call");
-            this.state = State::Done;
+            // What is left goes with the request, which is dropped now that it is ready.
             return Poll::Ready(value.ok_or_else(wrong_reply));
         }
         let polled = this.poll_state(cx);
@@ -324,6 +324,8 @@ impl<Q, A: Serialize, T> Future for Request<Q, A, T> {
 }
 
 impl<Q, A: Serialize, T> Request<Q, A, T> {
+    // Not inlined, so that its result does not go through where the one above is made.
+    #[inline(never)]
     fn poll_state(&mut self, cx: &mut TaskContext<'_>) -> Poll<Result<T, CallError>> {
         let Self { state, timeout, deadline } = self;
         if let State::Remote { .. } = state

@@ -23,17 +23,35 @@ use crate::world::{Clock, Mono, World};
 
 thread_local! {
     /// The process that this thread polls. It means something only during that one poll.
-    static POLLED: Cell<Polled> = const { Cell::new(Polled { process: 0, wanted: Wanted::NOTHING }) };
+    static POLLED: Polled = const {
+        Polled { process: Cell::new(0), at: Cell::new(NEVER), within: Cell::new(Duration::MAX) }
+    };
     /// How the scheduler that this thread runs reads the clock. It means something only during its turn.
     static READINGS: Readings =
         const { Readings { clock: Cell::new(0), last: Cell::new(Mono(0)), next: Cell::new(None) } };
 }
 
-#[derive(Clone, Copy)]
+/// In cells of their own: what is moved as a whole right after a part was written waits for it.
 struct Polled {
-    /// By its waker.
-    process: usize,
-    wanted: Wanted,
+    /// By its waker. Zero if none is polled, and nothing is wanted then.
+    process: Cell<usize>,
+    at: Cell<Mono>,
+    within: Cell<Duration>,
+}
+
+impl Polled {
+    fn is(&self, cx: &Context<'_>) -> bool {
+        self.process.get() == identity(cx)
+    }
+
+    fn wanted(&self) -> Wanted {
+        Wanted { at: self.at.get(), within: self.within.get() }
+    }
+
+    fn want(&self, wanted: Wanted) {
+        self.at.set(wanted.at);
+        self.within.set(wanted.within);
+    }
 }
 
 /// When a process wants its alarm: whichever is sooner.
@@ -117,29 +135,44 @@ fn identity(cx: &Context<'_>) -> usize {
 /// The poll of a process's body. What the body returns does not pass through here: it is large, and mostly nothing.
 pub(super) struct Polling {
     /// One process may run inside another, as a call from outside any process does.
-    outer: Polled,
+    outer: usize,
+    wanted: Wanted,
 }
 
 impl Polling {
+    #[inline]
     pub(super) fn begin(cx: &Context<'_>) -> Self {
-        Self { outer: POLLED.replace(Polled { process: identity(cx), wanted: Wanted::NOTHING }) }
+        POLLED.with(|polled| {
+            let outer = polled.process.replace(identity(cx));
+            let mut wanted = Wanted::NOTHING;
+            if outer != 0 {
+                wanted = polled.wanted();
+                polled.want(Wanted::NOTHING);
+            }
+            Self { outer, wanted }
+        })
     }
 
     /// Returns when the process wants the alarm.
+    #[inline]
     pub(super) fn end(self) -> Wanted {
-        POLLED.get().wanted
+        POLLED.with(Polled::wanted)
     }
 }
 
 impl Drop for Polling {
+    #[inline]
     fn drop(&mut self) {
-        POLLED.set(self.outer);
+        POLLED.with(|polled| {
+            polled.process.set(self.outer);
+            polled.want(self.wanted);
+        });
     }
 }
 
 /// The process that this thread polls, as the address of what it is. Zero if it polls none.
 pub(super) fn polled() -> usize {
-    POLLED.get().process
+    POLLED.with(|polled| polled.process.get())
 }
 
 /// The alarm of a process.
@@ -288,7 +321,7 @@ impl Deadline {
     pub(crate) fn poll(&mut self, timeout: Duration, local: &Local, cx: &mut Context<'_>) -> Poll<()> {
         if let Began::Not = self.began
             && timeout > Duration::ZERO
-            && POLLED.get().process == identity(cx)
+            && POLLED.with(|polled| polled.is(cx))
         {
             let next = READINGS.with(|readings| {
                 if readings.clock.get() != clock_id(&local.world.clock) {
@@ -301,9 +334,7 @@ impl Deadline {
             });
             if let Some(next) = next {
                 self.began = Began::Reading(next);
-                let mut polled = POLLED.get();
-                polled.wanted.within = polled.wanted.within.min(timeout);
-                POLLED.set(polled);
+                POLLED.with(|polled| polled.within.set(polled.within.get().min(timeout)));
                 return Poll::Pending;
             }
         }
@@ -328,10 +359,14 @@ impl Deadline {
         if now >= at {
             return Poll::Ready(());
         }
-        let mut polled = POLLED.get();
-        if polled.process == identity(cx) {
-            polled.wanted.at = polled.wanted.at.min(at);
-            POLLED.set(polled);
+        let is_polled = POLLED.with(|polled| {
+            let is = polled.is(cx);
+            if is {
+                polled.at.set(polled.at.get().min(at));
+            }
+            is
+        });
+        if is_polled {
             return Poll::Pending;
         }
         let left = at.since(now);
