@@ -26,6 +26,25 @@ const READ_CAPACITY_MIN: usize = 4 << 10;
 /// After so much without a wait the thread looks at its sockets and runs who waits, if more is there to be read.
 const TURN_BYTES: usize = 1 << 20;
 
+/// How much a reader has read since it last waited or gave up its turn.
+#[derive(Default)]
+struct Turn(usize);
+
+impl Turn {
+    /// So much more has come. Returns whether the turn was over before it: only now, or else a message as long as a turn would end with
+    /// a turn given up for nothing.
+    fn is_over_before(&mut self, len: usize) -> bool {
+        let over = self.0 >= TURN_BYTES;
+        self.0 = if over { len } else { self.0 + len };
+        over
+    }
+
+    /// There was nothing to read.
+    fn waits(&mut self) {
+        self.0 = 0;
+    }
+}
+
 impl Connection {
     /// Reads and delivers signals, and keeps the connection alive, until it is closed. Returns why it was.
     pub(super) async fn read(
@@ -42,7 +61,7 @@ impl Connection {
             |next: Option<Mono>| world.sleep(next.map_or(RELAX, |next| next.since(world.clock.mono())));
         // One timer from tick to tick: a read costs none.
         let mut sleep = pin!(until(ticker.as_ref().map(Ticker::next)));
-        let (mut registered, mut turn, mut signal) = (None, 0, None);
+        let (mut registered, mut turn, mut signal) = (None, Turn::default(), None);
         loop {
             let received = match &guest {
                 Some(guest) => guest.turn(|| self.receive(inner, &mut receiver, &mut input, &mut signal)),
@@ -80,12 +99,9 @@ impl Connection {
                 Some(Ok(0)) => return DisconnectReason::Closed,
                 Some(Ok(len)) => {
                     self.note_received(len);
-                    // Now that there is more, or else a message as long as a turn would end with one for nothing.
-                    if turn >= TURN_BYTES {
-                        turn = 0;
+                    if turn.is_over_before(len) {
                         yield_now().await;
                     }
-                    turn += len;
                 }
                 Some(Err(error)) => return error.into(),
                 None if sleep.is_elapsed() => {
@@ -141,7 +157,7 @@ impl Connection {
         input: &mut impl BufMut,
         sleep: Pin<&mut Sleep>,
         registered: &mut Option<Waker>,
-        turn: &mut usize,
+        turn: &mut Turn,
         cx: &mut Context<'_>,
     ) -> Poll<Option<io::Result<usize>>> {
         if sleep.is_elapsed() || self.closed().is_some() {
@@ -150,7 +166,7 @@ impl Connection {
         if let Poll::Ready(read) = pin!(read.read_buf(input)).poll(cx) {
             return Poll::Ready(Some(read));
         }
-        *turn = 0;
+        turn.waits();
         // Out of budget, a timer is not waited for by being polled; the task is polled again at once then.
         let waits = tokio::task::coop::has_budget_remaining();
         if waits && registered.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
@@ -160,5 +176,21 @@ impl Connection {
             *registered = Some(cx.waker().clone());
         }
         Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{TURN_BYTES, Turn};
+
+    #[test]
+    fn a_turn_ends_when_there_is_more_to_read_than_it_takes() {
+        let mut turn = Turn::default();
+        assert!(!turn.is_over_before(TURN_BYTES), "a message as long as a turn is read without a pause");
+        turn.waits();
+        assert!(!turn.is_over_before(1), "what comes after a wait begins a turn");
+        assert!(!turn.is_over_before(TURN_BYTES));
+        assert!(turn.is_over_before(1), "a reader that never waits lets others run");
+        assert!(!turn.is_over_before(1), "and then has a new turn");
     }
 }
