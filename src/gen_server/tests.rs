@@ -645,3 +645,47 @@ async fn a_full_server_says_so_to_its_callers_or_hands_them_on() {
     let (own, others) = tokio::join!(hands_on.get(), hands_on.get());
     assert_eq!((own, others), (Ok(1), Ok(100)), "each call is answered by who took it");
 }
+
+/// Casts itself a message, and sends itself an exit signal behind it.
+struct Ends(mpsc::UnboundedSender<bool>);
+
+impl GenServer for Ends {
+    type Args = mpsc::UnboundedSender<bool>;
+    type Call = Term;
+    type Reply = Term;
+    type Cast = bool;
+    type Info = Term;
+
+    async fn init(handled: Self::Args, _: &mut Context<Self>) -> Result<Self, ExitReason> {
+        Ok(Self(handled))
+    }
+
+    async fn handle_call(
+        &mut self,
+        _: Term,
+        _: ReplyTo<Term>,
+        _: &mut Context<Self>,
+    ) -> Result<Reply, ExitReason> {
+        Ok(Reply::Later)
+    }
+
+    async fn handle_cast(&mut self, first: bool, cx: &mut Context<Self>) -> Result<(), ExitReason> {
+        let _ = self.0.send(first);
+        if first {
+            cx.server().cast(false).expect("it is alive");
+            let pid = cx.pid().clone();
+            cx.exit(&pid, ExitReason::atom("told"));
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_exit_signal_behind_a_message_that_waits_ends_the_server_before_that_is_handled() {
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let server = Start::<Ends>::new(local(), None, tell).await.expect("it starts");
+    server.cast(true).expect("it is alive");
+    assert_eq!(server.ended().await, ExitReason::atom("told"));
+    assert_eq!(told.recv().await, Some(true));
+    assert_eq!(told.recv().await, None);
+}
