@@ -1,9 +1,12 @@
 //! Twenty senders at once: each one's messages arrive in the order in which it sent them, whole, whether they are small or
 //! travel in fragments with others' between them.
 
+use std::time::Duration;
+
 use beamline::node::Node;
 use beamline::process::{Context, ExitReason};
 use beamline::term::{Atom, Pid, Term};
+use beamline::world::World;
 use beamline_interop::{Cluster, ErlNode, within};
 use bytes::Bytes;
 
@@ -101,4 +104,40 @@ async fn names_and_pids_of_a_process_are_one_queue() {
     ))
     .await;
     assert_eq!(within("all arrive", collected).await.unwrap(), (1..=1000).collect::<Vec<_>>());
+}
+
+/// Large messages that others talk beside wait for the peer to say how far it has come; one that says nothing, for the next tick.
+#[tokio::test(flavor = "multi_thread")]
+async fn erlang_says_how_far_it_has_come_with_large_messages_that_others_talk_beside() {
+    const LARGE: usize = 8;
+    let Some(cluster) = Cluster::start().await else { return };
+    let (mut erl, node) = erl_and_node(&cluster).await;
+    erl.eval(
+        "register(echo, spawn(fun F() -> receive {From, N} -> From ! N, F() end end)),
+         register(collector, self())",
+    )
+    .await;
+    let name = Atom::new(erl.name()).unwrap();
+    let (echo, collector) = (("echo", name.clone()), ("collector", name));
+    let talks = node.spawn(move |mut cx| async move {
+        loop {
+            let me = cx.pid().clone();
+            cx.send(echo.clone(), (me, 1)).unwrap();
+            cx.receive().await;
+        }
+    });
+    talks.unwrap();
+    let filler = Bytes::from(vec![b'x'; 16 << 20]);
+    let sends = node.spawn(move |cx| async move {
+        for _ in 0..LARGE {
+            cx.send(collector.clone(), ("large", Term::from(filler.clone()))).unwrap();
+            cx.yield_now().await;
+        }
+        ExitReason::Normal
+    });
+    sends.unwrap();
+    let sizes = format!("[receive {{<<\"large\">>, B}} -> byte_size(B) end || _ <- lists:seq(1, {LARGE})]");
+    // Less than a tick.
+    let sizes = World::tokio().timeout(Duration::from_secs(12), erl.eval(&sizes)).await;
+    assert_eq!(sizes, Ok(format!("[{}]", ["16777216"; LARGE].join(","))));
 }

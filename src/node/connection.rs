@@ -21,10 +21,10 @@ use tokio::task::yield_now;
 
 use super::DisconnectReason;
 use super::name_monitors::NameMonitors;
-use crate::dist::channel::{Fresh, Outgoing, OutgoingError, Sender};
+use crate::dist::channel::{Fresh, Outgoing, OutgoingError, Pace, Sender};
 use crate::dist::handshake::Established;
-use crate::dist::{Control, Flags, Tick, Ticker};
-use crate::etf::{EncodeError, Writer as TermWriter};
+use crate::dist::{Control, Flags, Item, Tick, Ticker};
+use crate::etf::{self, EncodeError, Writer as TermWriter};
 use crate::process::{Busy, ConnectionId, Number, Write};
 use crate::term::{Atom, Pid, Reference};
 use crate::world::{BoxWrite, Clock, Mono};
@@ -118,9 +118,9 @@ impl Out {
     }
 
     /// Takes what one vectored write takes.
-    fn transmit_into(&mut self, chunks: &mut VecDeque<Bytes>) {
+    fn transmit_into(&mut self, chunks: &mut VecDeque<Bytes>, clock: &dyn Clock) {
         self.signals = 0;
-        self.queue.transmit_into(TRANSMIT_BYTES, chunks);
+        self.queue.transmit_into(TRANSMIT_BYTES, chunks, &|| clock.mono());
     }
 
     /// The process is to hear of the connection's loss.
@@ -217,6 +217,7 @@ pub(super) enum Pushed {
 impl Connection {
     pub(super) fn new(
         id: ConnectionId,
+        node: Pid,
         established: &Established,
         write: BoxWrite,
         busy_limit: usize,
@@ -224,7 +225,7 @@ impl Connection {
         last_sent: Arc<LastSent>,
     ) -> Self {
         let out = Out {
-            queue: Sender::new(established.flags),
+            queue: Sender::new(established.flags).paced(Pace::new(node)),
             signals: 0,
             writer: Writer::Idle(Box::new(Half { write, chunks: VecDeque::new(), unflushed: false })),
             written_at: Mono::default(),
@@ -363,7 +364,7 @@ impl Connection {
         sender: Option<&Pid>,
     ) -> Pushed {
         for _ in 0..TRANSMITS_MAX {
-            out.transmit_into(&mut half.chunks);
+            out.transmit_into(&mut half.chunks, &*self.clock);
             drop(out);
             // The writer's task registers itself if the socket is full: this poll only tries.
             let polled = half.poll_write(&mut Context::from_waker(Waker::noop()));
@@ -379,7 +380,7 @@ impl Connection {
             if !half.is_done() || !matches!(polled, Poll::Ready(Ok(_))) {
                 break;
             }
-            if out.queue.is_empty() {
+            if !out.queue.has_next() {
                 out.writer = Writer::Idle(half);
                 self.idle.notify_waiters();
                 return self.pushed(&out, sender);
@@ -445,8 +446,10 @@ impl Connection {
                     if out.queue.is_empty() {
                         return;
                     }
-                    self.write_in_turn(out, None, Write::Now);
-                    continue;
+                    if out.queue.has_next() {
+                        self.write_in_turn(out, None, Write::Now);
+                        continue;
+                    }
                 }
             }
             idle.await;
@@ -563,7 +566,7 @@ impl Connection {
                         return;
                     }
                     self.clear_busy(&out);
-                    out.transmit_into(&mut half.chunks);
+                    out.transmit_into(&mut half.chunks, &*self.clock);
                     if half.is_done() {
                         out.writer = Writer::Idle(half);
                         self.idle.notify_waiters();
@@ -591,10 +594,42 @@ impl Connection {
             if tick == Tick::Send {
                 out.queue.push_tick();
             }
-            if !out.queue.is_empty() {
+            if out.queue.has_next() {
                 self.write_in_turn(out, None, Write::Now);
             }
         }
         tick
+    }
+
+    /// Returns whether the end of a monitor was the peer's answer to how far it has come with large messages. They go on then.
+    pub(super) fn answered(&self, reference: &Reference) -> bool {
+        let mut out = self.out();
+        let answered = out.queue.answered(reference, self.clock.mono());
+        if answered && out.queue.has_next() {
+            self.write_in_turn(out, None, Write::Now);
+        }
+        answered
+    }
+
+    /// Answers the peer that asks how far this node has come.
+    pub(super) fn answer(&self, name: &Atom, to: &Pid, reference: &Reference) {
+        let (item, to, reference) = (Item::Name(name.clone()), to.clone(), reference.clone());
+        let reason = Atom::from_static("noproc");
+        let control = Control::MonitorExit { item, to, reference, reason };
+        let queued = Fresh::with(self.flags, None, &control, etf::serialize, |signal| {
+            self.queue(None, None, Write::Now, |queue| queue.push_aside(signal))
+        });
+        if let Err(error) = queued {
+            tracing::error!(peer = %self.peer, %error, "a monitor is not answered");
+        }
+    }
+
+    /// Large messages do not wait for a peer that does not answer. To be called once in a while.
+    pub(super) fn relax(&self) {
+        let mut out = self.out();
+        out.queue.relax();
+        if out.closed.is_none() && out.queue.has_next() {
+            self.write_in_turn(out, None, Write::Now);
+        }
     }
 }

@@ -112,6 +112,7 @@ impl Connection {
                         return DisconnectReason::NetTickTimeout;
                     }
                     receiver.relax();
+                    self.relax();
                     sleep.set(until(ticker.as_ref().map(Ticker::next)));
                     registered = None;
                 }

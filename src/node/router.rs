@@ -89,6 +89,8 @@ impl Inner {
                     let _ = process.push_relation(Box::new(exit));
                 }
             }
+            Control::MonitorExit { to, reference, .. }
+                if to.id == 0 && to.serial == 0 && connection.answered(&reference) => {}
             Control::MonitorExit { to, reference, reason, .. } => {
                 let reason = exit_reason(&reason);
                 let _ = local.deliver_relation(&to, Relation::Down { reference, reason });
@@ -136,6 +138,9 @@ impl Inner {
             connection: Some(connection.id),
         };
         if !relate(connection, process, watch) {
+            if let Some(name) = name.filter(|name| **name == "undefined") {
+                return connection.answer(name, from, reference);
+            }
             let pid = match item {
                 Item::Pid(pid) => pid.clone(),
                 Item::Name(_) => self.local.pid(0, 0),

@@ -139,7 +139,7 @@ impl Inner {
         let busy_limit = self.options.dist_buf_busy_limit;
         let connection = self.connected(attempt.as_ref(), |id| {
             let (clock, last_sent) = (self.local.world.clock.clone(), self.last_sent.clone());
-            Connection::new(id, &established, write, busy_limit, clock, last_sent)
+            Connection::new(id, self.local.pid(0, 0), &established, write, busy_limit, clock, last_sent)
         });
         let Some(connection) = connection else { return };
         let _live = Live::new(self.clone());

@@ -4,10 +4,12 @@
 
 mod error;
 mod monitor;
+mod pace;
 mod receiver;
 mod sender;
 
 pub use self::error::{ChannelError, OutgoingError};
+pub(crate) use self::pace::Pace;
 pub(crate) use self::receiver::Next;
 pub use self::receiver::{Limits, Received, Receiver};
 pub(crate) use self::sender::Fresh;

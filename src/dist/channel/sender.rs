@@ -10,9 +10,10 @@ use crate::dist::atom_cache::SendCache;
 use crate::dist::fragment::{FRAGMENT_LEN, LONE_FRAGMENT_LEN};
 use crate::dist::{Control, Flags, VERSION_MAGIC};
 use crate::etf::{AtomRefs, EncodeError, Encoded, Payload, Writer};
-use crate::term::{Atom, Pid};
+use crate::term::{Atom, Pid, Reference};
+use crate::world::Mono;
 
-use super::{DIST_FRAG_CONT, DIST_FRAG_HEADER, DIST_HEADER, OutgoingError, PASS_THROUGH};
+use super::{DIST_FRAG_CONT, DIST_FRAG_HEADER, DIST_HEADER, OutgoingError, PASS_THROUGH, Pace};
 
 /// How many messages are sent in fragments at once; more wait for their turn. It bounds how long a small message waits behind them
 /// (one fragment of each), and how much a receiver must keep.
@@ -181,6 +182,8 @@ pub struct Sender {
     fragment_next: bool,
     /// How much is still to be sent in short turns.
     short_turns: usize,
+    /// Keeps those from filling the sockets, if the peer can be asked how far it has come.
+    pace: Option<Box<Pace>>,
     /// Large messages that wait until fewer are open.
     waiting: VecDeque<Outgoing>,
     /// What waits behind a large message of the same process. A process has an entry as long as its large message is open or waits.
@@ -233,6 +236,7 @@ impl Sender {
             open_messages: 0,
             fragment_next: false,
             short_turns: 0,
+            pace: None,
             waiting: VecDeque::new(),
             behind: BTreeMap::new(),
             last_sequence: 0,
@@ -241,6 +245,14 @@ impl Sender {
             whole: 0,
             heads: BytesMut::new(),
         }
+    }
+
+    /// Has large messages wait for the peer while small signals go beside them, if it takes fragments and answers monitors.
+    pub(crate) fn paced(mut self, pace: Pace) -> Self {
+        if self.flags.contains(Flags::FRAGMENTS | Flags::DIST_MONITOR) {
+            self.pace = Some(Box::new(pace));
+        }
+        self
     }
 
     /// Queues a signal.
@@ -262,6 +274,13 @@ impl Sender {
             }
             _ => self.push(signal.into_outgoing()),
         }
+    }
+
+    /// As [`push`](Self::push), for a signal that needs no haste: large messages go on beside it as before.
+    pub(crate) fn push_aside(&mut self, signal: Fresh<'_>) {
+        let short_turns = self.short_turns;
+        self.push_fresh(signal);
+        self.short_turns = short_turns;
     }
 
     /// Queues the packet of a small signal.
@@ -308,31 +327,76 @@ impl Sender {
         self.ready.is_empty() && self.chunk.is_empty() && self.open.is_empty() && !self.tick
     }
 
+    /// Whether something can be sent now: not what waits for the peer.
+    pub(crate) fn has_next(&self) -> bool {
+        !self.ready.is_empty()
+            || !self.chunk.is_empty()
+            || self.tick
+            || !self.open.is_empty() && !self.holds()
+    }
+
+    fn holds(&self) -> bool {
+        self.short_turns > 0 && self.pace.as_ref().is_some_and(|pace| pace.holds())
+    }
+
+    /// Returns whether the end of a monitor is the peer's answer to how far it has come.
+    pub(crate) fn answered(&mut self, reference: &Reference, now: Mono) -> bool {
+        self.pace.as_mut().is_some_and(|pace| pace.answered(reference, now))
+    }
+
+    /// A peer that does not answer is not asked any more. To be called once in a while.
+    pub(crate) fn relax(&mut self) {
+        self.pace.take_if(|pace| pace.is_ignored());
+    }
+
+    /// So much of large messages is sent.
+    fn keep_pace(&mut self, len: usize, now: &impl Fn() -> Mono) {
+        // Taken out, as the question is queued like other signals.
+        let Some(mut pace) = self.pace.take() else { return };
+        if self.short_turns > 0 && pace.sends(len) {
+            let short_turns = self.short_turns;
+            self.push_monitor(None, pace.question());
+            self.short_turns = short_turns;
+            pace.asks(now());
+        }
+        self.pace = Some(pace);
+    }
+
     /// Takes whole packets off the queue until they have `max_bytes` or more, or fewer while small messages come beside large ones: the
     /// chunks of one vectored write, in order. Empty if nothing is queued. All of them must be written before those of the next call.
     pub fn transmit(&mut self, max_bytes: usize) -> Vec<Bytes> {
         let mut chunks = VecDeque::new();
-        self.transmit_into(max_bytes, &mut chunks);
+        self.transmit_into(max_bytes, &mut chunks, &Mono::default);
         chunks.into()
     }
 
     /// As [`transmit`](Self::transmit), behind what is in `chunks`.
-    pub(crate) fn transmit_into(&mut self, max_bytes: usize, chunks: &mut VecDeque<Bytes>) {
+    pub(crate) fn transmit_into(
+        &mut self,
+        max_bytes: usize,
+        chunks: &mut VecDeque<Bytes>,
+        now: &impl Fn() -> Mono,
+    ) {
         if std::mem::take(&mut self.tick) {
             chunks.push_back(TICK);
         }
         let max_bytes = if self.short_turns > 0 { max_bytes.min(SHORT_TURN_BYTES) } else { max_bytes };
         let mut taken = 0;
         while taken < max_bytes {
+            let holds = self.holds();
             let len = match self.open.pop_front() {
-                Some(fragments) if self.fragment_next => self.send_fragment(fragments, chunks),
+                Some(fragments) if self.fragment_next && !holds => {
+                    let len = self.send_fragment(fragments, chunks);
+                    self.keep_pace(len, now);
+                    len
+                }
                 Some(fragments) => {
                     self.open.push_front(fragments);
                     self.send_whole(FRAGMENT_LEN.min(max_bytes - taken), chunks)
                 }
                 None => self.send_whole(max_bytes - taken, chunks),
             };
-            if len == 0 && self.open.is_empty() {
+            if len == 0 && (self.open.is_empty() || holds) {
                 break;
             }
             self.fragment_next = !self.fragment_next;
@@ -424,6 +488,11 @@ impl Sender {
     /// Begins a packet that is no fragment.
     fn begin_whole<A: Borrow<Atom>>(&mut self, atoms: &[A]) -> usize {
         if self.open_messages > 0 {
+            if self.short_turns == 0
+                && let Some(pace) = &mut self.pace
+            {
+                pace.begin();
+            }
             self.short_turns = SHORT_TURNS_BYTES;
         }
         if self.flags.header() {

@@ -2,6 +2,7 @@ mod hostile;
 mod monitors;
 mod order;
 mod otp_25;
+mod pace;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
