@@ -133,25 +133,6 @@ async fn a_sender_that_outruns_its_connection_is_suspended_and_nothing_is_lost()
 }
 
 #[tokio::test]
-async fn a_connection_is_made_for_a_message_of_any_length_and_for_no_more_behind_it() {
-    let epmd = epmd();
-    let one = node("one@127.0.0.1", "c", &epmd).await;
-    let (seen, mut casts) = mpsc::unbounded_channel();
-    Probe::start(&one, seen).name("probe").await.expect("it starts");
-    let other = Node::builder("other@127.0.0.1").cookie("c").epmd(epmd.clone()).listen("127.0.0.1", 0);
-    let other = other.pending_bytes_max(1000).start().await.expect("the node starts");
-    let long = "x".repeat(100_000);
-    // The connection is made by a task, which does not run in between.
-    for n in 0..3 {
-        other.cast(("probe", "one@127.0.0.1"), &(n, &long)).expect("it has an external form");
-    }
-    let number = |cast: Option<Term>| cast.and_then(|cast| cast.as_tuple()?[0].as_integer());
-    assert_eq!(number(casts.recv().await), Some(0));
-    other.cast(("probe", "one@127.0.0.1"), &(3, &long)).expect("it has an external form");
-    assert_eq!(number(casts.recv().await), Some(3), "the others were too much");
-}
-
-#[tokio::test]
 async fn a_priority_message_from_another_node_overtakes_if_the_receiver_has_opted_in() {
     let epmd = epmd();
     let (one, other) = (node("one@127.0.0.1", "c", &epmd).await, node("other@127.0.0.1", "c", &epmd).await);

@@ -163,8 +163,8 @@ impl Builder {
         self
     }
 
-    /// Once so many bytes of signals wait for a connection that is being made (64 MiB by default), further ones are dropped as if it
-    /// could not be made. The last that is taken may be of any length, as on a connection that stands.
+    /// How many bytes of signals may wait for a connection that is being made (64 MiB by default); further ones are dropped as if it
+    /// could not be made.
     pub fn pending_bytes_max(mut self, bytes: usize) -> Self {
         self.options.pending_bytes_max = bytes;
         self

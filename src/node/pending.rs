@@ -100,8 +100,7 @@ impl Attempt {
         if state.outcome.is_some() {
             return Ok(None);
         }
-        // What waits is counted, not this one: a large first message is what the connection is made for.
-        if state.queued_bytes >= options.pending_bytes_max {
+        if state.queued_bytes + len > options.pending_bytes_max {
             tracing::warn!(peer = %self.peer, "too much waits for the connection: a signal is dropped");
             return Ok(Some(Sent::NoConnection));
         }
