@@ -278,8 +278,12 @@ impl Sender {
 
     /// As [`push`](Self::push), for a signal that needs no haste: large messages go on beside it as before.
     pub(crate) fn push_aside(&mut self, signal: Fresh<'_>) {
+        self.aside(|sender| sender.push_fresh(signal));
+    }
+
+    fn aside(&mut self, push: impl FnOnce(&mut Self)) {
         let short_turns = self.short_turns;
-        self.push_fresh(signal);
+        push(self);
         self.short_turns = short_turns;
     }
 
@@ -354,9 +358,9 @@ impl Sender {
         // Taken out, as the question is queued like other signals.
         let Some(mut pace) = self.pace.take() else { return };
         if self.short_turns > 0 && pace.sends(len) {
-            let short_turns = self.short_turns;
-            self.push_monitor(None, pace.question());
-            self.short_turns = short_turns;
+            self.aside(|sender| {
+                sender.push_monitor(None, pace.question());
+            });
             pace.asks(now());
         }
         self.pace = Some(pace);
