@@ -93,9 +93,24 @@ impl Cluster {
 /// # Panics
 /// If it does not within a minute: a test may run sixteen nodes beside others on a busy machine.
 pub async fn eventually(what: &str, mut is_it: impl AsyncFnMut() -> bool) {
+    eventually_of(what, &mut (), async |()| is_it().await, async |()| String::new()).await;
+}
+
+/// Waits until `is_it` holds of something. If it does not, the failure shows what it is `instead`.
+///
+/// # Panics
+/// If it does not within a minute.
+pub async fn eventually_of<T>(
+    what: &str,
+    of: &mut T,
+    mut is_it: impl AsyncFnMut(&mut T) -> bool,
+    instead: impl AsyncFnOnce(&mut T) -> String,
+) {
     let end = Instant::now() + Duration::from_secs(60);
-    while !is_it().await {
-        assert!(Instant::now() < end, "{what}: not within a minute");
+    while !is_it(of).await {
+        if Instant::now() >= end {
+            panic!("{what}: not within a minute {}", instead(of).await);
+        }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

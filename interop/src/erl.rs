@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
@@ -68,18 +69,21 @@ pub struct Erl {
 /// # Panics
 /// If there is none and `BEAMLINE_REQUIRE_ERL` is set.
 pub fn erl() -> Option<Erl> {
-    let command = std::env::var("BEAMLINE_ERL").unwrap_or_else(|_| "erl".to_owned());
-    let found = Command::new(&command)
-        .args(["-noshell", "-boot", "no_dot_erlang", "-eval", "halt()."])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status();
-    match found {
-        Ok(status) if status.success() => return Some(Erl { command }),
-        other => skipped(&format!("{command} does not run ({other:?})")),
-    }
-    None
+    // Once: it takes a busy machine seconds, in which whoever asks lets nobody else run, not even its own nodes.
+    static FOUND: LazyLock<Result<Erl, String>> = LazyLock::new(|| {
+        let command = std::env::var("BEAMLINE_ERL").unwrap_or_else(|_| "erl".to_owned());
+        let found = Command::new(&command)
+            .args(["-noshell", "-boot", "no_dot_erlang", "-eval", "halt()."])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+        match found {
+            Ok(status) if status.success() => Ok(Erl { command }),
+            other => Err(format!("{command} does not run ({other:?})")),
+        }
+    });
+    FOUND.as_ref().inspect_err(|why| skipped(why)).ok().cloned()
 }
 
 /// A new directory that `erl` sees too, in the form that this program and that `erl` have for it.

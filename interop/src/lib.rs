@@ -15,7 +15,7 @@ pub mod puppet;
 
 use std::sync::atomic::{AtomicU16, Ordering};
 
-pub use cluster::{COOKIE, Cluster, eventually, within};
+pub use cluster::{COOKIE, Cluster, eventually, eventually_of, within};
 pub use erl::{Erl, ErlNode, ErlNodeBuilder, StockEpmd, erl, shared_dir, skipped};
 pub use fixture::{Fixture, fixture_command};
 

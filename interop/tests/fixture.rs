@@ -60,3 +60,31 @@ async fn it_leaves_in_order_when_it_is_told_to() {
         erl.eval("f()").await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_takes_part_in_global() {
+    let Some(cluster) = Cluster::start().await else { return };
+    let fixture = cluster.fixture("fixture", &[]).await;
+    let mut erl = cluster.erl("erl").start().await;
+    erl.eval("logger:set_primary_config(level, none), New = fun() -> spawn(fun() -> receive stop -> ok end end) end").await;
+    erl.eval(&format!("F = '{}', pong = net_adm:ping(F)", fixture.name())).await;
+    assert_eq!(within("sync", erl.eval("global:sync()")).await, "ok");
+    assert_eq!(
+        erl.eval("yes = global:register_name(it, P = New()), P =:= rpc:call(F, global, whereis_name, [it])")
+            .await,
+        "true"
+    );
+    assert_eq!(erl.eval("global:trans({it, self()}, fun() -> done end)").await, "done");
+    assert_eq!(erl.eval("{E, _} = {rpc:call(F, erlang, whereis, [echo]), 0}, rpc:call(F, global, register_name, [echo, E])").await, "yes");
+    assert_eq!(erl.eval("E =:= global:whereis_name(echo)").await, "true");
+    assert_eq!(erl.eval("rpc:call(F, global, register_name, [echo, P])").await, "no");
+    assert_eq!(
+        erl.eval("global:unregister_name(it), rpc:call(F, global, whereis_name, [it])").await,
+        "undefined"
+    );
+    assert_eq!(
+        erl.eval("rpc:call(F, global, send, [nobody, 1])").await,
+        "{badrpc,{'EXIT',{badarg,{nobody,1}}}}"
+    );
+    assert_eq!(erl.eval("lists:sort(rpc:call(F, global, registered_names, []))").await, "[echo]");
+}
