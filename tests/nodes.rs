@@ -10,6 +10,7 @@ use beamline::node::{ConnectError, Node};
 use beamline::process::{self, CallError, ExitReason};
 use beamline::term::{Atom, Reference, Term};
 use beamline::testing::TestNode;
+use bytes::Bytes;
 use tokio::sync::mpsc;
 
 /// An EPMD port that was free a moment ago.
@@ -130,6 +131,93 @@ async fn a_sender_that_outruns_its_connection_is_suspended_and_nothing_is_lost()
         let message = messages.recv().await.expect("a message");
         assert_eq!(message.as_tuple().and_then(|message| message[0].as_integer()), Some(n));
     }
+}
+
+/// A node to whose connections little may wait while they are made.
+async fn impatient(epmd: &EpmdOptions) -> Node {
+    let builder = Node::builder("other@127.0.0.1").cookie("c").epmd(epmd.clone()).listen("127.0.0.1", 0);
+    builder.pending_bytes_max(200_000).start().await.expect("the node starts")
+}
+
+#[tokio::test]
+async fn a_connection_is_made_for_one_message_of_any_length_and_small_ones_wait_beside_it() {
+    const PROBE: (&str, &str) = ("probe", "one@127.0.0.1");
+    let epmd = epmd();
+    let one = node("one@127.0.0.1", "c", &epmd).await;
+    let (seen, mut casts) = mpsc::unbounded_channel();
+    Probe::start(&one, seen).name("probe").await.expect("it starts");
+    let other = impatient(&epmd).await;
+    let large = "x".repeat(1_000_000);
+    // The connection is made by a task, which does not run in between.
+    other.cast(PROBE, &(0, &large)).expect("it has an external form");
+    other.cast(PROBE, &(1, &large)).expect("it has an external form");
+    other.cast(PROBE, &(2, "small")).expect("it has an external form");
+    let (answered, refused) = tokio::join!(
+        other.call::<Term, _>(PROBE, Term::from(3)),
+        other.call::<Term, _>(PROBE, Term::from(Bytes::from(vec![7; 1_000_000])))
+    );
+    assert_eq!(answered, Ok(Term::from(3)));
+    assert_eq!(refused, Err(CallError::NoConnection("one@127.0.0.1".into())));
+    // Now it stands, and is for messages of any length.
+    other.cast(PROBE, &(4, &large)).expect("it has an external form");
+    for expected in [0, 2, 4] {
+        let cast = casts.recv().await.expect("a cast");
+        assert_eq!(cast.as_tuple().and_then(|cast| cast[0].as_integer()), Some(expected));
+    }
+}
+
+#[tokio::test]
+async fn signals_without_end_do_not_wait_for_a_connection() {
+    let epmd = epmd();
+    let one = node("one@127.0.0.1", "c", &epmd).await;
+    let (seen, mut casts) = mpsc::unbounded_channel();
+    Probe::start(&one, seen).name("probe").await.expect("it starts");
+    let other = impatient(&epmd).await;
+    for n in 0..10_000 {
+        other.cast(("probe", "one@127.0.0.1"), &n).expect("it has an external form");
+    }
+    other.connect("one@127.0.0.1").await.expect("they connect");
+    other.cast(("probe", "one@127.0.0.1"), &"last").expect("it has an external form");
+    let mut arrived = Vec::new();
+    while let Some(n) = casts.recv().await.expect("a cast").as_integer() {
+        arrived.push(n);
+    }
+    // A few bytes each, but it takes more than that to keep them.
+    assert!((200..2000).contains(&arrived.len()), "{}", arrived.len());
+    assert!(arrived.iter().copied().eq(0..arrived.len() as i64), "{arrived:?}");
+}
+
+#[tokio::test]
+async fn a_connection_that_cannot_be_made_leaves_nothing_of_what_has_waited_for_it() {
+    const LATE: (&str, &str) = ("probe", "late@127.0.0.1");
+    let epmd = epmd();
+    let other = impatient(&epmd).await;
+    let large = "x".repeat(2 << 20);
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let message = (0, large.clone());
+    let sender = other.spawn(|cx| async move {
+        cx.cast(LATE, &message).expect("it has an external form");
+        // Suspended: more than a connection would queue waits.
+        cx.yield_now().await;
+        let _ = tell.send(());
+        ExitReason::Normal
+    });
+    sender.expect("there is room");
+    let refused = Err(CallError::NoConnection("late@127.0.0.1".into()));
+    let calls = tokio::join!(
+        other.call::<Term, _>(LATE, Term::from(1)),
+        other.call::<Term, _>(LATE, Term::from(Bytes::from(vec![7; 3 << 20]))),
+        told
+    );
+    assert_eq!(calls, (refused.clone(), refused, Ok(())), "the sender goes on");
+    // The next attempt takes as much, and nothing of the former.
+    let late = node("late@127.0.0.1", "c", &epmd).await;
+    let (seen, mut casts) = mpsc::unbounded_channel();
+    Probe::start(&late, seen).name("probe").await.expect("it starts");
+    other.cast(LATE, &(2, &large)).expect("it has an external form");
+    assert_eq!(other.call::<Term, _>(LATE, Term::from(3)).await, Ok(Term::from(3)));
+    let cast = casts.recv().await.expect("a cast");
+    assert_eq!(cast.as_tuple().and_then(|cast| cast[0].as_integer()), Some(2));
 }
 
 #[tokio::test]

@@ -385,18 +385,23 @@ async fn small_calls_are_answered_while_another_process_sends_large_messages() {
     let other = builder("other@127.0.0.1", &epmd).start().await.expect("the node starts");
     Count::start(&one, ()).name("bulk").await.expect("it starts");
     Count::start(&one, ()).name("count").await.expect("it starts");
+    let (begin, begun) = tokio::sync::oneshot::channel();
     let (done, bulk) = tokio::sync::oneshot::channel();
     let sender = other.spawn(|cx| async move {
         let large = Term::from(Bytes::from(vec![7; 100 << 20]));
-        for _ in 0..3 {
-            cx.cast(("bulk", "one@127.0.0.1"), &large).expect("it is sent");
+        // The connection is made for it.
+        cx.cast(("bulk", "one@127.0.0.1"), &large).expect("it is sent");
+        let _ = begin.send(());
+        for _ in 1..3 {
             cx.yield_now().await;
+            cx.cast(("bulk", "one@127.0.0.1"), &large).expect("it is sent");
         }
         let counted = cx.call::<i64, _>(("bulk", "one@127.0.0.1"), Term::from(0)).infinity().await;
         let _ = done.send(counted);
         ExitReason::Normal
     });
     sender.expect("there is room");
+    begun.await.expect("it sends");
     let mut bulk = std::pin::pin!(bulk);
     let mut calls = 0;
     let counted = loop {

@@ -164,7 +164,7 @@ impl Builder {
     }
 
     /// How many bytes of signals may wait for a connection that is being made (64 MiB by default); further ones are dropped as if it
-    /// could not be made.
+    /// could not be made. The largest of those that wait may be of any length, as on a connection that stands, and is not counted.
     pub fn pending_bytes_max(mut self, bytes: usize) -> Self {
         self.options.pending_bytes_max = bytes;
         self

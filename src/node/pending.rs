@@ -36,6 +36,8 @@ struct State {
     /// What was sent meanwhile, in order.
     signals: Vec<(Option<Pid>, Control<Payload>)>,
     queued_bytes: usize,
+    /// Of the largest of them, which is not limited.
+    largest: usize,
     interested: BTreeSet<Pid>,
     waiters: Vec<Waiter>,
     /// How it ended, once it has.
@@ -90,21 +92,23 @@ impl Attempt {
         control: &Control<Encode<'_>>,
     ) -> Result<Option<Sent>, EncodeError> {
         // Before the lock is taken. What the peer can do is not known yet, so atoms are spelled out.
-        let mut len = 0;
+        let mut len = size_of::<(Option<Pid>, Control<Payload>)>();
         let control = control.clone().try_map(|encode| {
             let payload = Payload::from_writer(encode)?;
-            len = payload.len();
+            len += payload.len();
             Ok::<_, EncodeError>(payload)
         })?;
         let mut state = self.state();
         if state.outcome.is_some() {
             return Ok(None);
         }
-        if state.queued_bytes + len > options.pending_bytes_max {
+        // The connection may be made for a large message: that one waits whatever its length, and leaves to all others what they may take.
+        let (queued, largest) = (state.queued_bytes + len, state.largest.max(len));
+        if queued - largest > options.pending_bytes_max {
             tracing::warn!(peer = %self.peer, "too much waits for the connection: a signal is dropped");
             return Ok(Some(Sent::NoConnection));
         }
-        state.queued_bytes += len;
+        (state.queued_bytes, state.largest) = (queued, largest);
         state.signals.push((sender.cloned(), control));
         if let Some(pid) = interest {
             state.interested.insert(pid.clone());
