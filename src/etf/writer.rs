@@ -38,7 +38,9 @@ const SLOTS: usize = 512;
 /// spelled out in the term.
 #[derive(Debug, Default)]
 pub struct AtomRefs {
+    /// Behind the packet's own may be those of the packet before, from when the next one has the same.
     atoms: Vec<Atom>,
+    count: usize,
     /// Open addressing by a hash of the text: number + 1, or 0 for a free slot. Empty as long as few atoms are there.
     slots: Vec<u8>,
 }
@@ -46,13 +48,22 @@ pub struct AtomRefs {
 impl AtomRefs {
     /// The atoms, by their number in the packet.
     pub fn atoms(&self) -> &[Atom] {
-        &self.atoms
+        &self.atoms[..self.count]
+    }
+
+    /// Begins the next packet.
+    #[inline]
+    fn begin(&mut self) {
+        if self.count > FEW {
+            *self = Self::default();
+        }
+        self.count = 0;
     }
 
     /// The number of an atom; `None` if the header is full.
     #[inline]
     fn number(&mut self, atom: &Atom) -> Option<u8> {
-        let first = &self.atoms[..self.atoms.len().min(FEW)];
+        let first = &self.atoms[..self.count.min(FEW)];
         // A loop: `position` takes twice the instructions.
         for (number, it) in first.iter().enumerate() {
             if it == atom {
@@ -64,13 +75,17 @@ impl AtomRefs {
 
     #[inline(never)]
     fn add(&mut self, atom: &Atom) -> Option<u8> {
-        if self.atoms.len() < FEW {
-            self.atoms.push(atom.clone());
-            return Some(self.atoms.len() as u8 - 1);
+        if self.count < FEW {
+            if self.atoms.get(self.count) != Some(atom) {
+                self.atoms.truncate(self.count);
+                self.atoms.push(atom.clone());
+            }
+            self.count += 1;
+            return Some(self.count as u8 - 1);
         }
         if self.slots.is_empty() {
             self.slots = vec![0; SLOTS];
-            for number in 0..self.atoms.len() {
+            for number in 0..self.count {
                 let slot = self.slot(&self.atoms[number]);
                 self.slots[slot] = number as u8 + 1;
             }
@@ -79,11 +94,12 @@ impl AtomRefs {
         if self.slots[slot] != 0 {
             return Some(self.slots[slot] - 1);
         }
-        if self.atoms.len() == ATOM_REFS_MAX {
+        if self.count == ATOM_REFS_MAX {
             return None;
         }
         self.atoms.push(atom.clone());
-        self.slots[slot] = self.atoms.len() as u8;
+        self.count += 1;
+        self.slots[slot] = self.count as u8;
         Some(self.slots[slot] - 1)
     }
 

@@ -49,8 +49,17 @@ pub struct ReplyAddress {
 enum Tag {
     /// `[alias | Alias]`, as nearly all callers have it.
     Alias(Reference),
-    /// Copied into the reply as it is: only the caller knows what is in it. There may be an alias in it.
-    Other(Payload, Option<Reference>),
+    /// Copied into the reply as it is: only the caller knows what is in it. There may be an alias in it. Boxed, as few have it.
+    Other(Box<(Payload, Option<Reference>)>),
+}
+
+impl Tag {
+    fn alias(&self) -> Option<&Reference> {
+        match self {
+            Self::Alias(alias) => Some(alias),
+            Self::Other(other) => other.1.as_ref(),
+        }
+    }
 }
 
 impl GenMessage {
@@ -96,7 +105,7 @@ fn call_from(mut reader: Reader<'_>, message: &Payload) -> Option<(ReplyAddress,
     }
     let alias = tag_alias(&mut reader.clone()).map(|(alias, _)| alias);
     reader.skip(&crate::etf::Limits::default()).ok()?;
-    let tag = Tag::Other(message.slice(start..reader.offset()), alias);
+    let tag = Tag::Other(Box::new((message.slice(start..reader.offset()), alias)));
     Some((ReplyAddress { pid, tag }, message.slice(reader.offset()..message.len())))
 }
 
@@ -164,17 +173,14 @@ impl ReplyAddress {
     /// Whether `sys:get_state/1` of the caller takes `{ok, State}`, as it does from OTP 26.1 on, and not the state itself, which is what it took
     /// before. Nothing says which it is but the alias: those of the older nodes have three words.
     pub(crate) fn takes_ok_state(&self) -> bool {
-        match &self.tag {
-            Tag::Alias(alias) | Tag::Other(_, Some(alias)) => alias.words().len() > 3,
-            Tag::Other(_, None) => false,
-        }
+        self.tag.alias().is_some_and(|alias| alias.words().len() > 3)
     }
 
     /// `{Pid, Tag}`.
     pub(crate) fn to_term(&self) -> Term {
         let tag = match &self.tag {
             Tag::Alias(alias) => Term::list_with_tail(vec![ALIAS.into()], alias.clone().into()),
-            Tag::Other(tag, _) => tag.term(),
+            Tag::Other(other) => other.0.term(),
         };
         Term::tuple([self.pid.clone().into(), tag])
     }
@@ -194,14 +200,11 @@ impl ReplyAddress {
                     writer.atom(&ALIAS);
                     writer.reference(alias);
                 }
-                Tag::Other(tag, _) => tag.write(writer),
+                Tag::Other(other) => other.0.write(writer),
             }
             crate::etf::serialize(reply, writer)
         };
-        let alias = match &self.tag {
-            Tag::Alias(alias) | Tag::Other(_, Some(alias)) => Some(alias),
-            Tag::Other(_, None) => None,
-        };
+        let alias = self.tag.alias();
         let node = alias.map_or(&self.pid.node, |alias| &alias.node);
         if !local.is_local(node) {
             let to = match alias {
@@ -246,9 +249,9 @@ mod tests {
                 panic!("{call} is a call")
             };
             assert_eq!(request.term(), Term::from(42), "{tag}");
-            match &from.tag {
-                Tag::Alias(alias) => assert_eq!(Some(alias), found, "{tag}"),
-                Tag::Other(kept, alias) => assert_eq!((kept.term(), alias.as_ref()), (tag, found)),
+            assert_eq!(from.tag.alias(), found, "{tag}");
+            if let Tag::Other(other) = &from.tag {
+                assert_eq!(other.0.term(), tag);
             }
         }
     }

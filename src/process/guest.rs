@@ -10,6 +10,7 @@ use tokio::task::coop;
 
 use super::deadline;
 use super::scheduler::{RUNS_PER_LOOK, RUNS_PER_TURN, Runnable, Schedulers, TURN, Turn};
+use crate::world::Mono;
 
 /// A place among the schedulers of a node for who is none.
 pub(crate) struct Guest {
@@ -39,12 +40,15 @@ impl Guest {
 
     fn work(&self, turn: &Turn, run: impl Fn(Arc<dyn Runnable>)) {
         let clock = self.schedulers.clock();
-        let end = deadline::read(clock) + TURN;
-        let mut runs = 0;
+        let (mut runs, mut end) = (0, Mono(u64::MAX));
         while runs < RUNS_PER_TURN
             && coop::has_budget_remaining()
             && let Some(runnable) = turn.next().or_else(|| self.schedulers.own(self.index))
         {
+            if runs == 1 {
+                // As in a scheduler's own turn.
+                end = deadline::read(clock) + TURN;
+            }
             run(runnable);
             runs += 1;
             if runs.is_multiple_of(RUNS_PER_LOOK) && deadline::read(clock) >= end {

@@ -28,8 +28,7 @@ pub(super) struct Relations {
     young_watchers: Vec<((Pid, Reference), Watcher)>,
     /// Each with whether it takes priority messages.
     aliases: BTreeMap<Reference, bool>,
-    /// By the number of their reference. A table that keeps its room: a process makes one call after the other.
-    calls: HashMap<u64, Call, BuildHasherDefault<Number>>,
+    calls: Calls,
     kept: Option<Kept>,
     /// Requests for processes that are not answered yet, with the connection that each went over.
     spawns: BTreeMap<Reference, (Giver<SpawnOutcome>, Option<ConnectionId>)>,
@@ -45,6 +44,51 @@ struct Call {
     caller: Option<Giver<CallOutcome>>,
     /// Until it has fired. None if the call has the kept one.
     monitor: Option<Monitor>,
+}
+
+/// Calls, by the number of their reference.
+#[derive(Default)]
+struct Calls {
+    /// Mostly it is one, or few: those are looked through one by one.
+    few: Vec<(u64, Call)>,
+    others: HashMap<u64, Call, BuildHasherDefault<Number>>,
+}
+
+/// How many calls are looked through one by one.
+const FEW_CALLS_MAX: usize = 4;
+
+impl Calls {
+    fn insert(&mut self, number: u64, call: Call) {
+        if self.few.len() < FEW_CALLS_MAX {
+            self.few.push((number, call));
+        } else {
+            self.others.insert(number, call);
+        }
+    }
+
+    fn get_mut(&mut self, number: u64) -> Option<&mut Call> {
+        match self.few.iter().position(|(it, _)| *it == number) {
+            Some(at) => Some(&mut self.few[at].1),
+            None if self.others.is_empty() => None,
+            None => self.others.get_mut(&number),
+        }
+    }
+
+    fn remove(&mut self, number: u64) -> Option<Call> {
+        match self.few.iter().position(|(it, _)| *it == number) {
+            Some(at) => Some(self.few.swap_remove(at).1),
+            None => self.others.remove(&number),
+        }
+    }
+
+    /// All of them, in the order of their numbers.
+    #[expect(clippy::disallowed_methods, reason = "they are put in order")]
+    fn in_order(&self) -> Vec<(u64, &Call)> {
+        let few = self.few.iter().map(|(number, call)| (*number, call));
+        let mut all: Vec<_> = few.chain(self.others.iter().map(|(number, call)| (*number, call))).collect();
+        all.sort_unstable_by_key(|(number, _)| *number);
+        all
+    }
 }
 
 /// The monitor of a call that has ended, for the next one to the same process of the same node.
@@ -238,7 +282,7 @@ impl Relations {
         connection: Option<ConnectionId>,
         bound: Option<Pid>,
     ) {
-        let of_call = self.calls.get_mut(&number(reference)).filter(|call| call.reference == *reference);
+        let of_call = self.calls.get_mut(number(reference)).filter(|call| call.reference == *reference);
         let monitor = match of_call {
             Some(call) => call.monitor.as_mut(),
             None => {
@@ -340,7 +384,7 @@ impl Relations {
     }
 
     fn call(&mut self, reference: &Reference) -> Option<&mut Call> {
-        self.calls.get_mut(&number(reference)).filter(|call| call.reference == *reference)
+        self.calls.get_mut(number(reference)).filter(|call| call.reference == *reference)
     }
 
     /// Who waits for the outcome of a call: nobody if there is one already.
@@ -351,7 +395,7 @@ impl Relations {
     /// The monitor of a call has fired. `None` if it is no call's, else who waits, if anybody still does.
     pub(super) fn call_down(&mut self, reference: &Reference) -> Option<Option<Giver<CallOutcome>>> {
         if let Some(kept) = self.kept.take_if(|kept| kept.reference == *reference) {
-            let call = kept.call.and_then(|number| self.calls.get_mut(&number));
+            let call = kept.call.and_then(|number| self.calls.get_mut(number));
             return Some(call.and_then(|call| call.caller.take()));
         }
         let call = self.call(reference)?;
@@ -365,7 +409,7 @@ impl Relations {
         if self.call(reference).is_none() {
             return Closed::Nothing;
         }
-        let monitor = self.calls.remove(&number).and_then(|call| call.monitor);
+        let monitor = self.calls.remove(number).and_then(|call| call.monitor);
         match (monitor, &mut self.kept) {
             (None, Some(kept)) if kept.call == Some(number) => {
                 kept.call = None;
@@ -404,18 +448,6 @@ impl Relations {
         self.spawns.remove(reference).map(|(caller, _)| caller)
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the numbers are put in order")]
-    fn call_numbers(&self) -> Vec<u64> {
-        let mut numbers: Vec<u64> = self.calls.keys().copied().collect();
-        numbers.sort_unstable();
-        numbers
-    }
-
-    fn call_monitors(&self) -> impl Iterator<Item = (&Reference, &Monitor)> {
-        let calls = self.call_numbers().into_iter().filter_map(|number| self.calls.get(&number));
-        calls.filter_map(|call| Some((&call.reference, call.monitor.as_ref()?)))
-    }
-
     /// Forgets what went over a lost connection, and tells what the process must hear of.
     pub(super) fn connection_lost(&mut self, connection: ConnectionId) -> Lost {
         let mut lost = Lost::default();
@@ -429,11 +461,13 @@ impl Relations {
             }
             false
         });
+        let calls = self.calls.in_order();
+        let of_calls = calls.iter().filter_map(|(_, call)| Some((&call.reference, call.monitor.as_ref()?)));
         lost.monitors = self
             .monitors
             .values()
             .map(|(reference, monitor)| (reference, monitor))
-            .chain(self.call_monitors())
+            .chain(of_calls)
             .filter(|(_, monitor)| monitor.connection == Some(connection))
             .map(|(reference, _)| reference)
             .chain(self.kept.iter().filter(|kept| kept.connection == connection).map(|kept| &kept.reference))
@@ -497,8 +531,8 @@ impl Relations {
     pub(super) fn into_parts(
         mut self,
     ) -> (Vec<Pid>, BTreeMap<(Pid, Reference), Watcher>, Vec<(Reference, Monitor)>) {
-        for number in self.call_numbers() {
-            if let Some(Call { reference, monitor: Some(monitor), .. }) = self.calls.remove(&number) {
+        for (number, call) in self.calls.few.into_iter().chain(self.calls.others) {
+            if let Call { reference, monitor: Some(monitor), .. } = call {
                 self.monitors.insert(number, (reference, monitor));
             }
         }
@@ -541,6 +575,32 @@ mod tests {
         let mut left: Vec<u32> = watchers.keys().map(|(_, reference)| reference.words()[0]).collect();
         left.sort_unstable();
         assert_eq!(left, (0..40).filter(|number| number % 3 != 0).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn however_many_calls_are_open_each_has_its_own_end() {
+        let mut relations = Relations::default();
+        let target = Monitored::Process(pid(9));
+        for number in 0..12 {
+            relations.open_call(reference(number), reply_cell().0, Some(&target));
+            relations.monitor_over(&reference(number), Some(ConnectionId(u64::from(number) % 2)), None);
+        }
+        let is_over =
+            |closed: &Closed, number| matches!(closed, Closed::Demonitor(it, _) if *it == reference(number));
+        for number in [3, 11, 0, 7] {
+            assert!(relations.take_caller(&reference(number)).is_some());
+            assert!(is_over(&relations.close_call(&reference(number), false), number), "{number}");
+            assert!(relations.take_caller(&reference(number)).is_none(), "{number}");
+            assert!(matches!(relations.close_call(&reference(number), false), Closed::Nothing), "{number}");
+        }
+        relations.open_call(reference(12), reply_cell().0, Some(&target));
+        relations.monitor_over(&reference(12), Some(ConnectionId(0)), None);
+        let lost = relations.connection_lost(ConnectionId(0)).monitors;
+        assert_eq!(lost, [2, 4, 6, 8, 10, 12].map(reference));
+        let (_, _, monitors) = relations.into_parts();
+        let mut left: Vec<u32> = monitors.iter().map(|(reference, _)| reference.words()[0]).collect();
+        left.sort_unstable();
+        assert_eq!(left, [1, 2, 4, 5, 6, 8, 9, 10, 12]);
     }
 
     #[test]

@@ -22,7 +22,7 @@ use super::Local;
 use super::deadline::{self, TurnReadings};
 use super::spare;
 use super::watchdog::{self, Place};
-use crate::world::{Clock, World};
+use crate::world::{Clock, Mono, World};
 
 /// So many processes run before other tasks of the runtime, its sockets and timers have their turn,
 pub(super) const RUNS_PER_TURN: u32 = 4096;
@@ -458,6 +458,12 @@ impl Scheduler {
         if let Some(runnable) = own.pop() {
             return Some(runnable);
         }
+        // One is taken as it is: the queue keeps its room.
+        if injected.len() == 1
+            && let Some(runnable) = injected.pop()
+        {
+            return Some(runnable);
+        }
         let others = (1..each.len()).map(|next| &each[(self.index + next) % each.len()]);
         let mut taken = injected.take_half(1);
         for queue in others {
@@ -476,10 +482,13 @@ impl Scheduler {
     fn work(&mut self, turn: &Turn, run: impl Fn(Arc<dyn Runnable>)) -> bool {
         let schedulers = &*turn.schedulers;
         let bit = 1 << self.index;
-        let mut runs = 0;
-        let end = deadline::read(&schedulers.clock) + TURN;
+        let (mut runs, mut end) = (0, Mono(u64::MAX));
         while runs < RUNS_PER_TURN && coop::has_budget_remaining() {
             if let Some(runnable) = turn.next().or_else(|| self.next()) {
+                if runs == 1 {
+                    // A turn of one run, as most are where little is to do, does not wait for a reading of the clock.
+                    end = deadline::read(&schedulers.clock) + TURN;
+                }
                 run(runnable);
                 runs += 1;
                 if runs.is_multiple_of(RUNS_PER_LOOK) && deadline::read(&schedulers.clock) >= end {

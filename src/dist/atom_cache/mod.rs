@@ -249,24 +249,37 @@ fn take_slice<'a>(input: &mut &'a [u8], len: usize) -> Result<&'a [u8], HeaderEr
 #[derive(Debug)]
 pub(crate) struct SendCache {
     slots: Slots,
+    /// The last header of few atoms without new ones, and what it is by heart from its second time in a row on, as those of one kind of
+    /// signal follow one another. Void when a slot is given a text.
+    last: FewRefs,
+    by_heart: Vec<Atom>,
+}
+
+/// A header of few atoms without new ones, and its length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct FewRefs {
+    bytes: [u8; 1 + FEW / 2 + 1 + FEW],
+    len: u8,
 }
 
 impl SendCache {
     pub(crate) fn new() -> Self {
-        Self { slots: Slots::new() }
+        Self { slots: Slots::new(), last: FewRefs::default(), by_heart: Vec::new() }
     }
 
     /// Writes the atoms of a header, at most [`HEADER_ATOMS_MAX`] distinct ones, and gives them slots. Headers must be sent in the
     /// order in which they are written.
     pub(crate) fn write_header<A: Borrow<Atom>>(&mut self, atoms: &[A], out: &mut BytesMut) {
         debug_assert!(atoms.len() <= HEADER_ATOMS_MAX);
+        if atoms.is_empty() {
+            out.put_u8(0);
+            return;
+        }
         if atoms.len() <= FEW && self.write_known(atoms, out) {
             return;
         }
+        self.by_heart.clear();
         out.put_u8(atoms.len() as u8);
-        if atoms.is_empty() {
-            return;
-        }
         // Their slots, and whether they are new.
         let mut refs = SmallVec::<[(u16, bool); 16]>::new();
         let mut long_atoms = false;
@@ -332,19 +345,34 @@ impl SendCache {
 
     /// Writes the header of a few atoms that are all in their places already, as those of most signals are.
     #[inline]
-    fn write_known<A: Borrow<Atom>>(&self, atoms: &[A], out: &mut BytesMut) -> bool {
-        let mut header = [0; 1 + FEW / 2 + 1 + FEW];
-        header[0] = atoms.len() as u8;
+    fn write_known<A: Borrow<Atom>>(&mut self, atoms: &[A], out: &mut BytesMut) -> bool {
+        let same = self.by_heart.len() == atoms.len()
+            && self.by_heart.iter().zip(atoms).all(|(known, atom)| known == atom.borrow());
+        if !same && !self.find_known(atoms) {
+            return false;
+        }
+        out.put_slice(&self.last.bytes[..usize::from(self.last.len)]);
+        true
+    }
+
+    /// Has that header be the last one.
+    #[inline(never)]
+    fn find_known<A: Borrow<Atom>>(&mut self, atoms: &[A]) -> bool {
         let refs = 1 + atoms.len() / 2 + 1;
+        let mut header = FewRefs { len: (refs + atoms.len()) as u8, ..FewRefs::default() };
+        header.bytes[0] = atoms.len() as u8;
         for (i, atom) in atoms.iter().enumerate() {
             let atom: &Atom = atom.borrow();
             // Two different atoms are not in one place.
             let (slot, true) = self.slot(atom) else { return false };
-            header[1 + i / 2] |= ((slot >> 8) as u8) << (4 * (i % 2));
-            header[refs + i] = slot as u8;
+            header.bytes[1 + i / 2] |= ((slot >> 8) as u8) << (4 * (i % 2));
+            header.bytes[refs + i] = slot as u8;
         }
-        let len = if atoms.is_empty() { 1 } else { refs + atoms.len() };
-        out.put_slice(&header[..len]);
+        self.by_heart.clear();
+        if self.last == header {
+            self.by_heart.extend(atoms.iter().map(|atom| atom.borrow().clone()));
+        }
+        self.last = header;
         true
     }
 }

@@ -190,13 +190,20 @@ fn a_header_like_an_earlier_one_means_what_the_cache_says_now() {
     let crowd: Vec<Atom> = same_home.take(usize::from(PROBES) + 1).map(|text| atom(text)).collect();
     assert_eq!(crowd.len(), usize::from(PROBES) + 1);
     for round in 0..20 {
-        // Some of them twice, so that both ends know it by heart, and then another one takes its slot.
+        // Some of them again and again, so that both ends know it by heart, and then another one takes its slot.
         for one in &crowd {
             let atoms = [one.clone(), atom("b")];
-            for _ in 0..=round % 3 {
+            for _ in 0..=round % 5 {
                 let header = write(&mut cache, &atoms);
                 assert_eq!(read(&mut receiver, &header).unwrap(), atoms);
             }
+        }
+        // Right after the header that is known.
+        let (first, last) = (&crowd[0], &crowd[usize::from(PROBES)]);
+        for one in [first, first, first, first, last, first, last, last, last, first, last] {
+            let atoms = [one.clone(), atom("b")];
+            let header = write(&mut cache, &atoms);
+            assert_eq!(read(&mut receiver, &header).unwrap(), atoms);
         }
         // More different headers than are kept.
         for n in 0..round {

@@ -32,11 +32,7 @@ impl Writer {
         self.out.clear();
         self.out.shrink_to(KEPT_LEN_MAX);
         match &mut self.atoms {
-            Some(atoms) if atom_refs => {
-                atoms.atoms.clear();
-                // It is there only after a message of many atoms.
-                atoms.slots = Vec::new();
-            }
+            Some(atoms) if atom_refs => atoms.begin(),
             atoms => *atoms = atom_refs.then(AtomRefs::default),
         }
     }
@@ -70,6 +66,34 @@ mod tests {
         writer.restart();
         writer.atom(&Atom::from_static("b"));
         assert_eq!(writer.as_slice(), Some(&b"w\x01b"[..]));
+    }
+
+    #[test]
+    fn a_message_has_its_own_atoms_whatever_those_of_the_one_before() {
+        let atoms =
+            |texts: &[&'static str]| texts.iter().map(|text| Atom::from_static(text)).collect::<Vec<_>>();
+        let messages = [
+            &["a", "b", "c"][..],
+            &["a", "b", "c"],
+            &["a", "c"],
+            &["a", "b", "c", "d"],
+            &["b", "a"],
+            &["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"],
+            &["0", "1", "2", "3", "4", "5", "6", "8", "7", "9"],
+            &[],
+            &["0", "1"],
+        ];
+        let mut writer = Writer::default();
+        for message in messages {
+            writer.begin(true);
+            // Each of them twice.
+            for atom in atoms(message).iter().chain(&atoms(message)) {
+                writer.atom(atom);
+            }
+            assert_eq!(writer.atom_refs(), atoms(message));
+            let numbers: Vec<u8> = (0..message.len() as u8).flat_map(|number| [82, number]).collect();
+            assert_eq!(writer.as_slice(), Some(&numbers.repeat(2)[..]), "{message:?}");
+        }
     }
 
     #[test]
