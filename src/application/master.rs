@@ -76,6 +76,12 @@ impl GenServer for Master {
 struct Unused;
 
 impl ProcessMessage for Unused {
+    type Brief = std::convert::Infallible;
+
+    fn from_brief(brief: Self::Brief) -> Self {
+        match brief {}
+    }
+
     fn take(_: &mut dyn std::any::Any) -> Option<Self> {
         None
     }

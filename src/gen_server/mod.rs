@@ -228,6 +228,21 @@ impl<S: GenServer> System<S> {
 }
 
 impl<S: GenServer> ProcessMessage for Message<S> {
+    type Brief = S::Cast;
+
+    #[inline(always)]
+    fn brief(self) -> Result<S::Cast, Self> {
+        match self {
+            Self::Cast(cast) => Ok(cast),
+            other => Err(other),
+        }
+    }
+
+    #[inline(always)]
+    fn from_brief(cast: S::Cast) -> Self {
+        Self::Cast(cast)
+    }
+
     fn take(value: &mut dyn Any) -> Option<Self> {
         S::take_info(value).map(Self::Info)
     }

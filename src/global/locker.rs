@@ -54,6 +54,12 @@ pub(super) enum ToLocker {
 }
 
 impl ProcessMessage for ToLocker {
+    type Brief = std::convert::Infallible;
+
+    fn from_brief(brief: Self::Brief) -> Self {
+        match brief {}
+    }
+
     fn take(value: &mut dyn Any) -> Option<Self> {
         value.downcast_mut::<Option<Self>>()?.take()
     }

@@ -28,6 +28,12 @@ pub(super) enum What {
 }
 
 impl ProcessMessage for Registration {
+    type Brief = std::convert::Infallible;
+
+    fn from_brief(brief: Self::Brief) -> Self {
+        match brief {}
+    }
+
     fn take(value: &mut dyn Any) -> Option<Self> {
         value.downcast_mut::<Option<Self>>()?.take()
     }

@@ -48,6 +48,12 @@ pub(super) enum Inside {
 }
 
 impl ProcessMessage for Inside {
+    type Brief = std::convert::Infallible;
+
+    fn from_brief(brief: Self::Brief) -> Self {
+        match brief {}
+    }
+
     fn take(value: &mut dyn Any) -> Option<Self> {
         value.downcast_mut::<Option<Self>>()?.take()
     }

@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use super::apply::apply_all;
 use super::call::{Call, Caller, demonitor};
-use super::mailbox::{Signals, Taken};
+use super::mailbox::Taken;
 use super::relations::{Monitor, Monitored};
+use super::signals::Signals;
 use super::timer::{Fire, Timers};
 use super::{
     AnyProcess, Attention, ConnectionId, Delivery, Destination, ExitReason, Local, Process, ProcessMessage,

@@ -8,23 +8,19 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
+use super::ProcessMessage;
 use super::scheduler::Schedulers;
 use super::signal::Signal;
+use super::signals::Signals;
 
 /// With each so many more that are queued, the receiver is behind a sender that lets nobody else run.
 const LONG: usize = 8192;
-
-/// What a burst may leave allocated in an idle queue.
-const IDLE_CAPACITY_MAX: usize = 64;
-
-/// So many bytes a burst may leave allocated for [`KEPT`], twice if signals arrived while others were received. More goes back at once.
-const KEPT_MAX: usize = 64 << 20;
 
 /// For so long a queue keeps the memory of a burst. To get it from the system again, page by page, takes longer than to fill and to
 /// empty it.
 pub(super) const KEPT: Duration = Duration::from_secs(1);
 
-pub(crate) struct SignalQueue<M> {
+pub(crate) struct SignalQueue<M: ProcessMessage> {
     queue: Mutex<Queue<M>>,
     /// Whether there are relations among the queued signals, so that a poll takes no lock where there are none. Changed under the lock.
     relations: AtomicBool,
@@ -32,71 +28,7 @@ pub(crate) struct SignalQueue<M> {
     empty: AtomicBool,
 }
 
-/// Signals in order.
-pub(super) struct Signals<M>(VecDeque<Signal<M>>);
-
-impl<M> Default for Signals<M> {
-    fn default() -> Self {
-        Self(VecDeque::new())
-    }
-}
-
-impl<M> Signals<M> {
-    #[inline]
-    pub(super) fn pop_front(&mut self) -> Option<Signal<M>> {
-        self.0.pop_front()
-    }
-
-    /// The first signal, if it is a message of the process's own type.
-    // Inlined, so that it is moved once.
-    #[inline(always)]
-    pub(super) fn pop_own(&mut self) -> Option<M> {
-        if !matches!(self.0.front(), Some(Signal::Message(_))) {
-            return None;
-        }
-        match self.0.pop_front() {
-            Some(Signal::Message(message)) => Some(message),
-            _ => None,
-        }
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    pub(super) fn get(&mut self) -> &mut VecDeque<Signal<M>> {
-        &mut self.0
-    }
-
-    pub(super) fn take(&mut self) -> VecDeque<Signal<M>> {
-        std::mem::take(&mut self.0)
-    }
-
-    /// Whether a burst has left more allocated here than an idle queue may have. There is nothing in it any more.
-    #[inline]
-    pub(super) fn is_large(&self) -> bool {
-        self.0.capacity() > IDLE_CAPACITY_MAX
-    }
-
-    /// Whether there is something in it, or memory of a burst.
-    #[inline]
-    pub(super) fn is_kept(&self) -> bool {
-        !self.is_empty() || self.is_large()
-    }
-
-    /// Gives back what must not be kept even for a while.
-    pub(super) fn limit(&mut self) {
-        if self.0.capacity() * size_of::<Signal<M>>() > KEPT_MAX {
-            self.0 = VecDeque::new();
-        }
-    }
-}
-
-struct Queue<M> {
+struct Queue<M: ProcessMessage> {
     /// The first of the signals, if there are any. A process whose signals come one at a time needs no more than this.
     first: Option<Signal<M>>,
     /// Those behind it.
@@ -135,7 +67,7 @@ pub(super) struct Batch<M> {
     pub(super) messages: usize,
 }
 
-impl<M> Default for SignalQueue<M> {
+impl<M: ProcessMessage> Default for SignalQueue<M> {
     fn default() -> Self {
         let queue =
             Queue { first: None, rest: Signals::default(), messages: 0, waker: None, takes: Takes::All };
@@ -143,18 +75,23 @@ impl<M> Default for SignalQueue<M> {
     }
 }
 
-impl<M> Queue<M> {
+/// Not to be called under the lock, as it may take a while.
+fn all<M: ProcessMessage>((first, mut rest): (Option<Signal<M>>, Signals<M>)) -> VecDeque<Signal<M>> {
+    let mut signals = rest.take();
+    if let Some(first) = first {
+        signals.push_front(first);
+    }
+    signals
+}
+
+impl<M: ProcessMessage> Queue<M> {
     /// Takes all signals.
-    fn take(&mut self) -> VecDeque<Signal<M>> {
-        let mut signals = self.rest.take();
-        if let Some(first) = self.first.take() {
-            signals.push_front(first);
-        }
-        signals
+    fn take(&mut self) -> (Option<Signal<M>>, Signals<M>) {
+        (self.first.take(), std::mem::take(&mut self.rest))
     }
 }
 
-impl<M> SignalQueue<M> {
+impl<M: ProcessMessage> SignalQueue<M> {
     fn lock(&self) -> MutexGuard<'_, Queue<M>> {
         // Nothing that can panic runs under the lock, so what a poisoned one guards is whole.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
@@ -194,9 +131,7 @@ impl<M> SignalQueue<M> {
                 queue.first = Some(signal);
                 self.empty.store(false, Ordering::Release);
             } else {
-                let rest = queue.rest.get();
-                rest.push_back(signal);
-                long = rest.len().is_multiple_of(LONG);
+                long = queue.rest.push_back(signal).is_multiple_of(LONG);
             }
             if first || relation { queue.waker.clone() } else { None }
         };
@@ -228,7 +163,10 @@ impl<M> SignalQueue<M> {
         let mut queue = self.lock();
         self.relations.store(false, Ordering::Relaxed);
         self.empty.store(true, Ordering::Release);
-        Some(Batch { signals: queue.take(), messages: std::mem::take(&mut queue.messages) as usize })
+        let messages = std::mem::take(&mut queue.messages) as usize;
+        let taken = queue.take();
+        drop(queue);
+        Some(Batch { signals: all(taken), messages })
     }
 
     /// Puts what [`SignalQueue::take_relations`] left back in front of what has arrived since.
@@ -267,6 +205,7 @@ impl<M> SignalQueue<M> {
             return Taken::Messages(first);
         }
         self.relations.store(false, Ordering::Relaxed);
+        drop(queue);
         inbox.get().push_front(first);
         Taken::Relations { messages }
     }
@@ -302,7 +241,7 @@ impl<M> SignalQueue<M> {
     #[cold]
     pub(super) fn keep(&self, inbox: &mut Signals<M>) {
         let mut queue = self.lock();
-        if queue.rest.is_empty() && queue.rest.0.capacity() < inbox.0.capacity() {
+        if queue.rest.is_empty() && queue.rest.capacity() < inbox.capacity() {
             std::mem::swap(&mut queue.rest, inbox);
         }
     }
@@ -321,10 +260,10 @@ impl<M> SignalQueue<M> {
         }
     }
 
-    /// How many signals there is memory for where they are queued.
+    /// How many bytes there are where signals are queued.
     #[cfg(test)]
     pub(super) fn capacity(&self) -> usize {
-        self.lock().rest.0.capacity()
+        self.lock().rest.capacity()
     }
 
     /// How many messages are queued.
@@ -344,7 +283,9 @@ impl<M> SignalQueue<M> {
         let mut queue = self.lock();
         queue.takes = Takes::Nothing;
         queue.waker = None;
-        queue.take()
+        let taken = queue.take();
+        drop(queue);
+        all(taken)
     }
 
     /// Removes the first queued signal that `is_it` finds.

@@ -36,6 +36,7 @@ mod reply_cell;
 mod run;
 mod scheduler;
 mod signal;
+mod signals;
 mod spare;
 mod spawn_opt;
 mod table;
@@ -46,6 +47,7 @@ mod usage;
 mod watchdog;
 
 use std::any::{Any, type_name};
+use std::convert::Infallible;
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -96,6 +98,20 @@ use self::watchdog::Activity;
 
 /// The messages that a process understands without decoding: they are moved to it.
 pub trait ProcessMessage: Send + Sized + 'static {
+    /// A smaller form, in which those messages wait that come in bursts: a queued message is as large as the largest. `Infallible` if none has one.
+    #[doc(hidden)]
+    type Brief: Send + 'static;
+
+    /// The message in that form; or the message, if it has none.
+    #[doc(hidden)]
+    #[inline(always)]
+    fn brief(self) -> Result<Self::Brief, Self> {
+        Err(self)
+    }
+
+    #[doc(hidden)]
+    fn from_brief(brief: Self::Brief) -> Self;
+
     /// Takes the message out of `value`, an `Option<T>`, if `T` is a type that this process is sent.
     fn take(value: &mut dyn Any) -> Option<Self>;
 
@@ -120,6 +136,12 @@ pub trait ProcessMessage: Send + Sized + 'static {
 }
 
 impl ProcessMessage for crate::term::Term {
+    type Brief = Infallible;
+
+    fn from_brief(brief: Infallible) -> Self {
+        match brief {}
+    }
+
     fn take(value: &mut dyn Any) -> Option<Self> {
         value.downcast_mut::<Option<Self>>()?.take()
     }
@@ -174,7 +196,7 @@ pub(crate) trait AnyProcess: Send + Sync {
 }
 
 /// A process that understands `M`.
-pub(crate) struct Process<M> {
+pub(crate) struct Process<M: ProcessMessage> {
     shared: Shared,
     mailbox: SignalQueue<M>,
     // Most processes have none: an idle one should be small.
