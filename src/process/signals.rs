@@ -81,25 +81,37 @@ impl<M: ProcessMessage> Lanes<M> {
     }
 }
 
+#[cold]
+fn make<M: ProcessMessage>() -> Box<Lanes<M>> {
+    Box::default()
+}
+
 impl<M: ProcessMessage> Signals<M> {
+    #[inline]
     fn lanes(&mut self) -> &mut Lanes<M> {
-        self.0.get_or_insert_default()
+        self.0.get_or_insert_with(make)
     }
 
     /// Returns how many there are then.
     #[inline(always)]
     pub(super) fn push_back(&mut self, signal: Signal<M>) -> usize {
-        let lanes = self.lanes();
-        let signal = match signal {
+        match signal {
             Signal::Message(message) => match message.brief() {
                 Ok(brief) => {
+                    let lanes = self.lanes();
                     lanes.brief.push_back(Some(brief));
-                    return lanes.len();
+                    lanes.len()
                 }
-                Err(message) => Signal::Message(message),
+                Err(message) => self.push_whole(Signal::Message(message)),
             },
-            signal => signal,
-        };
+            signal => self.push_whole(signal),
+        }
+    }
+
+    // Not inlined, so that those that come one at a time do not pay for it.
+    #[inline(never)]
+    fn push_whole(&mut self, signal: Signal<M>) -> usize {
+        let lanes = self.lanes();
         if !lanes.brief.is_empty() {
             lanes.brief.push_back(None);
             lanes.places += 1;
@@ -128,18 +140,20 @@ impl<M: ProcessMessage> Signals<M> {
     #[inline(always)]
     pub(super) fn pop_own(&mut self) -> Option<M> {
         let lanes = self.0.as_mut()?;
-        if !lanes.is_first_whole() && lanes.brief.front()?.is_some() {
-            return lanes.brief.pop_front().flatten().map(M::from_brief);
+        let placed = !lanes.is_first_whole();
+        if placed && let Some(brief) = lanes.brief.pop_front()? {
+            return Some(M::from_brief(brief));
         }
-        if !matches!(lanes.signals.front(), Some(Signal::Message(_))) {
-            return None;
-        }
-        if !lanes.is_first_whole() {
-            lanes.brief.pop_front();
+        let is_own = matches!(lanes.signals.front(), Some(Signal::Message(_)));
+        if placed {
+            if !is_own {
+                lanes.brief.push_front(None);
+                return None;
+            }
             lanes.places -= 1;
         }
-        match lanes.signals.pop_front() {
-            Some(Signal::Message(message)) => Some(message),
+        match is_own.then(|| lanes.signals.pop_front()) {
+            Some(Some(Signal::Message(message))) => Some(message),
             _ => None,
         }
     }
