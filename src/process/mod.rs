@@ -205,15 +205,18 @@ pub(crate) struct Process<M: ProcessMessage> {
 }
 
 /// The part of a process that does not depend on its message type.
+// In this order, so that what the process looks at for each message it receives is not in one cache line with the lock of its mailbox, which
+// each sender takes.
+#[repr(C)]
 pub(crate) struct Shared {
-    pid: Pid,
-    local: Arc<Local>,
-    state: Mutex<State>,
+    /// What the process's task must look at besides its signals.
+    attention: AtomicU8,
     trap_exit: AtomicBool,
     /// Calls that wait for a reply. While there are none, no message needs to be looked into.
     open_calls: AtomicU32,
-    /// What the process's task must look at besides its signals.
-    attention: AtomicU8,
+    pid: Pid,
+    local: Arc<Local>,
+    state: Mutex<State>,
     references: AtomicU64,
     exit_reason: OnceLock<Box<ExitReason>>,
 }

@@ -19,6 +19,8 @@ const KEPT_MAX: usize = 64 << 20;
 // Boxed: most processes have no two at a time, and an idle one should be small.
 pub(super) struct Signals<M: ProcessMessage>(Option<Box<Lanes<M>>>);
 
+// Aligned to cache lines: a sender writes to one while the process writes to another.
+#[repr(align(64))]
 struct Lanes<M: ProcessMessage> {
     /// Those in front of all that is brief, and behind them those that have a place there.
     signals: VecDeque<Signal<M>>,
