@@ -1,7 +1,9 @@
 //! How many messages wait, as others see it.
 
+use std::mem::offset_of;
 use std::time::Duration;
 
+use super::super::{ProcessMessage, Shared, SignalQueue};
 use super::*;
 
 #[tokio::test(start_paused = true)]
@@ -114,4 +116,18 @@ async fn a_flushed_down_waits_no_longer() {
     send(&local, &target, term("done"));
     local.deliver(&watcher, crate::etf::Payload::encode(&1).unwrap());
     assert_eq!(told.recv().await, Some(vec![3, 2, 1]));
+}
+
+#[test]
+fn what_a_process_looks_at_for_each_message_is_in_no_cache_line_that_its_senders_write() {
+    const LINE: usize = 64;
+    fn check<M: ProcessMessage>() {
+        let attention = offset_of!(Process<M>, shared) + offset_of!(Shared, attention);
+        let mailbox = offset_of!(Process<M>, mailbox);
+        let end = mailbox + size_of::<SignalQueue<M>>();
+        // A process may begin anywhere in a line.
+        assert!(attention + LINE <= mailbox || end + LINE <= attention, "{attention}, {mailbox} to {end}");
+    }
+    check::<Term>();
+    check::<crate::gen_server::Message<remote_calls::Echo>>();
 }

@@ -11,7 +11,7 @@ use crate::term::{Pid, Term};
 use crate::testing::TestNode;
 
 /// Answers a call with what it was called with, but `ignore`, and `stop`, by which it ends.
-struct Echo;
+pub(super) struct Echo;
 
 impl GenServer for Echo {
     type Args = ();
