@@ -280,6 +280,7 @@ fn opened(
 }
 
 /// What else a value may be.
+#[inline(never)]
 fn rarer(
     reader: &mut Reader<'_>,
     source: Option<&Bytes>,

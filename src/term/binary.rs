@@ -7,6 +7,7 @@ use std::borrow::Borrow;
 use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::mem;
 use std::ops::Deref;
 
 use bytes::Bytes;
@@ -59,7 +60,15 @@ impl Binary {
     #[inline]
     pub(crate) fn begin_of(bytes: &[u8; INLINE_MAX], len: usize) -> Self {
         debug_assert!(len <= INLINE_MAX);
-        Self(Repr::Inline { len: len.min(INLINE_MAX) as u8, bytes: *bytes })
+        // Word by word through registers: a copy of all goes through memory, in words that overlap, and is waited for there.
+        let mut copy = [0; INLINE_MAX];
+        let (mut to, mut from) = (&mut copy[..], &bytes[..]);
+        take_word::<8>(&mut to, &mut from);
+        take_word::<8>(&mut to, &mut from);
+        take_word::<4>(&mut to, &mut from);
+        take_word::<2>(&mut to, &mut from);
+        take_word::<1>(&mut to, &mut from);
+        Self(Repr::Inline { len: len.min(INLINE_MAX) as u8, bytes: copy })
     }
 
     /// A slice of `source`, which it has to be a part of.
@@ -88,6 +97,17 @@ impl Binary {
             Repr::Inline { .. } => Bytes::copy_from_slice(&self),
             Repr::Shared(bytes) => bytes,
         }
+    }
+}
+
+/// Copies so many of the first bytes, and steps over them.
+#[inline(always)]
+fn take_word<const N: usize>(to: &mut &mut [u8], from: &mut &[u8]) {
+    if let (Some((word, after)), Some((first, rest))) =
+        (mem::take(to).split_first_chunk_mut::<N>(), from.split_first_chunk::<N>())
+    {
+        *word = *first;
+        (*to, *from) = (after, rest);
     }
 }
 

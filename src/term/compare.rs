@@ -45,9 +45,15 @@ pub(super) fn exact_cmp(a: &Term, b: &Term) -> Ordering {
     match (a, b) {
         (Term::Atom(a), Term::Atom(b)) => text_cmp(a.as_bytes(), b.as_bytes()),
         (Term::Integer(a), Term::Integer(b)) => a.cmp(b),
-        (Term::Binary(a), Term::Binary(b)) => text_cmp(a, b),
-        _ => compare(std::slice::from_ref(a), std::slice::from_ref(b), true),
+        (Term::Binary(a), Term::Binary(b)) => binary_prefix(a).cmp(&binary_prefix(b)).then_with(|| a.cmp(b)),
+        _ => rarer_cmp(a, b),
     }
+}
+
+/// As [`exact_cmp`], for terms that need a stack.
+#[inline(never)]
+fn rarer_cmp(a: &Term, b: &Term) -> Ordering {
+    compare(std::slice::from_ref(a), std::slice::from_ref(b), true)
 }
 
 /// The order of slices, most often without a call.
@@ -73,6 +79,15 @@ pub(super) fn text_prefix(text: &[u8]) -> u64 {
             .iter()
             .fold(0, |prefix, byte| prefix << 8 | u64::from(*byte))
             .unbounded_shl(8 * (8 - len) as u32),
+    }
+}
+
+/// As [`text_prefix`]; a short binary's length takes no branch.
+#[inline]
+pub(super) fn binary_prefix(binary: &Binary) -> u64 {
+    match binary.inline().map(|(bytes, len)| (bytes.first_chunk(), len)) {
+        Some((Some(first), len)) => u64::from_be_bytes(*first) & !u64::MAX.unbounded_shr(8 * len as u32),
+        _ => text_prefix(binary),
     }
 }
 

@@ -5,7 +5,7 @@ use std::mem;
 
 use smallvec::SmallVec;
 
-use super::compare::{ATOM_RANK, exact_cmp, text_prefix};
+use super::compare::{ATOM_RANK, binary_prefix, exact_cmp, text_prefix};
 use super::{Term, Terms};
 
 /// An Erlang map, kept in the order of its keys (integers before floats, then Erlang's term order), so that equal maps
@@ -20,17 +20,9 @@ impl Map {
     }
 
     /// A map of keys and values in turn. `Err` is an index of a key that is there twice.
+    #[inline(always)]
     pub(crate) fn from_flat(mut terms: Vec<Term>) -> Result<Self, usize> {
-        let (pairs, _) = terms.as_chunks_mut::<2>();
-        let ascending = pairs.windows(2).all(|two| exact_cmp(&two[0][0], &two[1][0]) == Ordering::Less);
-        if !ascending {
-            sort(pairs);
-            if let Some(index) =
-                pairs.windows(2).position(|two| exact_cmp(&two[0][0], &two[1][0]) == Ordering::Equal)
-            {
-                return Err(index);
-            }
-        }
+        order(terms.as_chunks_mut().0)?;
         Ok(Self(Terms(terms)))
     }
 
@@ -89,7 +81,21 @@ impl Map {
     }
 }
 
+/// Puts pairs in the order of their keys, in their place, so that what comes back fits registers. `Err` is an index of a key that is there twice.
+#[inline(never)]
+fn order(pairs: &mut [[Term; 2]]) -> Result<(), usize> {
+    if pairs.windows(2).all(|two| exact_cmp(&two[0][0], &two[1][0]) == Ordering::Less) {
+        return Ok(());
+    }
+    sort(pairs);
+    match pairs.windows(2).position(|two| exact_cmp(&two[0][0], &two[1][0]) == Ordering::Equal) {
+        Some(index) => Err(index),
+        None => Ok(()),
+    }
+}
+
 /// Sorts pairs by their keys.
+#[inline(never)]
 fn sort(pairs: &mut [[Term; 2]]) {
     // Where all keys are of one plain kind, most are told apart by their first bytes, without a look at the terms, and
     // each pair is moved once.
@@ -122,7 +128,7 @@ fn prefix(key: &Term) -> Option<u64> {
     match key {
         Term::Integer(value) => Some((*value as u64) ^ (1 << 63)),
         Term::Atom(atom) => Some(text_prefix(atom.as_bytes())),
-        Term::Binary(bytes) => Some(text_prefix(bytes)),
+        Term::Binary(binary) => Some(binary_prefix(binary)),
         _ => None,
     }
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::compare::text_prefix;
+use super::compare::{binary_prefix, text_prefix};
 use super::strategy::{printable_term, term};
 use super::*;
 use crate::etf::Limits;
@@ -250,6 +250,11 @@ proptest! {
         let mut padded = a.clone();
         padded.resize(8, 0);
         prop_assert_eq!(&x.to_be_bytes()[..], &padded[..8]);
+        // What stands behind a binary's bytes has no part in it.
+        let mut more = [7; 23];
+        more[..a.len()].copy_from_slice(&a);
+        prop_assert_eq!(binary_prefix(&Binary::begin_of(&more, a.len())), x);
+        prop_assert_eq!(binary_prefix(&a.repeat(9).into()), text_prefix(&a.repeat(9)));
     }
 }
 
