@@ -226,7 +226,12 @@ impl<'a> Reader<'a> {
             return &[];
         }
         let (all, _) = self.rest.as_chunks::<N>();
-        let len = all.iter().take(most).take_while(|bytes| bytes[0] == tag).count();
+        let all = &all[..most.min(all.len())];
+        // Eight at a time without a branch between them, as long as all of them are.
+        let (eights, _) = all.as_chunks::<8>();
+        let same = |same, bytes: &[u8; N]| same & (bytes[0] == tag);
+        let len = 8 * eights.iter().take_while(|eight| eight.iter().fold(true, same)).count();
+        let len = len + all[len..].iter().take_while(|bytes| bytes[0] == tag).count();
         self.rest = self.rest.get(len * N..).unwrap_or_default();
         all.get(..len).unwrap_or_default()
     }

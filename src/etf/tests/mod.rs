@@ -243,3 +243,18 @@ fn what_is_not_finite_has_no_external_form() {
         assert!(matches!(to_bytes(&Term::from(value)), Err(EncodeError::NotFinite(_))));
     }
 }
+
+#[test]
+fn a_run_of_integers_ends_where_another_value_is() {
+    for len in 1..30_i64 {
+        let integers = (1000..1000 + len).map(Term::from);
+        for other in 0..=len {
+            let mut terms: Vec<Term> = integers.clone().collect();
+            // Its last byte is the tag of an integer.
+            terms.insert(other as usize, Term::from(Bytes::from_static(&[98; 3])));
+            let list = Term::list(terms);
+            let bytes = to_bytes(&list).unwrap();
+            assert_eq!(decode(&bytes, &Limits::default()).unwrap(), (list, bytes.len()));
+        }
+    }
+}
