@@ -1,0 +1,92 @@
+//! The atoms of a packet by number.
+
+use crate::term::Atom;
+
+/// A distribution header has at most 255 atoms.
+const ATOM_REFS_MAX: usize = 255;
+
+/// So many atoms are looked through one by one.
+const FEW: usize = 8;
+
+/// Slots of the table by which the number of a further one is found.
+const SLOTS: usize = 512;
+
+/// The distinct atoms of one distribution packet, in the order of their first use: at most 255; later ones are
+/// spelled out in the term.
+#[derive(Debug, Default)]
+pub struct AtomRefs {
+    /// Behind the packet's own may be those of the packet before, from when the next one has the same.
+    atoms: Vec<Atom>,
+    count: usize,
+    /// Open addressing by a hash of the text: number + 1, or 0 for a free slot. Empty as long as few atoms are there.
+    slots: Vec<u8>,
+}
+
+impl AtomRefs {
+    /// The atoms, by their number in the packet.
+    pub fn atoms(&self) -> &[Atom] {
+        &self.atoms[..self.count]
+    }
+
+    /// Begins the next packet.
+    #[inline]
+    pub(super) fn begin(&mut self) {
+        if self.count > FEW {
+            *self = Self::default();
+        }
+        self.count = 0;
+    }
+
+    /// The number of an atom; `None` if the header is full.
+    #[inline]
+    pub(super) fn number(&mut self, atom: &Atom) -> Option<u8> {
+        let first = &self.atoms[..self.count.min(FEW)];
+        // A loop: `position` takes twice the instructions.
+        for (number, it) in first.iter().enumerate() {
+            if it == atom {
+                return Some(number as u8);
+            }
+        }
+        self.add(atom)
+    }
+
+    #[inline(never)]
+    fn add(&mut self, atom: &Atom) -> Option<u8> {
+        if self.count < FEW {
+            if self.atoms.get(self.count) != Some(atom) {
+                self.atoms.truncate(self.count);
+                self.atoms.push(atom.clone());
+            }
+            self.count += 1;
+            return Some(self.count as u8 - 1);
+        }
+        if self.slots.is_empty() {
+            self.slots = vec![0; SLOTS];
+            for number in 0..self.count {
+                let slot = self.slot(&self.atoms[number]);
+                self.slots[slot] = number as u8 + 1;
+            }
+        }
+        let slot = self.slot(atom);
+        if self.slots[slot] != 0 {
+            return Some(self.slots[slot] - 1);
+        }
+        if self.count == ATOM_REFS_MAX {
+            return None;
+        }
+        self.atoms.push(atom.clone());
+        self.count += 1;
+        self.slots[slot] = self.count as u8;
+        Some(self.slots[slot] - 1)
+    }
+
+    /// The slot of an atom, or the free one where it belongs. With 255 atoms at most half of the slots are taken: whoever picks
+    /// colliding atoms slows his own packet by at most 255 steps an atom.
+    fn slot(&self, atom: &Atom) -> usize {
+        let mut slot = atom.text_hash() as usize % SLOTS;
+        while self.slots[slot] != 0 && self.atoms[usize::from(self.slots[slot]) - 1] != *atom {
+            slot = (slot + 1) % SLOTS;
+        }
+        slot
+    }
+}
