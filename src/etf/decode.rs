@@ -157,6 +157,13 @@ pub(super) fn checked(
 /// Builds the next term. Its counts have to be true, so [`Reader::skip`] goes first. Binaries are slices of `source`, if
 /// the reader's input is part of it.
 pub(super) fn build(reader: &mut Reader<'_>, source: Option<&Bytes>) -> Result<Term, DecodeError> {
+    // What many a call asks for and is answered.
+    if let Some(value) = reader.short_integer() {
+        return Ok(Term::Integer(value));
+    }
+    if let Some(atom) = reader.short_atom_ref() {
+        return Ok(Term::Atom(atom.clone()));
+    }
     match build_within(reader, source, Room::ENDLESS)? {
         Some(term) => Ok(term),
         None => Err(reader.truncated()),

@@ -25,7 +25,7 @@ const TAGGED_MAX: usize = 9;
 const SHORT_ATOM_MAX: usize = 14;
 
 /// A reference whose node has a number.
-const REFERENCE_LEN: usize = 3 + 2 + 4 + 4 * REFERENCE_WORDS_MAX;
+const REFERENCE_HEAD_LEN: usize = 3 + 2 + 4;
 
 /// What a [`Writer`] wrote: a chain of buffers, so that a large binary is passed on without being copied.
 #[derive(Debug, Default)]
@@ -549,13 +549,23 @@ impl Writer {
     /// A reference.
     pub fn reference(&mut self, reference: &Reference) {
         let words = reference.words();
-        let number = self.number(&reference.node);
-        self.out.reserve(REFERENCE_LEN);
-        self.tagged(NEWER_REFERENCE_EXT, (words.len() as u16).to_be_bytes());
-        match number {
-            Some(number) => self.tagged(ATOM_CACHE_REF, [number]),
-            None => self.spelled_atom(reference.node.as_str()),
+        if let Some(number) = self.number(&reference.node) {
+            // In one piece, with room for more words than it has, which is taken back.
+            let end = self.out.len() + REFERENCE_HEAD_LEN + 4 * words.len();
+            let mut whole = [0; REFERENCE_HEAD_LEN + 4 * REFERENCE_WORDS_MAX];
+            let head = [NEWER_REFERENCE_EXT, 0, words.len() as u8, ATOM_CACHE_REF, number];
+            whole[..head.len()].copy_from_slice(&head);
+            let (numbers, _) = whole[head.len()..].as_chunks_mut::<4>();
+            numbers[0] = reference.creation.to_be_bytes();
+            for (place, word) in numbers[1..].iter_mut().zip(reference.padded_words()) {
+                *place = word.to_be_bytes();
+            }
+            self.out.extend_from_slice(&whole);
+            self.out.truncate(end);
+            return;
         }
+        self.tagged(NEWER_REFERENCE_EXT, (words.len() as u16).to_be_bytes());
+        self.spelled_atom(reference.node.as_str());
         self.out.put_u32(reference.creation);
         for word in words {
             self.out.put_u32(*word);

@@ -59,7 +59,14 @@ impl Reference {
         Self { node, creation, len: len as u8, words }
     }
 
+    /// The words, and zeros behind them.
+    #[inline]
+    pub(crate) fn padded_words(&self) -> &[u32; REFERENCE_WORDS_MAX] {
+        &self.words
+    }
+
     /// The words, in the order of the wire.
+    #[inline]
     pub fn words(&self) -> &[u32] {
         &self.words[..usize::from(self.len)]
     }

@@ -107,14 +107,17 @@ impl<'a> Reader<'a> {
             return None;
         }
         let node = self.atoms.get(usize::from(*index))?.clone();
-        let (numbers, after) = after.split_at_checked(4 + 4 * len)?;
-        let (numbers, _) = numbers.as_chunks::<4>();
-        let mut words = [0; REFERENCE_WORDS_MAX];
-        for (word, bytes) in words.iter_mut().zip(&numbers[1..]) {
-            *word = u32::from_be_bytes(*bytes);
-        }
+        let (creation, after) = after.split_first_chunk()?;
+        // For each length by itself: no loop is left of it.
+        let (words, after) = match len {
+            3 => words::<3>(after)?,
+            4 => words::<4>(after)?,
+            5 => words::<5>(after)?,
+            2 => words::<2>(after)?,
+            _ => words::<1>(after)?,
+        };
         self.rest = after;
-        Some(Reference::of_words(node, u32::from_be_bytes(numbers[0]), len, words))
+        Some(Reference::of_words(node, u32::from_be_bytes(*creation), len, words))
     }
 
     /// A pid in whatever form; `None` if something else stands there.
@@ -235,6 +238,18 @@ impl<'a> Reader<'a> {
         self.rest = self.rest.get(len * N..).unwrap_or_default();
         all.get(..len).unwrap_or_default()
     }
+}
+
+/// So many words of a reference, and what follows them.
+#[inline(always)]
+fn words<const N: usize>(input: &[u8]) -> Option<([u32; REFERENCE_WORDS_MAX], &[u8])> {
+    let (bytes, _) = input.as_chunks::<4>();
+    let bytes = bytes.first_chunk::<N>()?;
+    let mut words = [0; REFERENCE_WORDS_MAX];
+    for (word, bytes) in words.iter_mut().zip(bytes) {
+        *word = u32::from_be_bytes(*bytes);
+    }
+    Some((words, input.get(4 * N..)?))
 }
 
 /// The value of an INTEGER_EXT.

@@ -11,9 +11,8 @@ use crate::etf::tags::*;
 use crate::etf::{DecodeError, DecodeErrorKind, Limits};
 use crate::term::REFERENCE_WORDS_MAX;
 
-/// The longest term that is skipped without a stack, and how many levels it may have.
+/// The longest term that is skipped without a stack.
 const SHORT: usize = 256;
-const SHALLOW: usize = 4;
 
 /// A container whose values are being read.
 #[derive(Clone, Copy)]
@@ -228,51 +227,41 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Steps over a short term of few levels without maps in it, which is what most messages are, if one is there.
+    /// Steps over a short term without maps in it, which is what most messages are, if one is there. No level of it has to be known: a
+    /// term is no deeper than it has containers.
     #[inline]
     fn skip_short(&mut self, limits: &Limits) -> bool {
-        if limits.depth < SHALLOW as u32 {
-            return false;
-        }
-        // How many values are still to come on the levels above.
-        let mut above = [0; SHALLOW];
-        let (mut level, mut left, mut values, mut atoms) = (0, 1, 1, 0);
+        let (mut left, mut values, mut atoms, mut containers) = (1, 1, 0, 0);
         let mut rest = self.rest;
-        loop {
-            while left == 0 {
-                if level == 0 {
-                    if values > limits.values || atoms > limits.atoms {
-                        return false;
-                    }
-                    self.rest = rest;
-                    return true;
-                }
-                level -= 1;
-                left = above[level];
-            }
+        while left > 0 {
             left -= 1;
-            if let Some((after, spelled)) = self.after_plain(rest) {
-                rest = after;
-                atoms += spelled;
-                continue;
-            }
+            let Some((&tag, after)) = rest.split_first() else { return false };
             // The tail of a list is a value like its elements.
-            let (count, more, after) = match rest {
-                [SMALL_TUPLE_EXT, count, after @ ..] => (usize::from(*count), 0, after),
-                [LIST_EXT, a, b, c, d, after @ ..] => {
+            let (count, tail, after) = match (tag, after) {
+                (SMALL_TUPLE_EXT, [count, after @ ..]) => (usize::from(*count), 0, after),
+                (LIST_EXT, [a, b, c, d, after @ ..]) => {
                     (u32::from_be_bytes([*a, *b, *c, *d]) as usize, 1, after)
                 }
-                _ => return false,
+                _ => {
+                    let Some((after, spelled)) = self.after_plain(tag, after) else { return false };
+                    rest = after;
+                    atoms += spelled;
+                    continue;
+                }
             };
-            if level == SHALLOW || count > after.len() {
+            if count > after.len() {
                 return false;
             }
-            above[level] = left;
-            level += 1;
-            left = count + more;
+            left += count + tail;
             values += count;
+            containers += 1;
             rest = after;
         }
+        let within = containers <= limits.depth && values <= limits.values && atoms <= limits.atoms;
+        if within {
+            self.rest = rest;
+        }
+        within
     }
 
     /// Steps over at most so many of the next values of a container, as long as they are what most values are. Returns how many
@@ -281,7 +270,8 @@ impl<'a> Reader<'a> {
     fn skip_flat(&mut self, top: &mut Frame, run: usize, keys: &mut SmallVec<[&'a [u8]; 16]>) -> usize {
         let (mut rest, mut left, mut atoms) = (self.rest, run, 0);
         while left > 0 {
-            let Some((after, spelled)) = self.after_plain(rest) else { break };
+            let Some((&tag, after)) = rest.split_first() else { break };
+            let Some((after, spelled)) = self.after_plain(tag, after) else { break };
             atoms += spelled;
             // The last value of the container is not among those left.
             if top.kind == Kind::Map && left % 2 == 1 {
@@ -295,23 +285,30 @@ impl<'a> Reader<'a> {
         atoms
     }
 
-    /// What follows the first value, if that is what most values are; and how many atoms it spells out.
+    /// What follows a value, after its tag, if that is what most values are; and how many atoms it spells out.
     #[inline(always)]
-    fn after_plain(&self, input: &'a [u8]) -> Option<(&'a [u8], usize)> {
-        let after = match input {
-            [SMALL_INTEGER_EXT, _, after @ ..] | [INTEGER_EXT, _, _, _, _, after @ ..] => after,
-            [NIL_EXT, after @ ..] => after,
-            [SMALL_ATOM_UTF8_EXT, len, after @ ..] => {
+    fn after_plain(&self, tag: u8, input: &'a [u8]) -> Option<(&'a [u8], usize)> {
+        let after = match tag {
+            SMALL_INTEGER_EXT => input.get(1..)?,
+            INTEGER_EXT => input.get(4..)?,
+            NIL_EXT => input,
+            SMALL_ATOM_UTF8_EXT => {
+                let (len, after) = input.split_first()?;
                 let (text, after) = after.split_at_checked(usize::from(*len))?;
                 return text.is_ascii().then_some((after, 1));
             }
-            [BINARY_EXT, a, b, c, d, after @ ..] => {
-                after.get(u32::from_be_bytes([*a, *b, *c, *d]) as usize..)?
+            BINARY_EXT => {
+                let (len, after) = input.split_first_chunk()?;
+                after.get(u32::from_be_bytes(*len) as usize..)?
             }
-            [ATOM_CACHE_REF, index, after @ ..] if usize::from(*index) < self.atoms.len() => after,
-            [tag @ (NEW_PID_EXT | NEWER_REFERENCE_EXT), after @ ..] => {
-                self.after_short_identifier(*tag, after)?
+            ATOM_CACHE_REF => {
+                let (index, after) = input.split_first()?;
+                if usize::from(*index) >= self.atoms.len() {
+                    return None;
+                }
+                after
             }
+            NEW_PID_EXT | NEWER_REFERENCE_EXT => self.after_short_identifier(tag, input)?,
             _ => return None,
         };
         Some((after, 0))

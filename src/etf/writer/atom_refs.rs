@@ -8,6 +8,9 @@ const ATOM_REFS_MAX: usize = 255;
 /// So many atoms are looked through one by one.
 const FEW: usize = 8;
 
+/// So many uses of atoms are remembered from the packet before.
+const USES: usize = 16;
+
 /// Slots of the table by which the number of a further one is found.
 const SLOTS: usize = 512;
 
@@ -18,6 +21,9 @@ pub struct AtomRefs {
     /// Behind the packet's own may be those of the packet before, from when the next one has the same.
     atoms: Vec<Atom>,
     count: usize,
+    /// The numbers that the first uses got in this packet, and behind them those in the one before: most packets are like it.
+    uses: [u8; USES],
+    used: usize,
     /// Open addressing by a hash of the text: number + 1, or 0 for a free slot. Empty as long as few atoms are there.
     slots: Vec<u8>,
 }
@@ -35,22 +41,38 @@ impl AtomRefs {
             *self = Self::default();
         }
         self.count = 0;
+        self.used = 0;
     }
 
     /// The number of an atom; `None` if the header is full.
     #[inline]
     pub(super) fn number(&mut self, atom: &Atom) -> Option<u8> {
-        let first = &self.atoms[..self.count.min(FEW)];
-        // A loop: `position` takes twice the instructions.
-        for (number, it) in first.iter().enumerate() {
-            if it == atom {
-                return Some(number as u8);
-            }
+        if let Some(number) = self.uses.get(self.used).copied().map(usize::from)
+            && number <= self.count
+            && self.atoms.get(number) == Some(atom)
+        {
+            self.used += 1;
+            self.count = self.count.max(number + 1);
+            return Some(number as u8);
         }
-        self.add(atom)
+        self.other_use(atom)
     }
 
+    /// As [`AtomRefs::number`], where the packet before had another atom, or none.
     #[inline(never)]
+    fn other_use(&mut self, atom: &Atom) -> Option<u8> {
+        let first = &self.atoms[..self.count.min(FEW)];
+        let number = match first.iter().position(|it| it == atom) {
+            Some(number) => number as u8,
+            None => self.add(atom)?,
+        };
+        if let Some(place) = self.uses.get_mut(self.used) {
+            *place = number;
+            self.used += 1;
+        }
+        Some(number)
+    }
+
     fn add(&mut self, atom: &Atom) -> Option<u8> {
         if self.count < FEW {
             if self.atoms.get(self.count) != Some(atom) {

@@ -40,6 +40,9 @@ impl Writer {
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -93,6 +96,26 @@ mod tests {
             assert_eq!(writer.atom_refs(), atoms(message));
             let numbers: Vec<u8> = (0..message.len() as u8).flat_map(|number| [82, number]).collect();
             assert_eq!(writer.as_slice(), Some(&numbers.repeat(2)[..]), "{message:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_kept_writer_numbers_atoms_as_a_new_one_does(
+            messages in vec(vec(0..12_u8, 0..24), 1..8),
+        ) {
+            let mut kept = Writer::default();
+            for message in messages {
+                let mut new = Writer::with_atom_refs();
+                kept.begin(true);
+                for letter in message {
+                    let atom = Atom::new(&char::from(b'a' + letter).to_string()).unwrap();
+                    new.atom(&atom);
+                    kept.atom(&atom);
+                }
+                prop_assert_eq!(kept.atom_refs(), new.atom_refs());
+                prop_assert_eq!(kept.as_slice(), new.as_slice());
+            }
         }
     }
 
