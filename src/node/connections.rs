@@ -461,11 +461,12 @@ impl Distribution for Inner {
         &self,
         connection: ConnectionId,
         sender: &Pid,
-        control: Control<Encode<'_>>,
+        control: &Control<Encode<'_>>,
     ) -> Result<Sent, EncodeError> {
+        let signals = std::slice::from_ref(control);
         let found = self.up().get(&connection).cloned();
         match found {
-            Some(connection) => send_on(&self.local, &connection, Some(sender), None, &[control], Write::Now),
+            Some(connection) => send_on(&self.local, &connection, Some(sender), None, signals, Write::Now),
             None => Ok(Sent::NoConnection),
         }
     }

@@ -171,8 +171,8 @@ where
         match caller {
             Caller::Process(process) => Box::pin(async move {
                 let mut call = open(process, &to, &label, &request)?;
-                let reply = poll_fn(|cx| call.poll(timeout, cx)).await?;
-                Ok(reply.decode()?)
+                // Decoded where it is found: a result of a result is moved for each.
+                poll_fn(|cx| call.poll(timeout, cx).map(|reply| Ok(reply?.decode()?))).await
             }),
             // Apart, as it takes far more memory.
             Caller::Node(local) => Box::pin(async move {

@@ -75,7 +75,7 @@ pub(crate) trait Distribution: Send + Sync {
         &self,
         connection: ConnectionId,
         sender: &Pid,
-        control: Control<Encode<'_>>,
+        control: &Control<Encode<'_>>,
     ) -> Result<Sent, EncodeError>;
 }
 

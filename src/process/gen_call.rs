@@ -207,14 +207,17 @@ impl ReplyAddress {
         let alias = self.tag.alias();
         let node = alias.map_or(&self.pid.node, |alias| &alias.node);
         if !local.is_local(node) {
-            let to = match alias {
-                Some(alias) => Target::Alias(alias.clone()),
-                None => Target::Pid(self.pid.clone()),
-            };
-            let from = Some(sender.clone());
-            let control = Control::Send { from, to, message: &encode as Encode<'_>, priority: false };
+            let control = [Control::Send {
+                from: Some(sender.clone()),
+                to: match alias {
+                    Some(alias) => Target::Alias(alias.clone()),
+                    None => Target::Pid(self.pid.clone()),
+                },
+                message: &encode as Encode<'_>,
+                priority: false,
+            }];
             if let Some(distribution) = local.distribution() {
-                distribution.send(node, Some(sender), None, &[control], Write::Now)?;
+                distribution.send(node, Some(sender), None, &control, Write::Now)?;
             }
             return Ok(());
         }

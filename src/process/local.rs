@@ -350,10 +350,10 @@ impl Local {
         to: &Destination,
         encode: Encode<'_>,
     ) -> Result<Option<Delivery>, EncodeError> {
+        let Some(distribution) = self.distribution() else { return Ok(None) };
         let (_, to) = self.address(to);
         let control = Control::Send { from: Some(sender.clone()), to, message: encode, priority: false };
-        let Some(distribution) = self.distribution() else { return Ok(None) };
-        Ok(match distribution.send_over(connection, sender, control)? {
+        Ok(match distribution.send_over(connection, sender, &control)? {
             Sent::NoConnection => None,
             sent @ Sent::Queued { .. } => Some(delivery(sent)),
         })

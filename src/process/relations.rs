@@ -74,11 +74,19 @@ impl Calls {
         }
     }
 
-    fn remove(&mut self, number: u64) -> Option<Call> {
-        match self.few.iter().position(|(it, _)| *it == number) {
-            Some(at) => Some(self.few.swap_remove(at).1),
-            None => self.others.remove(&number),
+    /// Removes a call, and returns its monitor.
+    fn remove(&mut self, number: u64) -> Option<Monitor> {
+        let Some(at) = self.few.iter().position(|(it, _)| *it == number) else {
+            return self.others.remove(&number)?.monitor;
+        };
+        let monitor = self.few[at].1.monitor.take();
+        let last = self.few.len() - 1;
+        if at < last {
+            self.few.swap(at, last);
         }
+        // It is dropped in its place, as it is large.
+        self.few.truncate(last);
+        monitor
     }
 
     /// All of them, in the order of their numbers.
@@ -409,7 +417,7 @@ impl Relations {
         if self.call(reference).is_none() {
             return Closed::Nothing;
         }
-        let monitor = self.calls.remove(number).and_then(|call| call.monitor);
+        let monitor = self.calls.remove(number);
         match (monitor, &mut self.kept) {
             (None, Some(kept)) if kept.call == Some(number) => {
                 kept.call = None;
