@@ -6,6 +6,7 @@ use std::time::Duration;
 use beamline::node::Node;
 use beamline::process::Destination;
 use beamline::term::{Atom, Term};
+use beamline_benches::bare_calls::BareCalls;
 use beamline_benches::echo::{node, run_in_process, runtime};
 use beamline_benches::peer::{Peer, Tcp, start_servers, time_spinning_tcp, time_tcp};
 use beamline_benches::{Table, wire};
@@ -53,9 +54,13 @@ fn main() {
         Destination::from(Peer::pids(&runtime, node, &Atom::from_static(peer))[0].clone())
     };
     let server = by_pid(&node, "peer@127.0.0.1");
+    let bare_calls = BareCalls::connect(&runtime, peer.bare_calls_port);
     for (name, term, times) in terms {
         let subject = |times| call(&node, &server, &term, times);
-        table.measure(format!("remote call, {name}"), times, subject, tcp(wire::call_len(&term)));
+        // What it would need for large messages is what is measured.
+        let bare = |times| (name != "1 MiB").then(|| bare_calls.time(&runtime, &term, times));
+        let row = format!("remote call, {name}");
+        table.measure_beside(row, times, subject, tcp(wire::call_len(&term)), bare);
     }
     let (name, term) = (Peer::server(0).into(), Term::from(42));
     let subject = |times| call(&node, &name, &term, times);

@@ -5,6 +5,7 @@
 //! `row TAB beamline|floor|machine TAB value` for a program to read.
 #![expect(clippy::disallowed_methods, reason = "a benchmark reads the real clock")]
 
+pub mod bare_calls;
 pub mod echo;
 pub mod markdown;
 pub mod peer;
@@ -121,7 +122,7 @@ impl Table {
         self.sample_beside(name, subject, floor, || None);
     }
 
-    /// As [`Table::sample`], with what a bare program takes that does the subject's work: no program takes less on this machine.
+    /// As [`Table::sample`], with what a bare program takes that does the subject's work and nothing else.
     pub fn sample_beside(
         &mut self,
         name: impl Into<String>,

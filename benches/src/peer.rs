@@ -12,6 +12,7 @@ use beamline::term::{Atom, Pid, Term};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::Runtime;
 
+use crate::bare_calls;
 use crate::echo::{Echo, free_port, node, run_all, runtime};
 
 /// How many servers the peer has: `echo_0` and so on.
@@ -24,6 +25,8 @@ pub struct Peer {
     tcp_port: u16,
     /// Where it listens for connections whose both ends spin.
     pub spinning_port: u16,
+    /// Where it listens for [calls of a bare program](crate::bare_calls).
+    pub bare_calls_port: u16,
     /// Where its EPMD listens.
     pub epmd_port: u16,
 }
@@ -51,10 +54,11 @@ impl Peer {
         let mut line = String::new();
         let stdout = child.stdout.take().expect("a pipe");
         BufReader::new(stdout).read_line(&mut line).expect("its ports");
-        let (tcp_port, spinning_port) = line.trim().split_once(' ').expect("two ports");
-        let port = |text: &str| text.parse().expect("a port");
-        let (tcp_port, spinning_port, stdin) = (port(tcp_port), port(spinning_port), child.stdin.take());
-        Self { child, stdin, tcp_port, spinning_port, epmd_port }
+        let mut ports = line.split_whitespace().map(|port| port.parse().expect("a port"));
+        let mut port = || ports.next().expect("three ports");
+        let (tcp_port, spinning_port, bare_calls_port) = (port(), port(), port());
+        let stdin = child.stdin.take();
+        Self { child, stdin, tcp_port, spinning_port, bare_calls_port, epmd_port }
     }
 
     /// The address of a server of the peer's node.
@@ -93,7 +97,7 @@ fn serve(epmd_port: u16, more: impl FnOnce(&Runtime, &Node, u16)) -> ! {
     let node = node(&runtime, "peer@127.0.0.1", epmd_port);
     start_servers(&runtime, &node, SERVERS);
     more(&runtime, &node, epmd_port);
-    println!("{} {}", serve_tcp(&runtime), serve_spinning_tcp());
+    println!("{} {} {}", serve_tcp(&runtime), serve_spinning_tcp(), bare_calls::serve(&runtime));
     let _ = std::io::stdin().read(&mut [0]);
     std::process::exit(0)
 }

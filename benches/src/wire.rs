@@ -14,10 +14,14 @@ pub fn client() -> Pid {
     pid("bench@127.0.0.1")
 }
 
+/// A pid of the node that is called.
+pub fn server() -> Pid {
+    pid("peer@127.0.0.1")
+}
+
 /// The request and the reply of a call to a pid, whose monitor stands from the call before it.
 pub fn call_len(term: &Term) -> (usize, usize) {
-    let server = pid("peer@127.0.0.1");
-    let (request, reply) = call(Target::Pid(server), term);
+    let (request, reply) = call(Target::Pid(server()), term);
     (sent_len(&[request]), sent_len(&[reply]))
 }
 
@@ -44,7 +48,7 @@ fn call(to: Target, term: &Term) -> (Control<Term>, Control<Term>) {
     let from = Term::tuple([client.clone().into(), tag.clone()]);
     let call = Term::tuple([Term::atom("$gen_call"), from, term.clone()]);
     let reply = Term::tuple([tag, term.clone()]);
-    (send(client, to, call), send(pid("peer@127.0.0.1"), Target::Alias(reference), reply))
+    (send(client, to, call), send(server(), Target::Alias(reference), reply))
 }
 
 /// A cast to a name.
