@@ -89,7 +89,9 @@ pub(crate) struct Schedulers {
     local: Weak<Local>,
 }
 
+// Aligned to cache lines: each scheduler writes to its own with every process that it queues.
 #[derive(Default)]
+#[repr(align(64))]
 struct RunQueue {
     runnable: Mutex<VecDeque<Arc<dyn Runnable>>>,
     /// For who only wants to know whether it is worth a lock. Changed under the lock.
@@ -212,8 +214,8 @@ impl Schedulers {
             };
             current.next.set(next);
             if let Some(former) = former {
-                let schedulers = former.schedulers().clone();
-                schedulers.push_own(current.index.get(), former);
+                // The process is counted, which is this scheduler's, and not the schedulers, which are everybody's.
+                former.schedulers().push_own(current.index.get(), former.clone());
             }
             None
         });
@@ -236,11 +238,11 @@ impl Schedulers {
 
     /// Has a process run again that was woken while it ran: after the others.
     pub(super) fn enqueue_last(runnable: Arc<dyn Runnable>) {
-        let schedulers = runnable.schedulers().clone();
+        let schedulers = runnable.schedulers();
         let index =
             CURRENT.with(|current| (current.node.get() == schedulers.id()).then(|| current.index.get()));
         match index {
-            Some(index) => schedulers.push_own(index, runnable),
+            Some(index) => schedulers.push_own(index, runnable.clone()),
             None => Self::enqueue(runnable),
         }
     }
@@ -551,5 +553,17 @@ impl Drop for Scheduler {
                 process.abandon();
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_queues_of_two_schedulers_are_in_no_common_cache_line() {
+        let queues = [RunQueue::default(), RunQueue::default()];
+        let at = queues.each_ref().map(|queue| std::ptr::from_ref(queue).addr());
+        assert_eq!((at[0] % 64, at[1] % 64), (0, 0));
     }
 }
