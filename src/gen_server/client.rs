@@ -229,6 +229,7 @@ impl<P: Protocol> Client<P> for ServerRef<P> {
 trait Serves<Q, A>: Send + Sync {
     fn push_call(&self, call: Q, from: ReplyTo<A>) -> Pushed;
     fn process(&self) -> &dyn AnyProcess;
+    fn local(&self) -> &Local;
 }
 
 impl<S: GenServer> Serves<S::Call, S::Reply> for Process<Message<S>> {
@@ -238,6 +239,10 @@ impl<S: GenServer> Serves<S::Call, S::Reply> for Process<Message<S>> {
 
     fn process(&self) -> &dyn AnyProcess {
         self
+    }
+
+    fn local(&self) -> &Local {
+        self.shared().local()
     }
 }
 
@@ -361,9 +366,9 @@ impl<Q, A: Serialize, T> Request<Q, A, T> {
             }
         }
         match *timeout {
-            Some(timeout) => deadline
-                .poll(timeout, server.process().shared().local(), cx)
-                .map(|()| Err(CallError::Timeout(timeout))),
+            Some(timeout) => {
+                deadline.poll(timeout, server.local(), cx).map(|()| Err(CallError::Timeout(timeout)))
+            }
             None => Poll::Pending,
         }
     }

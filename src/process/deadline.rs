@@ -19,16 +19,17 @@ use tokio::sync::Notify;
 use tokio::time::Sleep;
 
 use super::Local;
+use super::scheduler::InTurn;
 use crate::world::{Clock, Mono, World};
 
 thread_local! {
     /// The process that this thread polls. It means something only during that one poll.
     static POLLED: Polled = const {
-        Polled { process: Cell::new(0), at: Cell::new(NEVER), within: Cell::new(Duration::MAX) }
+        Polled { process: Cell::new(0), at: Cell::new(NEVER), within: Cell::new(u64::MAX) }
     };
     /// How the scheduler that this thread runs reads the clock. It means something only during its turn.
     static READINGS: Readings =
-        const { Readings { clock: Cell::new(0), last: Cell::new(Mono(0)), next: Cell::new(None) } };
+        const { Readings { clock: Cell::new(0), last: Cell::new(Mono(0)), next: InTurn::new() } };
 }
 
 /// In cells of their own: what is moved as a whole right after a part was written waits for it.
@@ -36,7 +37,7 @@ struct Polled {
     /// By its waker. Zero if none is polled, and nothing is wanted then.
     process: Cell<usize>,
     at: Cell<Mono>,
-    within: Cell<Duration>,
+    within: Cell<u64>,
 }
 
 impl Polled {
@@ -58,12 +59,12 @@ impl Polled {
 #[derive(Clone, Copy)]
 pub(super) struct Wanted {
     pub(super) at: Mono,
-    /// Counted from now, which was not looked for on the clock.
-    within: Duration,
+    /// In nanoseconds from now, which was not looked for on the clock.
+    within: u64,
 }
 
 impl Wanted {
-    const NOTHING: Self = Self { at: NEVER, within: Duration::MAX };
+    const NOTHING: Self = Self { at: NEVER, within: u64::MAX };
 }
 
 struct Readings {
@@ -71,7 +72,7 @@ struct Readings {
     clock: Cell<usize>,
     last: Cell<Mono>,
     /// The next one, if a deadline is counted from it.
-    next: Cell<Option<Arc<Reading>>>,
+    next: InTurn<Arc<Reading>>,
 }
 
 /// A reading of the clock, once it is made.
@@ -120,12 +121,16 @@ impl Drop for TurnReadings {
             let (clock, last, next) = std::mem::take(&mut self.outer);
             readings.clock.set(clock);
             readings.last.set(last);
-            readings.next.set(next);
+            readings.next.replace(next);
         });
     }
 }
 
 const NEVER: Mono = Mono(u64::MAX);
+
+fn after(time: Mono, nanos: u64) -> Mono {
+    Mono(time.0.saturating_add(nanos))
+}
 
 /// Tells wakers apart; those of one task are the same to it.
 fn identity(cx: &Context<'_>) -> usize {
@@ -196,13 +201,13 @@ impl Alarm {
     #[inline(always)]
     pub(super) fn set(&mut self, wanted: Wanted, world: &World, cx: &mut Context<'_>) {
         let mut due = wanted.at;
-        if wanted.within < Duration::MAX {
+        if wanted.within < u64::MAX {
             // Time has passed since the last reading, if anything.
             let last = READINGS.with(|readings| {
                 if readings.clock.get() == clock_id(&world.clock) { readings.last.get() } else { Mono(0) }
             });
-            if !self.goes_off_by(last + wanted.within) {
-                due = due.min(read(&world.clock) + wanted.within);
+            if !self.goes_off_by(after(last, wanted.within)) {
+                due = due.min(after(read(&world.clock), wanted.within));
             }
         }
         if due != NEVER && !self.goes_off_by(due) {
@@ -329,12 +334,13 @@ impl Deadline {
                 }
                 let next = readings.next.take();
                 let next = next.unwrap_or_else(|| Arc::new(Reading(AtomicU64::new(NEVER.0))));
-                readings.next.set(Some(next.clone()));
+                readings.next.replace(Some(next.clone()));
                 Some(next)
             });
             if let Some(next) = next {
                 self.began = Began::Reading(next);
-                POLLED.with(|polled| polled.within.set(polled.within.get().min(timeout)));
+                let within = (Mono(0) + timeout).0;
+                POLLED.with(|polled| polled.within.set(polled.within.get().min(within)));
                 return Poll::Pending;
             }
         }

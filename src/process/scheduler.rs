@@ -10,6 +10,7 @@
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
+use std::mem::ManuallyDrop;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -43,7 +44,7 @@ const SCHEDULERS_MAX: usize = 64;
 thread_local! {
     /// The scheduler that this thread runs. It means something only during its turn.
     static CURRENT: Current =
-        const { Current { node: Cell::new(0), index: Cell::new(0), next: Cell::new(None), in_a_row: Cell::new(0) } };
+        const { Current { node: Cell::new(0), index: Cell::new(0), next: InTurn::new(), in_a_row: Cell::new(0) } };
 }
 
 struct Current {
@@ -52,9 +53,29 @@ struct Current {
     index: Cell<usize>,
     /// What runs next: the process that was woken last, with what woke it still in the cache. If there is one already, it goes to
     /// the end of the queue.
-    next: Cell<Option<Arc<dyn Runnable>>>,
+    next: InTurn<Arc<dyn Runnable>>,
     /// So many processes ran out of turn, one after another.
     in_a_row: Cell<u32>,
+}
+
+/// What a thread has within a turn, which leaves nothing. So there is nothing to drop with the thread, and an access does not look
+/// whether that was done already.
+pub(super) struct InTurn<T>(Cell<ManuallyDrop<Option<T>>>);
+
+impl<T> InTurn<T> {
+    pub(super) const fn new() -> Self {
+        Self(Cell::new(ManuallyDrop::new(None)))
+    }
+
+    #[inline]
+    pub(super) fn take(&self) -> Option<T> {
+        self.replace(None)
+    }
+
+    #[inline]
+    pub(super) fn replace(&self, value: Option<T>) -> Option<T> {
+        ManuallyDrop::into_inner(self.0.replace(ManuallyDrop::new(value)))
+    }
 }
 
 /// A process, as a scheduler knows it.
@@ -62,6 +83,8 @@ pub(super) trait Runnable: Send + Sync {
     /// Runs it until it waits for something.
     fn run(self: Arc<Self>);
     fn schedulers(&self) -> &Arc<Schedulers>;
+    /// Its node's [number](Schedulers::node).
+    fn node(&self) -> usize;
     /// Those of its pid.
     fn numbers(&self) -> (u32, u32);
 }
@@ -202,24 +225,33 @@ impl Schedulers {
     }
 
     /// Has a process run: by the scheduler that runs on this thread, if one of its node does.
-    pub(super) fn enqueue(runnable: Arc<dyn Runnable>) {
-        let left = CURRENT.with(|current| {
-            if current.node.get() != runnable.schedulers().id() {
-                return Some(runnable);
+    #[inline]
+    pub(super) fn enqueue(runnable: Arc<impl Runnable + 'static>) {
+        CURRENT.with(|current| {
+            if current.node.get() != runnable.node() {
+                return Self::inject(runnable);
             }
             // The scheduler runs until it has nothing left.
-            let (next, former) = match current.in_a_row.get() < RUNS_OUT_OF_TURN {
-                true => (Some(runnable), current.next.take()),
-                false => (current.next.take(), Some(runnable)),
-            };
-            current.next.set(next);
-            if let Some(former) = former {
-                // The process is counted, which is this scheduler's, and not the schedulers, which are everybody's.
-                former.schedulers().push_own(current.index.get(), former.clone());
+            if current.in_a_row.get() < RUNS_OUT_OF_TURN {
+                if let Some(former) = current.next.replace(Some(runnable)) {
+                    Self::push_behind(current, former);
+                }
+            } else {
+                Self::push_behind(current, runnable);
             }
-            None
         });
-        let Some(runnable) = left else { return };
+    }
+
+    /// Queues a process at the scheduler that runs.
+    #[inline(never)]
+    fn push_behind(current: &Current, runnable: Arc<dyn Runnable>) {
+        // The process is counted, which is this scheduler's, and not the schedulers, which are everybody's.
+        runnable.schedulers().push_own(current.index.get(), runnable.clone());
+    }
+
+    /// Has a process run that was woken from elsewhere.
+    #[inline(never)]
+    fn inject(runnable: Arc<dyn Runnable>) {
         let schedulers = runnable.schedulers().clone();
         if schedulers.closed.load(Ordering::Acquire) {
             return;
@@ -237,14 +269,12 @@ impl Schedulers {
     }
 
     /// Has a process run again that was woken while it ran: after the others.
+    #[inline(never)]
     pub(super) fn enqueue_last(runnable: Arc<dyn Runnable>) {
-        let schedulers = runnable.schedulers();
-        let index =
-            CURRENT.with(|current| (current.node.get() == schedulers.id()).then(|| current.index.get()));
-        match index {
-            Some(index) => schedulers.push_own(index, runnable.clone()),
-            None => Self::enqueue(runnable),
-        }
+        CURRENT.with(|current| match current.node.get() == runnable.node() {
+            true => Self::push_behind(current, runnable),
+            false => Self::inject(runnable),
+        });
     }
 
     /// The process that runs sends a lot to one that waits for its turn on this thread: a scheduler that sleeps takes that one.
@@ -255,7 +285,7 @@ impl Schedulers {
             // Not where others wait to run, who would have more of it.
             let alone = schedulers.each[current.index.get()].len() == 0 && schedulers.injected.len() == 0;
             if !alone || schedulers.asleep.load(Ordering::Relaxed) == 0 {
-                current.next.set(Some(next));
+                current.next.replace(Some(next));
                 return;
             }
             schedulers.injected.push(next);
@@ -290,8 +320,9 @@ impl Schedulers {
         self.nudge.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn id(self: &Arc<Self>) -> usize {
-        Arc::as_ptr(self).addr()
+    /// Tells nodes apart.
+    fn node(&self) -> usize {
+        self.local.as_ptr().addr()
     }
 
     pub(super) fn all_asleep(&self) -> bool {
@@ -403,7 +434,7 @@ impl Turn {
         let outer = CURRENT.with(|current| {
             let outer =
                 (current.node.get(), current.index.get(), current.next.take(), current.in_a_row.get());
-            current.node.set(schedulers.id());
+            current.node.set(schedulers.node());
             current.index.set(index);
             current.in_a_row.set(0);
             outer

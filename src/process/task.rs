@@ -142,6 +142,10 @@ impl<M: ProcessMessage> Runnable for Process<M> {
         self.shared.local.schedulers()
     }
 
+    fn node(&self) -> usize {
+        Arc::as_ptr(&self.shared.local).addr()
+    }
+
     fn numbers(&self) -> (u32, u32) {
         (self.shared.pid.id, self.shared.pid.serial)
     }
