@@ -123,7 +123,7 @@ async fn serve<S: GenServer>(server: &mut S, cx: &mut Context<S>) -> ExitReason 
             timeout = next.timeout;
         }
         // Most messages: they are not moved by way of what else could be received. And nothing of this is kept while the server waits.
-        let plain = timeout.is_none() && cx.suspension().is_none();
+        let plain = timeout.is_none() && cx.suspension().is_none() && cx.may_take();
         let message = if plain && let Some(message) = cx.pop_own() {
             message
         } else if plain && let Some(message) = cx.take_own() {

@@ -32,15 +32,23 @@ impl<M: ProcessMessage> Future for Receive<'_, M> {
     }
 }
 
-/// Waits until there is something to receive.
-pub(crate) struct Queued<'a, M: ProcessMessage>(&'a mut Context<M>);
+/// Waits until something arrives: there was nothing to receive just now.
+pub(crate) struct Queued<'a, M: ProcessMessage> {
+    cx: &'a mut Context<M>,
+    waits: bool,
+}
 
 impl<M: ProcessMessage> Future for Queued<'_, M> {
     type Output = ();
 
     #[inline(always)]
-    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
-        self.0.poll_queued(cx)
+    fn poll(mut self: Pin<&mut Self>, _: &mut TaskContext<'_>) -> Poll<()> {
+        let Self { cx, waits } = &mut *self;
+        if std::mem::replace(waits, true) && cx.has_queued() {
+            return Poll::Ready(());
+        }
+        cx.wait();
+        Poll::Pending
     }
 }
 
@@ -50,9 +58,11 @@ impl<M: ProcessMessage> Context<M> {
         Receive(self)
     }
 
-    /// Waits until there is something to receive, which it leaves where it is: a wait that returns a message moves it out of its frame.
+    /// To be awaited where [nothing is queued](Context::has_queued): waits until something is, which it leaves where it is. A wait that
+    /// returns a message moves it out of its frame.
+    #[inline(always)]
     pub(crate) fn queued(&mut self) -> Queued<'_, M> {
-        Queued(self)
+        Queued { cx: self, waits: false }
     }
 
     /// Whether there is something to receive, or may be.
@@ -62,20 +72,13 @@ impl<M: ProcessMessage> Context<M> {
     }
 
     #[inline(always)]
-    fn poll_queued(&mut self, cx: &mut TaskContext<'_>) -> Poll<()> {
-        if self.received >= MESSAGES_PER_TURN {
-            return self.yield_turn(cx);
-        }
-        if self.has_queued() {
-            return Poll::Ready(());
-        }
+    fn wait(&mut self) {
         // The memory of a burst goes back to where the next one is queued.
         if self.inbox.is_large() {
             self.limit_inbox();
             self.process.mailbox.keep(&mut self.inbox);
         }
         self.begin_wait();
-        Poll::Pending
     }
 
     fn yield_turn<T>(&mut self, cx: &mut TaskContext<'_>) -> Poll<T> {
@@ -109,13 +112,16 @@ impl<M: ProcessMessage> Context<M> {
         self.poll_signal(cx).map(Signal::receive)
     }
 
+    /// Whether [`Context::pop_own`] and [`Context::take_own`] may be asked: its turn is not over, and no priority message waits.
+    #[inline(always)]
+    pub(crate) fn may_take(&self) -> bool {
+        self.received < MESSAGES_PER_TURN && !self.shared().has(Attention::PRIORITY)
+    }
+
     /// The next message, if it is of the process's own type and was taken out of the queue already, as most that come one behind the
     /// other: it is moved once on its way, where [`Context::poll_receive`] moves it from one result into the next.
     #[inline(always)]
     pub(crate) fn pop_own(&mut self) -> Option<M> {
-        if self.received >= MESSAGES_PER_TURN || self.shared().has(Attention::PRIORITY) {
-            return None;
-        }
         let message = self.inbox.pop_own()?;
         self.received += 1;
         self.process.task.set_unreceived(self.inbox.len());
@@ -125,9 +131,8 @@ impl<M: ProcessMessage> Context<M> {
     /// As [`Context::pop_own`], for one that is in the queue, as most that come one at a time.
     #[inline(always)]
     pub(crate) fn take_own(&mut self) -> Option<M> {
-        let shared = self.shared();
         // A burst's memory is looked after elsewhere.
-        if self.received >= MESSAGES_PER_TURN || shared.has(Attention::PRIORITY) || self.inbox.is_kept() {
+        if self.inbox.is_kept() {
             return None;
         }
         let message = self.process.mailbox.take_own_into(&mut self.inbox)?;
