@@ -8,8 +8,11 @@ use std::process::{Command, Stdio};
 use beamline::term::Term;
 use beamline_benches::echo::{node, run_in_process, runtime};
 use beamline_benches::peer::Peer;
-use beamline_benches::{Table, quick, role};
+use beamline_benches::{Table, role};
 use bytes::Bytes;
+
+/// So many that the node's start and the large binary, which take as many calls whatever is cast, are little beside them.
+const CASTS: u32 = 100_000;
 
 fn main() {
     if let Some((role, argument)) = role()
@@ -24,7 +27,6 @@ fn main() {
         println!("strace is not installed, or may not trace here: system calls are not counted.");
         return;
     }
-    let casts: u32 = if quick() { 20_000 } else { 100_000 };
     let calls_for = |casts: u32| {
         let exe = std::env::current_exe().expect("a path");
         let argument = format!("{}:{casts}", peer.epmd_port);
@@ -37,7 +39,7 @@ fn main() {
         "one write for each message",
     );
     // With those of the node's start and end, and of the large binary: a few hundred.
-    let each = || calls_for(casts) / f64::from(casts);
+    let each = || calls_for(CASTS) / f64::from(CASTS);
     table.sample("system calls a queued message", each, || 1.0);
     table.print();
 }
