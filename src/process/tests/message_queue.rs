@@ -50,8 +50,28 @@ fn shown(local: &Arc<Local>) -> (Arc<Process<Term>>, mpsc::UnboundedReceiver<Ter
     (process.expect("there is room"), messages)
 }
 
+/// As [`shown`], but it waits as a server does: what arrives is left where it is.
+fn shown_by_a_server(local: &Arc<Local>) -> (Arc<Process<Term>>, mpsc::UnboundedReceiver<Term>) {
+    let (seen, messages) = mpsc::unbounded_channel();
+    let process = spawn(local, SpawnOptions::default(), |mut cx: Context<Term>| async move {
+        loop {
+            if !cx.has_queued() {
+                cx.queued().await;
+            } else if seen.send(cx.receive().await).is_err() {
+                return ExitReason::Normal;
+            }
+        }
+    });
+    (process.expect("there is room"), messages)
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_memory_of_a_burst_is_kept_for_the_next_one_and_given_back_a_second_later() {
+    keeps_a_burst(shown).await;
+    keeps_a_burst(shown_by_a_server).await;
+}
+
+async fn keeps_a_burst(shown: impl Fn(&Arc<Local>) -> (Arc<Process<Term>>, mpsc::UnboundedReceiver<Term>)) {
     const BURST: usize = 10_000;
     let local = local();
     let (process, mut messages) = shown(&local);
