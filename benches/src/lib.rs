@@ -122,7 +122,7 @@ impl Table {
         self.sample_beside(name, subject, floor, || None);
     }
 
-    /// As [`Table::sample`], with what a bare program takes that does the subject's work and nothing else.
+    /// As [`Table::sample`], with what a bare program takes that does the subject's work: no program takes less on this machine.
     pub fn sample_beside(
         &mut self,
         name: impl Into<String>,
