@@ -3,6 +3,8 @@
 mod atom_refs;
 mod reuse;
 
+use std::hint::cold_path;
+
 use bytes::{BufMut, Bytes};
 
 pub use self::atom_refs::AtomRefs;
@@ -280,7 +282,10 @@ impl Writer {
     fn numbered_atom(&mut self, atom: &Atom) {
         match self.number(atom) {
             Some(number) => self.tagged(ATOM_CACHE_REF, [number]),
-            None => self.spelled_atom(atom.as_str()),
+            None => {
+                cold_path();
+                self.spelled_atom(atom.as_str());
+            }
         }
     }
 
@@ -421,6 +426,12 @@ impl Writer {
         Ok(())
     }
 
+    /// The head of a control tuple: how many elements it has, and the first of them.
+    #[inline(always)]
+    pub(crate) fn operation(&mut self, len: u8, operation: u8) {
+        self.out.extend_from_slice(&[SMALL_TUPLE_EXT, len, SMALL_INTEGER_EXT, operation]);
+    }
+
     /// A map of `len` pairs, which follow.
     ///
     /// # Errors
@@ -526,6 +537,7 @@ impl Writer {
             self.out.extend_from_slice(&whole);
             return;
         }
+        cold_path();
         self.out.put_u8(NEW_PID_EXT);
         self.spelled_atom(pid.node.as_str());
         self.out.put_u32(pid.id);
@@ -564,6 +576,7 @@ impl Writer {
             self.out.truncate(end);
             return;
         }
+        cold_path();
         self.tagged(NEWER_REFERENCE_EXT, (words.len() as u16).to_be_bytes());
         self.spelled_atom(reference.node.as_str());
         self.out.put_u32(reference.creation);

@@ -7,6 +7,7 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::future::poll_fn;
 use std::hash::BuildHasherDefault;
+use std::hint::cold_path;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -174,6 +175,7 @@ impl Half {
             let polled = if self.chunks.len() == 1 {
                 write.poll_write(cx, first)
             } else {
+                cold_path();
                 let mut slices = [IoSlice::new(&[]); TRANSMIT_SLICES];
                 let count = self.chunks.len().min(TRANSMIT_SLICES);
                 for (slice, chunk) in slices.iter_mut().zip(&self.chunks) {
@@ -182,7 +184,10 @@ impl Half {
                 write.poll_write_vectored(cx, &slices[..count])
             };
             match polled {
-                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(0)) => {
+                    cold_path();
+                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                }
                 Poll::Ready(Ok(len)) => {
                     total += len;
                     self.unflushed = true;
@@ -285,6 +290,7 @@ impl Connection {
         write: Write,
     ) -> Result<Pushed, OutgoingError> {
         if let Control::Monitor { .. } | Control::Demonitor { .. } = control {
+            cold_path();
             return self.send_monitor(sender, interest, control, write);
         }
         Fresh::with(self.flags, sender, control, payload, |signal| {
@@ -322,9 +328,11 @@ impl Connection {
     ) -> Pushed {
         let mut out = self.out();
         if out.closed.is_some() {
+            cold_path();
             return Pushed::Closed;
         }
         if let Some(pid) = interest {
+            cold_path();
             out.interest(pid);
         }
         push(&mut out.queue);
@@ -378,6 +386,7 @@ impl Connection {
             self.clear_busy(&out);
             // An error is met again, and reported, by the writer's task.
             if !half.is_done() || !matches!(polled, Poll::Ready(Ok(_))) {
+                cold_path();
                 break;
             }
             if !out.queue.has_next() {
@@ -503,8 +512,13 @@ impl Connection {
     }
 
     /// Why the connection is closed, if it is.
+    #[inline]
     pub(super) fn closed(&self) -> Option<DisconnectReason> {
-        if self.closing.load(Ordering::Acquire) { self.out().closed.clone() } else { None }
+        if !self.closing.load(Ordering::Acquire) {
+            return None;
+        }
+        cold_path();
+        self.out().closed.clone()
     }
 
     /// Has the reader's task woken when the connection is closed. Returns whether it is already.

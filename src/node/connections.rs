@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::BuildHasherDefault;
+use std::hint::cold_path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError, RwLockReadGuard, RwLockWriteGuard};
 
@@ -273,7 +274,10 @@ fn send_on(
         let write = if index + 1 < signals.len() { Write::Later } else { write };
         let pushed = match connection.send(sender, interest, control, encode, write) {
             Ok(pushed) => pushed,
-            Err(OutgoingError::Encode(error)) => return Err(error),
+            Err(OutgoingError::Encode(error)) => {
+                cold_path();
+                return Err(error);
+            }
             Err(error) if unsent(local, &connection.peer, control, &error) => {
                 // What its sender waits for has come.
                 let connection = connection.id;
@@ -467,7 +471,10 @@ impl Distribution for Inner {
         let found = self.up().get(&connection).cloned();
         match found {
             Some(connection) => send_on(&self.local, &connection, Some(sender), None, signals, Write::Now),
-            None => Ok(Sent::NoConnection),
+            None => {
+                cold_path();
+                Ok(Sent::NoConnection)
+            }
         }
     }
 }

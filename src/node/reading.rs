@@ -1,6 +1,7 @@
 //! The reader's task of a connection.
 
 use std::future::{Future, poll_fn};
+use std::hint::cold_path;
 use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
@@ -68,6 +69,7 @@ impl Connection {
                 None => self.receive(inner, &mut receiver, &mut input, &mut signal),
             };
             if let Err(error) = received {
+                cold_path();
                 return DisconnectReason::Protocol(error);
             }
             if guest.is_some() && self.is_handed_over() {
@@ -75,9 +77,11 @@ impl Connection {
                 yield_now().await;
             }
             if let Some(reason) = self.closed() {
+                cold_path();
                 return reason;
             }
             let woken = if let Some((payload, len)) = receiver.direct() {
+                cold_path();
                 let mut place = payload.limit(len);
                 let read = poll_fn(|cx| {
                     self.poll_read(read, &mut place, sleep.as_mut(), &mut registered, &mut turn, cx)
@@ -90,21 +94,30 @@ impl Connection {
             } else {
                 let wants = receiver.wants(&input);
                 if input.capacity() - input.len() < wants.max(READ_CAPACITY_MIN) {
+                    cold_path();
                     input.reserve(wants.max(READ_CAPACITY));
                 }
                 poll_fn(|cx| self.poll_read(read, &mut input, sleep.as_mut(), &mut registered, &mut turn, cx))
                     .await
             };
             match woken {
-                Some(Ok(0)) => return DisconnectReason::Closed,
+                Some(Ok(0)) => {
+                    cold_path();
+                    return DisconnectReason::Closed;
+                }
                 Some(Ok(len)) => {
                     self.note_received(len);
                     if turn.is_over_before(len) {
+                        cold_path();
                         yield_now().await;
                     }
                 }
-                Some(Err(error)) => return error.into(),
+                Some(Err(error)) => {
+                    cold_path();
+                    return error.into();
+                }
                 None if sleep.is_elapsed() => {
+                    cold_path();
                     if let Some(ticker) = &mut ticker
                         && self.tick(ticker) == Tick::Dead
                         && !world.planted("half-open-kept")
@@ -122,6 +135,7 @@ impl Connection {
     }
 
     /// Delivers all signals that have come as a whole.
+    #[inline]
     fn receive(
         &self,
         inner: &Inner,
@@ -139,10 +153,14 @@ impl Connection {
                         self.note_message(messages > 1 || !input.is_empty());
                     }
                     inner.receive(self, signal);
+                    if input.is_empty() {
+                        return Ok(());
+                    }
                 }
-                Next::Tick => {}
+                Next::Tick => cold_path(),
                 Next::Fragment | Next::Incomplete => {
                     if inner.local.world.planted("whole-frames") {
+                        cold_path();
                         input.clear();
                     }
                     return Ok(());
@@ -162,6 +180,7 @@ impl Connection {
         cx: &mut Context<'_>,
     ) -> Poll<Option<io::Result<usize>>> {
         if sleep.is_elapsed() || self.closed().is_some() {
+            cold_path();
             return Poll::Ready(None);
         }
         if let Poll::Ready(read) = pin!(read.read_buf(input)).poll(cx) {
@@ -171,6 +190,7 @@ impl Connection {
         // Out of budget, a timer is not waited for by being polled; the task is polled again at once then.
         let waits = tokio::task::coop::has_budget_remaining();
         if waits && registered.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
+            cold_path();
             if sleep.poll(cx).is_ready() || self.wake_reader_with(cx.waker()) {
                 return Poll::Ready(None);
             }

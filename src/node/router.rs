@@ -14,8 +14,12 @@ impl Inner {
     #[inline]
     pub(super) fn receive(&self, connection: &Connection, signal: &mut Option<Control>) {
         match signal {
-            Some(Control::Send { to, message, priority, .. }) => {
-                self.message(to, std::mem::replace(message, Payload::none()), *priority);
+            Some(Control::Send { .. }) => {
+                // Taken apart: what is left of it is less to drop.
+                if let Some(Control::Send { to, message, priority, .. }) = signal.take() {
+                    self.message(&to, message, priority);
+                }
+                return;
             }
             Some(Control::Monitor { from, item, reference }) => {
                 self.monitor(connection, from, item, reference);

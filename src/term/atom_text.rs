@@ -8,6 +8,7 @@
     reason = "the bytes of a short text are checked when it is made, and read far more often"
 )]
 
+use std::hint::cold_path;
 use std::sync::Arc;
 
 use super::utf8::words as short_words;
@@ -15,7 +16,6 @@ use super::utf8::words as short_words;
 /// The most bytes that are kept in place.
 const SHORT_MAX: usize = 23;
 
-#[derive(Clone)]
 pub(super) enum Text {
     /// The bytes behind the text are zero.
     Short(Len, [u8; SHORT_MAX]),
@@ -69,8 +69,14 @@ impl Text {
                 // SAFETY: they were copied from a text of this length, and nothing changes them.
                 unsafe { std::str::from_utf8_unchecked(bytes) }
             }
-            Self::Static(text) => text,
-            Self::Shared(text) => text,
+            Self::Static(text) => {
+                cold_path();
+                text
+            }
+            Self::Shared(text) => {
+                cold_path();
+                text
+            }
         }
     }
 
@@ -87,6 +93,21 @@ impl Text {
     }
 }
 
+impl Clone for Text {
+    #[inline]
+    fn clone(&self) -> Self {
+        if let Self::Short(len, bytes) = self {
+            return Self::Short(*len, *bytes);
+        }
+        cold_path();
+        match self {
+            Self::Short(len, bytes) => Self::Short(*len, *bytes),
+            Self::Static(text) => Self::Static(text),
+            Self::Shared(text) => Self::Shared(text.clone()),
+        }
+    }
+}
+
 impl PartialEq for Text {
     #[inline]
     fn eq(&self, other: &Self) -> bool {
@@ -96,8 +117,14 @@ impl PartialEq for Text {
                 (a ^ d) | (b ^ e) | (c ^ f) | (*len as u64 ^ *other_len as u64) == 0
             }
             // One that is short has no other form.
-            (Self::Short(..), _) | (_, Self::Short(..)) => false,
-            _ => self.as_str() == other.as_str(),
+            (Self::Short(..), _) | (_, Self::Short(..)) => {
+                cold_path();
+                false
+            }
+            _ => {
+                cold_path();
+                self.as_str() == other.as_str()
+            }
         }
     }
 }

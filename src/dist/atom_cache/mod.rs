@@ -3,6 +3,7 @@
 //! Source: *Distribution Protocol*, "Distribution Header".
 
 use std::borrow::Borrow;
+use std::hint::cold_path;
 
 use bytes::{BufMut, BytesMut};
 use smallvec::SmallVec;
@@ -123,7 +124,10 @@ impl ReceiveCache {
     /// Reads a header off the front of `input`, which begins with the number of its atoms.
     #[inline]
     pub(crate) fn read_header(&mut self, input: &mut &[u8]) -> Result<(), HeaderError> {
-        let Some((key, rest)) = key(input) else { return self.learn(input, None) };
+        let Some((key, rest)) = key(input) else {
+            cold_path();
+            return self.learn(input, None);
+        };
         let first = set_of(&key);
         let places = self.known.get(first..first + WAYS).unwrap_or_default();
         if let Some(way) = places.iter().position(|it| it.key == key && it.changes == self.changes) {
@@ -131,6 +135,7 @@ impl ReceiveCache {
             *input = rest;
             return Ok(());
         }
+        cold_path();
         self.learn(input, Some(&key))
     }
 
@@ -213,12 +218,8 @@ fn key(input: &[u8]) -> Option<(Key, &[u8])> {
     }
     let (words, _) = bytes.as_chunks::<8>();
     let word = |at: usize| {
-        let whole = u64::from_le_bytes(words[at]);
-        match len.saturating_sub(8 * at) {
-            0 => 0,
-            left @ 1..8 => whole & ((1 << (8 * left)) - 1),
-            _ => whole,
-        }
+        let bits = 8 * len.saturating_sub(8 * at).min(8) as u32;
+        u64::from_le_bytes(words[at]) & u64::MAX.checked_shr(64 - bits).unwrap_or(0)
     };
     Some(([word(0), word(1), word(2)], &input[len..]))
 }
@@ -272,12 +273,14 @@ impl SendCache {
     pub(crate) fn write_header<A: Borrow<Atom>>(&mut self, atoms: &[A], out: &mut BytesMut) {
         debug_assert!(atoms.len() <= HEADER_ATOMS_MAX);
         if atoms.is_empty() {
+            cold_path();
             out.put_u8(0);
             return;
         }
         if atoms.len() <= FEW && self.write_known(atoms, out) {
             return;
         }
+        cold_path();
         self.by_heart.clear();
         out.put_u8(atoms.len() as u8);
         // Their slots, and whether they are new.
@@ -348,10 +351,16 @@ impl SendCache {
     fn write_known<A: Borrow<Atom>>(&mut self, atoms: &[A], out: &mut BytesMut) -> bool {
         let same = self.by_heart.len() == atoms.len()
             && self.by_heart.iter().zip(atoms).all(|(known, atom)| known == atom.borrow());
-        if !same && !self.find_known(atoms) {
-            return false;
+        if !same {
+            cold_path();
+            if !self.find_known(atoms) {
+                return false;
+            }
         }
-        out.put_slice(&self.last.bytes[..usize::from(self.last.len)]);
+        // All of its room, and the rest taken back: a copy of a length known to the compiler takes no call.
+        let end = out.len() + usize::from(self.last.len);
+        out.put_slice(&self.last.bytes);
+        out.truncate(end);
         true
     }
 

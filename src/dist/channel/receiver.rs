@@ -1,5 +1,7 @@
 //! Packets in.
 
+use std::hint::cold_path;
+
 use bytes::{Buf, Bytes, BytesMut};
 
 use crate::dist::atom_cache::ReceiveCache;
@@ -130,17 +132,20 @@ impl Receiver {
     ) -> Result<Next, ChannelError> {
         loop {
             if self.fragment.is_some() {
+                cold_path();
                 self.continue_fragment(input);
             }
             if let Some((head, payload)) = self.finished.take() {
+                cold_path();
                 *signal = Some(self.complete(head, &payload)?);
                 return Ok(Next::Signal);
             }
             if self.fragment.is_some() {
+                cold_path();
                 return Ok(Next::Incomplete);
             }
             match self.next_packet(input, signal)? {
-                Next::Fragment => {}
+                Next::Fragment => cold_path(),
                 next => return Ok(next),
             }
         }
@@ -156,16 +161,20 @@ impl Receiver {
     ) -> Result<Next, ChannelError> {
         while let Some(len) = input.first_chunk().map(|len| u32::from_be_bytes(*len)) {
             if len > self.limits.frame_len {
+                cold_path();
                 return Err(ChannelError::FrameTooLong { len, max: self.limits.frame_len });
             }
             let len = len as usize;
             if self.begin_fragment(len, input)? {
+                cold_path();
                 return Ok(Next::Fragment);
             }
             if input.len() - LENGTH_LEN < len {
+                cold_path();
                 return Ok(Next::Incomplete);
             }
             if len == 0 {
+                cold_path();
                 input.advance(LENGTH_LEN);
                 return Ok(Next::Tick);
             }
@@ -185,6 +194,7 @@ impl Receiver {
             return Ok(false);
         };
         let [VERSION_MAGIC, DIST_FRAG_CONT, ..] = *packet else { return Ok(false) };
+        cold_path();
         if !self.flags.header() || len < FRAGMENT_HEAD_LEN {
             return Ok(false);
         }
@@ -195,6 +205,7 @@ impl Receiver {
         Ok(true)
     }
 
+    #[inline(never)]
     fn continue_fragment(&mut self, input: &mut BytesMut) {
         let Some(Fragment { sequence, left }) = self.fragment else { return };
         let here = left.min(input.len());
@@ -219,6 +230,7 @@ impl Receiver {
     /// After [`receive`](Self::receive) returned `None`: where the next bytes belong if they are those of a large fragment, and how many
     /// of them, with a few that follow. Room that is not there is made for no more than has come already. [`read`](Self::read) must be told how many
     /// were added there.
+    #[inline]
     pub(crate) fn direct(&mut self) -> Option<(&mut Vec<u8>, usize)> {
         let Fragment { sequence, left } = self.fragment.filter(|fragment| fragment.left >= DIRECT_MIN)?;
         let payload = self.reassembly.payload(sequence)?;
@@ -272,6 +284,7 @@ impl Receiver {
     ) -> Result<bool, ChannelError> {
         let packet = input.get(LENGTH_LEN..LENGTH_LEN + len).unwrap_or_default();
         let start = if !self.flags.header() {
+            cold_path();
             let [PASS_THROUGH, VERSION_MAGIC, ..] = *packet else {
                 return Err(framing(packet, "one without distribution header"));
             };
@@ -280,6 +293,7 @@ impl Receiver {
             match *packet {
                 [VERSION_MAGIC, DIST_HEADER, ..] => self.header(packet, 2, signal)?,
                 [VERSION_MAGIC, DIST_FRAG_HEADER, ..] => {
+                    cold_path();
                     let (sequence, count, start) = fragment_ids(packet)?;
                     self.reassembly.check_first(sequence, count)?;
                     let start = self.header(packet, start, signal)?;
@@ -296,7 +310,10 @@ impl Receiver {
                     start
                 }
                 // It ends within its ids, else it would have been found before.
-                [VERSION_MAGIC, DIST_FRAG_CONT, ..] => return Err(FragmentError::Truncated.into()),
+                [VERSION_MAGIC, DIST_FRAG_CONT, ..] => {
+                    cold_path();
+                    return Err(FragmentError::Truncated.into());
+                }
                 _ => return Err(framing(packet, "one with distribution header")),
             }
         };
@@ -310,6 +327,7 @@ impl Receiver {
         let payload = input.split_to(payload_len).freeze();
         // What follows the term is ignored.
         if len > start + payload_len {
+            cold_path();
             input.advance(len - start - payload_len);
         }
         control.set_payload(Payload::with_atoms(payload, atoms));
@@ -317,6 +335,7 @@ impl Receiver {
     }
 
     /// Reads the control message of a packet without header; returns where its payload begins.
+    #[inline(never)]
     fn pass_through(&self, packet: &[u8], signal: &mut Option<Control>) -> Result<usize, ChannelError> {
         let terms = packet.get(2..).unwrap_or_default();
         let len = Control::decode(terms, &[], &self.judge(), signal)?;
@@ -356,6 +375,7 @@ impl Receiver {
     }
 
     /// Joins a control message with the payload that came in fragments.
+    #[inline(never)]
     fn complete(&self, head: Unfinished, payload: &Bytes) -> Result<Control, ChannelError> {
         let Unfinished { mut control, atoms } = head;
         if control.wants_payload() {
@@ -370,6 +390,7 @@ impl Receiver {
     #[inline]
     fn check_payload(&self, payload: &[u8], atoms: &Atoms) -> Result<usize, ChannelError> {
         if payload.is_empty() {
+            cold_path();
             return Err(ChannelError::NoPayload);
         }
         let mut reader = Reader::new(payload, atoms);
@@ -397,6 +418,7 @@ fn fragment_ids(packet: &[u8]) -> Result<(u64, u64, usize), FragmentError> {
     Ok((id(2)?, id(10)?, 18))
 }
 
+#[cold]
 fn framing(packet: &[u8], expected: &'static str) -> ChannelError {
     ChannelError::Framing { found: packet.iter().take(2).copied().collect(), expected }
 }

@@ -3,6 +3,7 @@
 use std::borrow::Borrow;
 use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
+use std::hint::cold_path;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -111,6 +112,11 @@ thread_local! {
     static SCRATCH: Cell<Option<Box<Writer>>> = const { Cell::new(None) };
 }
 
+#[cold]
+fn first_writer() -> Box<Writer> {
+    Box::default()
+}
+
 /// An encoded signal whose bytes are still in the writer. A small one is copied from there into the packets of its connection and
 /// costs no allocation.
 pub(crate) struct Fresh<'a> {
@@ -129,7 +135,7 @@ impl<'a> Fresh<'a> {
         take: impl FnOnce(Fresh<'_>) -> R,
     ) -> Result<R, OutgoingError> {
         // Taken out, because what `payload` runs may send signals itself.
-        let mut writer = SCRATCH.take().unwrap_or_default();
+        let mut writer = SCRATCH.take().unwrap_or_else(first_writer);
         let taken = Fresh::encode(&mut writer, flags, sender, control, payload).map(take);
         SCRATCH.set(Some(writer));
         taken
@@ -148,6 +154,7 @@ impl<'a> Fresh<'a> {
         // The control message is never cut.
         let whole = if flags.contains(Flags::FRAGMENTS) { control_len } else { len };
         if whole > PACKET_LEN_MAX {
+            cold_path();
             return Err(OutgoingError::TooLong(len));
         }
         Ok(Self { writer, control_len, sender: sender.map(|pid| (pid.id, pid.serial)) })
@@ -272,7 +279,10 @@ impl Sender {
             Some(terms) if terms.len() <= COPY_MAX && !waits => {
                 self.push_terms(signal.writer.atom_refs(), terms);
             }
-            _ => self.push(signal.into_outgoing()),
+            _ => {
+                cold_path();
+                self.push(signal.into_outgoing());
+            }
         }
     }
 
@@ -306,8 +316,13 @@ impl Sender {
         sender.is_some_and(|pid| self.has_behind((pid.id, pid.serial)))
     }
 
+    #[inline]
     fn has_behind(&self, sender: SenderKey) -> bool {
-        !self.behind.is_empty() && self.behind.contains_key(&sender)
+        if self.behind.is_empty() {
+            return false;
+        }
+        cold_path();
+        self.behind.contains_key(&sender)
     }
 
     /// Sends a tick before anything else that is queued: between two packets, also between two fragments.
@@ -381,6 +396,17 @@ impl Sender {
         chunks: &mut VecDeque<Bytes>,
         now: &impl Fn() -> Mono,
     ) {
+        if self.ready.is_empty() && self.open.is_empty() && !self.tick {
+            // Nothing but small signals, as most often.
+            let taken = self.take_chunk(chunks);
+            self.short_turns = self.short_turns.saturating_sub(taken);
+            return;
+        }
+        self.transmit_in_turn(max_bytes, chunks, now);
+    }
+
+    #[inline(never)]
+    fn transmit_in_turn(&mut self, max_bytes: usize, chunks: &mut VecDeque<Bytes>, now: &impl Fn() -> Mono) {
         if std::mem::take(&mut self.tick) {
             chunks.push_back(TICK);
         }
@@ -477,6 +503,7 @@ impl Sender {
     fn make_room(&mut self, len: usize) {
         let len = len + HEADER_LEN_GUESS;
         if self.chunk.capacity() - self.chunk.len() < len {
+            cold_path();
             self.flush(true);
             self.chunk.reserve(len.max(CHUNK_LEN));
         }
@@ -490,8 +517,10 @@ impl Sender {
     }
 
     /// Begins a packet that is no fragment.
+    #[inline]
     fn begin_whole<A: Borrow<Atom>>(&mut self, atoms: &[A]) -> usize {
         if self.open_messages > 0 {
+            cold_path();
             if self.short_turns == 0
                 && let Some(pace) = &mut self.pace
             {
@@ -506,6 +535,7 @@ impl Sender {
             self.cache.write_header(atoms, &mut self.chunk);
             return start;
         }
+        cold_path();
         let start = self.begin_packet();
         self.chunk.put_u8(PASS_THROUGH);
         start
@@ -561,10 +591,22 @@ impl Sender {
                     }
                 }
                 Some(Ready::Open(fragments)) => self.open.push_back(fragments),
-                None if self.chunk.is_empty() => return taken,
-                None => self.flush(true),
+                None => return taken + self.take_chunk(chunks),
             }
         }
+    }
+
+    /// Takes the chunk that is being filled, if there is one. Returns its length.
+    #[inline]
+    fn take_chunk(&mut self, chunks: &mut VecDeque<Bytes>) -> usize {
+        if self.chunk.is_empty() {
+            return 0;
+        }
+        let bytes = self.chunk.split().freeze();
+        self.queued -= std::mem::take(&mut self.chunk_terms);
+        let len = bytes.len();
+        chunks.push_back(bytes);
+        len
     }
 
     /// Takes the next fragment of a message. Returns the packet's length.

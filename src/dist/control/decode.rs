@@ -1,5 +1,6 @@
 //! Control messages in.
 
+use std::hint::cold_path;
 use std::num::NonZeroU64;
 
 use bytes::Bytes;
@@ -73,7 +74,10 @@ impl Control {
         let mut reader = Reader::new(input, atoms);
         let (len, operation) = match reader.short_operation() {
             Some(begun) => begun,
-            None => begin(&mut reader)?,
+            None => {
+                cold_path();
+                begin(&mut reader)?
+            }
         };
 
         let lens = match operation {
@@ -89,6 +93,7 @@ impl Control {
             _ => return Err(ControlError::UnknownOperation(operation)),
         };
         if !lens.contains(&len) {
+            cold_path();
             return Err(ControlError::Arity { operation, len });
         }
         let mut elements = Elements { reader, input, atoms, operation, judge };
@@ -112,18 +117,21 @@ impl Control {
     /// Puts the payload that follows in its place.
     #[inline]
     pub(crate) fn set_payload(&mut self, following: Payload) {
-        match self {
+        let place = match self {
             Self::Send { message: payload, .. }
             | Self::Exit { reason: payload, .. }
             | Self::Exit2 { reason: payload, .. }
-            | Self::MonitorExit { reason: payload, .. } => *payload = following,
-            Self::SpawnRequest(request) => request.arguments = following,
-            _ => {}
-        }
+            | Self::MonitorExit { reason: payload, .. } => payload,
+            Self::SpawnRequest(request) => &mut request.arguments,
+            _ => return,
+        };
+        // What was there is no term and owns nothing, which is not known where it would be dropped.
+        std::mem::forget(std::mem::replace(place, following));
     }
 }
 
 /// The number of elements, and the operation, in whatever form they are.
+#[cold]
 fn begin(reader: &mut Reader<'_>) -> Result<(usize, u8), ControlError> {
     let Token::Tuple(len) = reader.next_token()? else { return Err(ControlError::NoOperation) };
     if len == 0 {
@@ -143,7 +151,7 @@ struct Elements<'a> {
 }
 
 impl Elements<'_> {
-    #[inline]
+    #[inline(always)]
     fn control(&mut self, len: usize, place: &mut Option<Control>) -> Result<(), ControlError> {
         *place = Some(match self.operation {
             op::LINK => Control::Link { from: self.peer_pid()?, to: self.pid()? },
@@ -253,6 +261,7 @@ impl Elements<'_> {
         Ok(())
     }
 
+    #[inline(never)]
     fn altact_sig(&mut self, len: usize) -> Result<Control, ControlError> {
         if !self.judge.flags.contains(Flags::ALTACT_SIG) {
             return Err(ControlError::NotAgreed(self.operation));
@@ -280,11 +289,17 @@ impl Elements<'_> {
         })
     }
 
+    #[cold]
     fn element(&self, expected: &'static str) -> ControlError {
         ControlError::Element { operation: self.operation, expected }
     }
 
+    #[inline]
     fn pid(&mut self) -> Result<Pid, ControlError> {
+        if let Some(pid) = self.reader.short_pid() {
+            return Ok(pid);
+        }
+        cold_path();
         self.reader.pid()?.ok_or_else(|| self.element("a pid"))
     }
 
@@ -312,7 +327,12 @@ impl Elements<'_> {
         }
     }
 
+    #[inline]
     fn reference(&mut self) -> Result<Reference, ControlError> {
+        if let Some(reference) = self.reader.short_reference() {
+            return Ok(reference);
+        }
+        cold_path();
         self.reader.reference()?.ok_or_else(|| self.element("a reference"))
     }
 
@@ -346,6 +366,7 @@ impl Elements<'_> {
         id.and_then(NonZeroU64::new).ok_or_else(|| self.element("an unlink id"))
     }
 
+    #[inline(never)]
     fn skip(&mut self) -> Result<(), ControlError> {
         if self.reader.short_atom_ref().is_some() {
             return Ok(());
@@ -354,8 +375,13 @@ impl Elements<'_> {
     }
 
     /// Drops the trace token, which only `operation` has.
+    #[inline]
     fn token(&mut self, operation: u8) -> Result<(), ControlError> {
-        if self.operation == operation { self.skip() } else { Ok(()) }
+        if self.operation != operation {
+            return Ok(());
+        }
+        cold_path();
+        self.skip()
     }
 
     /// An element that stays encoded. Copied: such an element is rare, and short.

@@ -1,5 +1,7 @@
 //! Control messages out.
 
+use std::hint::cold_path;
+
 use crate::etf::{EncodeError, Writer};
 use crate::term::{Atom, Pid};
 
@@ -29,6 +31,7 @@ impl<P> Control<P> {
         // Without a distribution header, each term has a version byte of its own.
         let version = !flags.header();
         if version {
+            cold_path();
             w.raw(&[VERSION_MAGIC]);
         }
         let last = self.encode_tuple(flags, w)?;
@@ -41,6 +44,7 @@ impl<P> Control<P> {
             Last::After(message) => {
                 let control_len = w.len();
                 if version {
+                    cold_path();
                     w.raw(&[VERSION_MAGIC]);
                 }
                 payload(message, w)?;
@@ -56,77 +60,89 @@ impl<P> Control<P> {
         };
         // The newer operation, with its reason after the tuple, or the older one with a tuple that is longer by it.
         let exit = |w: &mut Writer, new, old, len| {
-            if flags.contains(Flags::EXIT_PAYLOAD) { begin(w, new, len) } else { begin(w, old, len + 1) }
+            if flags.contains(Flags::EXIT_PAYLOAD) {
+                w.operation(len, new)
+            } else {
+                w.operation(len + 1, old)
+            }
+        };
+        // What is sent over a connection has a sender, but for what the node itself sends.
+        let pid_or_none = |w: &mut Writer, from: Option<&Pid>| match from {
+            Some(from) => w.pid(from),
+            None => {
+                cold_path();
+                w.pid(&Pid { node: Atom::from_static(""), id: 0, serial: 0, creation: 0 });
+            }
         };
         Ok(match self {
             Self::Send { from, to, message, priority } => {
-                let no_one = Pid { node: Atom::from_static(""), id: 0, serial: 0, creation: 0 };
                 let known = from.as_ref();
                 match (to, known) {
                     (_, Some(from)) if *priority && flags.contains(Flags::ALTACT_SIG) => {
-                        altact_sig(w, altact::PRIORITY, from, to)?;
+                        cold_path();
+                        altact_sig(w, altact::PRIORITY, from, to);
                     }
                     (Target::Pid(to), Some(from)) if flags.contains(Flags::SEND_SENDER) => {
-                        begin(w, op::SEND_SENDER, 3)?;
+                        w.operation(3, op::SEND_SENDER);
                         w.pid(from);
                         w.pid(to);
                     }
                     (Target::Pid(to), _) => {
-                        begin(w, op::SEND, 3)?;
+                        w.operation(3, op::SEND);
                         w.atom(&UNUSED);
                         w.pid(to);
                     }
                     (Target::Name(name), from) => {
-                        begin(w, op::REG_SEND, 4)?;
-                        w.pid(from.unwrap_or(&no_one));
+                        w.operation(4, op::REG_SEND);
+                        pid_or_none(w, from);
                         w.atom(&UNUSED);
                         w.atom(name);
                     }
                     (Target::Alias(alias), from) => {
                         need(Flags::ALIAS)?;
-                        begin(w, op::ALIAS_SEND, 3)?;
-                        w.pid(from.unwrap_or(&no_one));
+                        w.operation(3, op::ALIAS_SEND);
+                        pid_or_none(w, from);
                         w.reference(alias);
                     }
                 }
                 Last::After(message)
             }
             Self::Link { from, to } => {
-                begin(w, op::LINK, 3)?;
+                w.operation(3, op::LINK);
                 w.pid(from);
                 w.pid(to);
                 Last::Nothing
             }
             Self::UnlinkId { id, from, to } if flags.contains(Flags::UNLINK_ID) => {
-                begin(w, op::UNLINK_ID, 4)?;
+                w.operation(4, op::UNLINK_ID);
                 w.unsigned(id.get());
                 w.pid(from);
                 w.pid(to);
                 Last::Nothing
             }
             Self::Unlink { from, to } | Self::UnlinkId { from, to, .. } => {
-                begin(w, op::UNLINK, 3)?;
+                w.operation(3, op::UNLINK);
                 w.pid(from);
                 w.pid(to);
                 Last::Nothing
             }
             Self::UnlinkIdAck { id, from, to } => {
                 need(Flags::UNLINK_ID)?;
-                begin(w, op::UNLINK_ID_ACK, 4)?;
+                w.operation(4, op::UNLINK_ID_ACK);
                 w.unsigned(id.get());
                 w.pid(from);
                 w.pid(to);
                 Last::Nothing
             }
             Self::Exit { from, to, reason: why } => {
-                exit(w, op::PAYLOAD_EXIT, op::EXIT, 3)?;
+                exit(w, op::PAYLOAD_EXIT, op::EXIT, 3);
                 w.pid(from);
                 w.pid(to);
                 reason(why)
             }
             Self::Exit2 { from, to, reason: why, priority } => match to {
                 Target::Pid(to) if !(*priority && flags.contains(Flags::ALTACT_SIG)) => {
-                    exit(w, op::PAYLOAD_EXIT2, op::EXIT2, 3)?;
+                    exit(w, op::PAYLOAD_EXIT2, op::EXIT2, 3);
                     w.pid(from);
                     w.pid(to);
                     reason(why)
@@ -134,26 +150,26 @@ impl<P> Control<P> {
                 _ => {
                     need(Flags::ALTACT_SIG)?;
                     let priority = if *priority { altact::PRIORITY } else { 0 };
-                    altact_sig(w, altact::EXIT | priority, from, to)?;
+                    altact_sig(w, altact::EXIT | priority, from, to);
                     Last::After(why)
                 }
             },
             Self::GroupLeader { leader, to } => {
-                begin(w, op::GROUP_LEADER, 3)?;
+                w.operation(3, op::GROUP_LEADER);
                 w.pid(leader);
                 w.pid(to);
                 Last::Nothing
             }
             Self::Monitor { from, item, reference } | Self::Demonitor { from, item, reference } => {
                 let demonitor = matches!(self, Self::Demonitor { .. });
-                begin(w, if demonitor { op::DEMONITOR_P } else { op::MONITOR_P }, 4)?;
+                w.operation(4, if demonitor { op::DEMONITOR_P } else { op::MONITOR_P });
                 w.pid(from);
                 encode_item(w, item);
                 w.reference(reference);
                 Last::Nothing
             }
             Self::MonitorExit { item, to, reference, reason: why } => {
-                exit(w, op::PAYLOAD_MONITOR_P_EXIT, op::MONITOR_P_EXIT, 4)?;
+                exit(w, op::PAYLOAD_MONITOR_P_EXIT, op::MONITOR_P_EXIT, 4);
                 encode_item(w, item);
                 w.pid(to);
                 w.reference(reference);
@@ -163,7 +179,7 @@ impl<P> Control<P> {
                 let SpawnRequest { id, from, group_leader, module, function, arity, options, arguments } =
                     &**request;
                 need(Flags::SPAWN)?;
-                begin(w, op::SPAWN_REQUEST, 6)?;
+                w.operation(6, op::SPAWN_REQUEST);
                 w.reference(id);
                 w.pid(from);
                 w.pid(group_leader);
@@ -176,7 +192,7 @@ impl<P> Control<P> {
             }
             Self::SpawnReply { id, to, link, monitor, result } => {
                 need(Flags::SPAWN)?;
-                begin(w, op::SPAWN_REPLY, 5)?;
+                w.operation(5, op::SPAWN_REPLY);
                 w.reference(id);
                 w.pid(to);
                 let link = if *link { spawned::LINK } else { 0 };
@@ -195,14 +211,8 @@ impl<P> Control<P> {
 /// What a tuple has in the place that once held a cookie.
 const UNUSED: Atom = Atom::from_static("");
 
-fn begin(w: &mut Writer, operation: u8, len: usize) -> Result<(), EncodeError> {
-    w.tuple(len)?;
-    w.integer(operation.into());
-    Ok(())
-}
-
-fn altact_sig(w: &mut Writer, flags: i64, from: &Pid, to: &Target) -> Result<(), EncodeError> {
-    begin(w, op::ALTACT_SIG_SEND, 4)?;
+fn altact_sig(w: &mut Writer, flags: i64, from: &Pid, to: &Target) {
+    w.operation(4, op::ALTACT_SIG_SEND);
     match to {
         Target::Pid(to) => {
             w.integer(flags);
@@ -220,7 +230,6 @@ fn altact_sig(w: &mut Writer, flags: i64, from: &Pid, to: &Target) -> Result<(),
             w.reference(alias);
         }
     }
-    Ok(())
 }
 
 fn encode_item(w: &mut Writer, item: &Item) {

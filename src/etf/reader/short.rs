@@ -123,18 +123,28 @@ impl<'a> Reader<'a> {
     /// A pid in whatever form; `None` if something else stands there.
     #[inline]
     pub(crate) fn pid(&mut self) -> Result<Option<Pid>, DecodeError> {
-        if let Some(pid) = self.short_pid() {
-            return Ok(Some(pid));
+        match self.short_pid() {
+            Some(pid) => Ok(Some(pid)),
+            None => self.rarer_pid(),
         }
+    }
+
+    #[cold]
+    fn rarer_pid(&mut self) -> Result<Option<Pid>, DecodeError> {
         Ok(if let Token::Pid(pid) = self.next_token()? { Some(pid) } else { None })
     }
 
     /// A reference in whatever form; `None` if something else stands there.
     #[inline]
     pub(crate) fn reference(&mut self) -> Result<Option<Reference>, DecodeError> {
-        if let Some(reference) = self.short_reference() {
-            return Ok(Some(reference));
+        match self.short_reference() {
+            Some(reference) => Ok(Some(reference)),
+            None => self.rarer_reference(),
         }
+    }
+
+    #[cold]
+    fn rarer_reference(&mut self) -> Result<Option<Reference>, DecodeError> {
         Ok(if let Token::Reference(reference) = self.next_token()? { Some(reference) } else { None })
     }
 

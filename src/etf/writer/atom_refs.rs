@@ -1,5 +1,7 @@
 //! The atoms of a packet by number.
 
+use std::hint::cold_path;
+
 use crate::term::Atom;
 
 /// A distribution header has at most 255 atoms.
@@ -38,6 +40,7 @@ impl AtomRefs {
     #[inline]
     pub(super) fn begin(&mut self) {
         if self.count > FEW {
+            cold_path();
             *self = Self::default();
         }
         self.count = 0;
@@ -49,12 +52,14 @@ impl AtomRefs {
     pub(super) fn number(&mut self, atom: &Atom) -> Option<u8> {
         if let Some(number) = self.uses.get(self.used).copied().map(usize::from)
             && number <= self.count
-            && self.atoms.get(number) == Some(atom)
+            && let Some(same) = self.atoms.get(number)
+            && same == atom
         {
             self.used += 1;
             self.count = self.count.max(number + 1);
             return Some(number as u8);
         }
+        cold_path();
         self.other_use(atom)
     }
 

@@ -1,5 +1,7 @@
 //! One writer for many messages: a small one then costs no allocation.
 
+use std::hint::cold_path;
+
 use super::{AtomRefs, Writer};
 use crate::term::Atom;
 
@@ -25,15 +27,25 @@ impl Writer {
     }
 
     /// Begins anew, with or without the collecting of atoms.
+    #[inline]
     pub(crate) fn begin(&mut self, atom_refs: bool) {
-        self.parts.clear();
+        if !self.parts.is_empty() {
+            cold_path();
+            self.parts.clear();
+        }
         self.parts_len = 0;
         self.open_funs = 0;
         self.out.clear();
-        self.out.shrink_to(KEPT_LEN_MAX);
+        if self.out.capacity() > KEPT_LEN_MAX {
+            cold_path();
+            self.out.shrink_to(KEPT_LEN_MAX);
+        }
         match &mut self.atoms {
             Some(atoms) if atom_refs => atoms.begin(),
-            atoms => *atoms = atom_refs.then(AtomRefs::default),
+            atoms => {
+                cold_path();
+                *atoms = atom_refs.then(AtomRefs::default);
+            }
         }
     }
 }
