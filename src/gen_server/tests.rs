@@ -15,8 +15,9 @@ use crate::term::{Atom, Pid, Reference, Term};
 use crate::testing::TestNode;
 use crate::world::World;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::Poll;
+
+mod turns;
 
 #[derive(Debug, Serialize, Deserialize, Protocol)]
 #[serde(rename_all = "snake_case")]
@@ -329,54 +330,6 @@ async fn casts_and_messages_of_the_own_type_keep_their_order() {
     assert_eq!(server.get().await, Ok(4950));
     let log = server.log().await.unwrap();
     assert_eq!(log, (0..100).map(|n| n.to_string()).collect::<Vec<_>>());
-}
-
-/// Counts what it is cast.
-struct Counts(Arc<AtomicU32>);
-
-impl GenServer for Counts {
-    type Args = Arc<AtomicU32>;
-    type Call = ();
-    type Reply = ();
-    type Cast = ();
-    type Info = Term;
-
-    async fn init(casts: Self::Args, _: &mut Context<Self>) -> Result<Self, ExitReason> {
-        Ok(Self(casts))
-    }
-
-    async fn handle_call(
-        &mut self,
-        (): (),
-        from: ReplyTo<()>,
-        _: &mut Context<Self>,
-    ) -> Result<Reply, ExitReason> {
-        Ok(from.reply(()))
-    }
-
-    async fn handle_cast(&mut self, (): (), _: &mut Context<Self>) -> Result<(), ExitReason> {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        Ok(())
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_server_with_many_casts_lets_others_run_between_them() {
-    const MANY: u32 = 10_000;
-    let local = local();
-    let casts = Arc::new(AtomicU32::new(0));
-    let server = Start::<Counts>::new(local.clone(), None, casts.clone()).await.unwrap();
-    for _ in 0..MANY {
-        server.cast(()).unwrap();
-    }
-    let (tell, told) = tokio::sync::oneshot::channel();
-    let other = spawn(&local, SpawnOptions::default(), |_: crate::process::Context<Term>| async move {
-        let _ = tell.send(casts.load(Ordering::Relaxed));
-        ExitReason::Normal
-    });
-    assert!(other.is_some());
-    let before = told.await.unwrap();
-    assert!(before < MANY, "another process waited for all of the casts");
 }
 
 #[tokio::test(start_paused = true)]
