@@ -1,5 +1,6 @@
 //! Replies, now or later.
 
+use std::hint::cold_path;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -52,13 +53,15 @@ impl<R: Serialize> ReplyTo<R> {
         match self.0 {
             To::Local(caller) => caller.give(reply),
             To::Term(caller, _) => {
-                let Caller { address, local, server, seen } = *caller;
+                // It stays in its box: moved out, it would be copied.
+                let Caller { address, local, server, seen } = &*caller;
                 if let Some(seen) = seen
                     && let Ok(reply) = Payload::encode(&reply)
                 {
+                    cold_path();
                     seen.note(address.to_term(), reply.term());
                 }
-                if let Err(error) = address.reply(&local, &server, &reply) {
+                if let Err(error) = address.reply(local, server, &reply) {
                     tracing::error!(%server, %error, "a reply has no external form");
                 }
             }

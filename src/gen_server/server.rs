@@ -2,6 +2,7 @@
 
 use std::any::type_name;
 use std::future::{Future, poll_fn};
+use std::hint::cold_path;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,7 +14,9 @@ use serde::de::DeserializeOwned;
 
 use super::{Context, GenServer, Message, ReplyTo, StartError, system};
 use crate::etf::{DecodeError, Payload};
-use crate::process::{AnyProcess, Deadline, ExitReason, GenMessage, Giver, Process, Received, RegisterError};
+use crate::process::{
+    AnyProcess, Deadline, ExitReason, GenMessage, Giver, Process, Received, RegisterError, ReplyAddress,
+};
 use crate::term::{Atom, Pid, Term};
 use crate::world::panic_text;
 
@@ -111,9 +114,11 @@ async fn serve<S: GenServer>(server: &mut S, cx: &mut Context<S>) -> ExitReason 
         let mut timeout = None;
         if let Some(next) = cx.next() {
             if let Some(reason) = next.stop.take() {
+                cold_path();
                 return reason;
             }
             if let Some(with) = next.continue_with.take() {
+                cold_path();
                 cx.process().set_callback(Callback::CONTINUE);
                 if let Err(reason) = server.handle_continue(with, cx).await {
                     return reason;
@@ -145,29 +150,12 @@ async fn serve<S: GenServer>(server: &mut S, cx: &mut Context<S>) -> ExitReason 
                 },
                 Received::Term(message) => {
                     let whole = cx.is_looked_at().then(|| message.clone());
-                    match S::read(message) {
-                        GenMessage::System { from, request } => {
-                            cx.process().set_callback(Callback::SYSTEM);
-                            if let Err(reason) = system::handle(server, cx, &from, &request) {
-                                return reason;
-                            }
-                            continue;
-                        }
-                        message => {
-                            if let Some(whole) = whole {
-                                system::see(server, &whole, cx);
-                            }
-                            match understand(message, cx) {
-                                Ok(Some(message)) => message,
-                                Ok(None) => {
-                                    cx.begin(Callback::INFO);
-                                    if cx.suspension().is_some() {
-                                        system::seen(server, cx);
-                                    }
-                                    continue;
-                                }
-                                Err(reason) => return reason,
-                            }
+                    match understand(server, S::read(message), whole, cx) {
+                        Ok(Some(message)) => message,
+                        Ok(None) => continue,
+                        Err(reason) => {
+                            cold_path();
+                            return reason;
                         }
                     }
                 }
@@ -187,15 +175,18 @@ async fn serve<S: GenServer>(server: &mut S, cx: &mut Context<S>) -> ExitReason 
                 server.handle_info(info, cx).await
             }
             Message::System(system) => {
+                cold_path();
                 cx.process().set_callback(Callback::SYSTEM);
                 system.act(server, cx);
                 continue;
             }
         };
         if let Err(reason) = handled {
+            cold_path();
             return reason;
         }
         if cx.suspension().is_some() {
+            cold_path();
             system::seen(server, cx);
         }
     }
@@ -222,38 +213,65 @@ fn timeout_message() -> Payload {
     .unwrap_or_else(|error| unreachable!("an atom has an external form: {error}"))
 }
 
-/// Decodes a message into the server's own. `None` if it does not understand it, which is dealt with here.
+/// Decodes a message into the server's own; `whole` is the message if somebody looks. `None` if there is nothing more to do with it: it is a
+/// system message, or not understood.
+#[inline]
 fn understand<S: GenServer>(
+    server: &mut S,
     message: GenMessage,
+    whole: Option<Payload>,
     cx: &mut Context<S>,
 ) -> Result<Option<Message<S>>, ExitReason> {
-    Ok(match message {
+    if let Some(whole) = &whole
+        && !matches!(message, GenMessage::System { .. })
+    {
+        cold_path();
+        system::see(server, whole, cx);
+    }
+    let understood = match message {
         GenMessage::Call { from, request } => match request.decode() {
             Ok(call) => {
                 let local = cx.shared().local().clone();
-                let reply = system::reply_seen(cx);
+                let reply = whole.and_then(|_| system::reply_seen(cx));
                 Some(Message::Call(call, ReplyTo::term(from, local, cx.pid().clone(), reply)))
             }
             Err(error) => {
-                unknown::<S>(cx, "call", &error);
-                let badarg = (Atom::from_static("badarg"), error.to_string());
-                let error: Result<(), _> = Err(badarg);
-                if let Err(error) = from.reply(cx.local(), cx.pid(), &error) {
-                    tracing::error!(%error, "a reply has no external form");
-                }
+                refuse_call(cx, &from, &error);
                 None
             }
         },
         GenMessage::Cast(request) => decode::<S, _>(cx, "cast", &request).map(Message::Cast),
-        // It is answered before it gets here.
-        GenMessage::System { .. } => None,
+        GenMessage::System { from, request } => {
+            cold_path();
+            cx.process().set_callback(Callback::SYSTEM);
+            return system::handle(server, cx, &from, &request).map(|()| None);
+        }
         GenMessage::Info(info) => {
             if let Some(reason) = parent_exit(cx, &info) {
                 return Err(reason);
             }
             decode::<S, _>(cx, "info", &info).map(Message::Info)
         }
-    })
+    };
+    if understood.is_none() {
+        cold_path();
+        cx.begin(Callback::INFO);
+        if cx.suspension().is_some() {
+            system::seen(server, cx);
+        }
+    }
+    Ok(understood)
+}
+
+/// Answers a call that the server does not understand.
+#[cold]
+fn refuse_call<S: GenServer>(cx: &mut Context<S>, from: &ReplyAddress, error: &DecodeError) {
+    unknown::<S>(cx, "call", error);
+    let badarg = (Atom::from_static("badarg"), error.to_string());
+    let error: Result<(), _> = Err(badarg);
+    if let Err(error) = from.reply(cx.local(), cx.pid(), &error) {
+        tracing::error!(%error, "a reply has no external form");
+    }
 }
 
 /// The reason, if the message is the trapped exit of the server's parent: the server ends with it.
@@ -278,6 +296,7 @@ fn decode<S: GenServer, T: DeserializeOwned>(
 }
 
 /// Counts a message that the server does not understand, and logs the first of its kind.
+#[cold]
 fn unknown<S: GenServer>(cx: &mut Context<S>, kind: &'static str, error: &DecodeError) {
     cx.local().count_dropped("not understood");
     if cx.first_unknown(kind) {

@@ -8,6 +8,7 @@
 )]
 
 use std::cell::UnsafeCell;
+use std::hint::cold_path;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 /// It is queued, or is to be once it no longer runs. Without this bit and the next it waits.
@@ -83,6 +84,7 @@ impl<T> Body<T> {
     pub(super) fn run(&self, run: impl FnOnce(&mut Option<T>)) -> After<T> {
         let before = self.state.swap(RUNNING, Ordering::AcqRel);
         if before & (RUNNING | ENDED) != 0 {
+            cold_path();
             // What the swap has taken away. Who is in there, if somebody is, goes on.
             self.state.fetch_or(before, Ordering::AcqRel);
             return if before & RUNNING == 0 { self.let_go() } else { After::Ended(None) };
@@ -92,6 +94,7 @@ impl<T> Body<T> {
             body.is_none()
         });
         if ended {
+            cold_path();
             self.state.store(ENDED, Ordering::Release);
             return After::Ended(None);
         }
@@ -103,7 +106,10 @@ impl<T> Body<T> {
         match self.state.fetch_and(!RUNNING, Ordering::AcqRel) & (WOKEN | ENDED) {
             0 => After::Waits,
             WOKEN => After::Woken,
-            _ => After::Ended(self.end()),
+            _ => {
+                cold_path();
+                After::Ended(self.end())
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 //! Source: `gen:call/4` in stdlib's `gen.erl`.
 
 use std::future::{Future, IntoFuture, poll_fn};
+use std::hint::cold_path;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -218,6 +219,7 @@ fn open<Q: Serialize + ?Sized>(
         Destination::Alias(alias) => (None, &alias.node),
     };
     if target.as_ref().is_some_and(|target| calls_itself(shared, target)) {
+        cold_path();
         return Err(CallError::CallsItself);
     }
     let reference = shared.make_reference();
@@ -338,6 +340,7 @@ impl Drop for Asking<'_> {
     }
 }
 
+#[inline]
 fn calls_itself(shared: &Shared, target: &Monitored) -> bool {
     match target {
         Monitored::Process(pid) => *pid == shared.pid,
@@ -353,6 +356,7 @@ impl OpenCall {
         poll_fn(|cx| self.poll(timeout, cx)).await
     }
 
+    #[inline(always)]
     fn poll(
         &mut self,
         timeout: Option<Duration>,
@@ -365,28 +369,41 @@ impl OpenCall {
         };
         Poll::Ready(match outcome {
             Ok(Ok(reply)) => Ok(reply),
-            Ok(Err(ExitReason::NoProc)) => Err(CallError::NoProc),
-            Ok(Err(ExitReason::NoConnection)) => Err(CallError::NoConnection(self.node.clone())),
-            Ok(Err(reason)) => Err(CallError::Exit(reason)),
-            // The calling process has ended, and with it its relations.
-            Err(_) => Err(CallError::Exit(
-                self.process.shared().exit_reason().cloned().unwrap_or(ExitReason::Killed),
-            )),
+            Ok(Err(reason)) => Err(self.failed(Some(reason))),
+            Err(_) => Err(self.failed(None)),
         })
+    }
+
+    #[cold]
+    fn failed(&self, reason: Option<ExitReason>) -> CallError {
+        match reason {
+            Some(ExitReason::NoProc) => CallError::NoProc,
+            Some(ExitReason::NoConnection) => CallError::NoConnection(self.node.clone()),
+            Some(reason) => CallError::Exit(reason),
+            // The calling process has ended, and with it its relations.
+            None => {
+                CallError::Exit(self.process.shared().exit_reason().cloned().unwrap_or(ExitReason::Killed))
+            }
+        }
     }
 }
 
 impl Drop for OpenCall {
     /// Whatever ended the wait: the alias is inactive and the monitor gone, or left to the process's next call if that comes before
     /// the process waits for anything else.
+    #[inline]
     fn drop(&mut self) {
         let shared = self.process.shared();
         shared.open_calls.fetch_sub(1, Ordering::AcqRel);
         let keep = Arc::as_ptr(&self.process).addr() == polled();
-        match shared.with_relations(|relations| relations.close_call(&self.reference, keep)) {
-            None | Some(Closed::Nothing) => {}
-            Some(Closed::Kept) => shared.notice(Attention::MONITORS),
-            Some(Closed::Demonitor(reference, monitor)) => {
+        let closed = match &mut shared.state().rare {
+            Some(rare) => rare.relations.close_call(&self.reference, keep),
+            None => Closed::Nothing,
+        };
+        match closed {
+            Closed::Kept => shared.notice(Attention::MONITORS),
+            Closed::Nothing => {}
+            Closed::Demonitor(reference, monitor) => {
                 send_demonitor(shared, &monitor, &reference, Write::Later);
             }
         }
@@ -419,6 +436,7 @@ fn send_demonitor(shared: &Shared, monitor: &Monitor, reference: &Reference, wri
 pub(super) fn is_reply(shared: &Shared, message: &Payload) -> bool {
     let Some((reference, start)) = reply_reference(message) else { return false };
     let Some(Some(caller)) = shared.with_relations(|relations| relations.take_caller(&reference)) else {
+        cold_path();
         return false;
     };
     // A caller that has just given up does not want it.

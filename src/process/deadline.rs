@@ -9,6 +9,7 @@
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::future::Future;
+use std::hint::cold_path;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,7 +30,7 @@ thread_local! {
     };
     /// How the scheduler that this thread runs reads the clock. It means something only during its turn.
     static READINGS: Readings =
-        const { Readings { clock: Cell::new(0), last: Cell::new(Mono(0)), next: InTurn::new() } };
+        const { Readings { clock: Cell::new(0), last: Cell::new(Mono(0)), next: InTurn::new(), used: InTurn::new() } };
 }
 
 /// In cells of their own: what is moved as a whole right after a part was written waits for it.
@@ -73,6 +74,22 @@ struct Readings {
     last: Cell<Mono>,
     /// The next one, if a deadline is counted from it.
     next: InTurn<Arc<Reading>>,
+    /// One that a call no longer needs, for the next call.
+    used: InTurn<Arc<Reading>>,
+}
+
+impl Readings {
+    /// One that is not made yet.
+    fn unmade(&self) -> Arc<Reading> {
+        let unmade = Reading(AtomicU64::new(NEVER.0));
+        if let Some(mut used) = self.used.take()
+            && let Some(reading) = Arc::get_mut(&mut used)
+        {
+            *reading = unmade;
+            return used;
+        }
+        Arc::new(unmade)
+    }
 }
 
 /// A reading of the clock, once it is made.
@@ -118,6 +135,7 @@ impl Drop for TurnReadings {
             if let Some(next) = readings.next.take() {
                 next.0.store(self.clock.mono().0, Ordering::Release);
             }
+            drop(readings.used.take());
             let (clock, last, next) = std::mem::take(&mut self.outer);
             readings.clock.set(clock);
             readings.last.set(last);
@@ -151,6 +169,7 @@ impl Polling {
             let outer = polled.process.replace(identity(cx));
             let mut wanted = Wanted::NOTHING;
             if outer != 0 {
+                cold_path();
                 wanted = polled.wanted();
                 polled.want(Wanted::NOTHING);
             }
@@ -309,6 +328,18 @@ pub(crate) struct Deadline {
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
+impl Drop for Deadline {
+    #[inline]
+    fn drop(&mut self) {
+        if let Began::Reading(reading) = std::mem::take(&mut self.began) {
+            READINGS.with(|readings| match readings.clock.get() {
+                0 => drop(reading),
+                _ => drop(readings.used.replace(Some(reading))),
+            });
+        }
+    }
+}
+
 /// When a call began, or since when its time is counted.
 #[derive(Default)]
 enum Began {
@@ -332,8 +363,7 @@ impl Deadline {
                 if readings.clock.get() != clock_id(&local.world.clock) {
                     return None;
                 }
-                let next = readings.next.take();
-                let next = next.unwrap_or_else(|| Arc::new(Reading(AtomicU64::new(NEVER.0))));
+                let next = readings.next.take().unwrap_or_else(|| readings.unmade());
                 readings.next.replace(Some(next.clone()));
                 Some(next)
             });

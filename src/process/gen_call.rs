@@ -7,10 +7,10 @@ use crate::dist::{Control, Target};
 use crate::etf::{EncodeError, Payload, Reader, Token, Writer};
 use crate::term::{Atom, Pid, Reference, Term};
 use serde::Serialize;
+use std::hint::cold_path;
 
 pub(super) const GEN_CALL: Atom = Atom::from_static("$gen_call");
 pub(super) const GEN_CAST: Atom = Atom::from_static("$gen_cast");
-pub(super) const SYSTEM: Atom = Atom::from_static("system");
 pub(super) const ALIAS: Atom = Atom::from_static("alias");
 
 /// A message, told apart by what `gen_server` puts around it.
@@ -54,10 +54,14 @@ enum Tag {
 }
 
 impl Tag {
+    #[inline]
     fn alias(&self) -> Option<&Reference> {
         match self {
             Self::Alias(alias) => Some(alias),
-            Self::Other(other) => other.1.as_ref(),
+            Self::Other(other) => {
+                cold_path();
+                other.1.as_ref()
+            }
         }
     }
 }
@@ -65,23 +69,25 @@ impl Tag {
 impl GenMessage {
     /// Looks at the message's outer form.
     pub fn new(message: Payload) -> Self {
-        match Self::parse(&message) {
-            Some(parsed) => parsed,
-            None => Self::Info(message),
-        }
-    }
-
-    fn parse(message: &Payload) -> Option<Self> {
         let mut reader = message.reader();
-        let len @ (2 | 3) = tuple(&mut reader)? else { return None };
-        let system = match (len, atom_of(&mut reader, [GEN_CAST, GEN_CALL, SYSTEM])?) {
-            (2, 0) => return Some(Self::Cast(message.slice(reader.offset()..message.len()))),
-            (3, 1) => false,
-            (3, 2) => true,
-            _ => return None,
-        };
-        let (from, request) = call_from(reader, message)?;
-        Some(if system { Self::System { from, request } } else { Self::Call { from, request } })
+        if let Some(len @ (2 | 3)) = tuple(&mut reader)
+            && let Some(label) = atom_of(&mut reader, ["$gen_call", "$gen_cast", "system"])
+        {
+            if len == 3
+                && label != 1
+                && let Some((from, request)) = call_from(reader.clone(), &message)
+            {
+                if label == 0 {
+                    return Self::Call { from, request };
+                }
+                cold_path();
+                return Self::System { from, request };
+            }
+            if (len, label) == (2, 1) {
+                return Self::Cast(message.slice(reader.offset()..message.len()));
+            }
+        }
+        Self::Info(message)
     }
 }
 
@@ -94,15 +100,22 @@ pub(crate) fn labelled_call(message: &Payload) -> Option<(ReplyAddress, Payload)
 }
 
 /// Who calls and the request, from behind the label.
+#[inline]
 fn call_from(mut reader: Reader<'_>, message: &Payload) -> Option<(ReplyAddress, Payload)> {
     let 2 = tuple(&mut reader)? else { return None };
     let pid = reader.pid().ok()??;
-    let start = reader.offset();
     let mut inner = reader.clone();
     if let Some((alias, true)) = tag_alias(&mut inner) {
         let from = ReplyAddress { pid, tag: Tag::Alias(alias) };
         return Some((from, message.slice(inner.offset()..message.len())));
     }
+    tagged_from(pid, reader, message)
+}
+
+/// As [`call_from`], of one whose tag is no alias, from behind the pid.
+#[cold]
+fn tagged_from(pid: Pid, mut reader: Reader<'_>, message: &Payload) -> Option<(ReplyAddress, Payload)> {
+    let start = reader.offset();
     let alias = tag_alias(&mut reader.clone()).map(|(alias, _)| alias);
     reader.skip(&crate::etf::Limits::default()).ok()?;
     let tag = Tag::Other(Box::new((message.slice(start..reader.offset()), alias)));
@@ -110,47 +123,64 @@ fn call_from(mut reader: Reader<'_>, message: &Payload) -> Option<(ReplyAddress,
 }
 
 /// The alias in a tag: `[alias | Alias]`, or `[[alias | Alias] | Monitor]` of `multi_call`; and whether it is the whole tag.
+#[inline]
 fn tag_alias(reader: &mut Reader<'_>) -> Option<(Reference, bool)> {
     let 1 = list(reader)? else { return None };
     let whole = match reader.short_list() {
         None => true,
-        Some(1) => false,
-        Some(_) => return None,
+        Some(within) => {
+            cold_path();
+            if within != 1 {
+                return None;
+            }
+            false
+        }
     };
-    atom_of(reader, [ALIAS])?;
+    atom_of(reader, ["alias"])?;
     Some((reader.reference().ok()??, whole))
 }
 
 // The forms that messages have on a connection are read at once, all others as tokens.
 
+#[inline]
 fn tuple(reader: &mut Reader<'_>) -> Option<usize> {
-    reader.short_tuple().or_else(|| match reader.next_token() {
-        Ok(Token::Tuple(len)) => Some(len),
-        _ => None,
-    })
+    reader.short_tuple().or_else(|| long_tuple(reader))
 }
 
+#[cold]
+fn long_tuple(reader: &mut Reader<'_>) -> Option<usize> {
+    if let Ok(Token::Tuple(len)) = reader.next_token() { Some(len) } else { None }
+}
+
+#[inline]
 fn list(reader: &mut Reader<'_>) -> Option<usize> {
-    reader.short_list().or_else(|| match reader.next_token() {
-        Ok(Token::List(len)) => Some(len),
-        _ => None,
-    })
+    reader.short_list().or_else(|| long_list(reader))
+}
+
+#[cold]
+fn long_list(reader: &mut Reader<'_>) -> Option<usize> {
+    if let Ok(Token::List(len)) = reader.next_token() { Some(len) } else { None }
 }
 
 /// Which of some atoms is there.
-fn atom_of<const N: usize>(reader: &mut Reader<'_>, atoms: [Atom; N]) -> Option<usize> {
-    reader.short_atom_of(atoms.each_ref().map(Atom::as_str)).or_else(|| match reader.next_token() {
-        Ok(Token::Atom(found)) => atoms.iter().position(|atom| *atom == found),
-        _ => None,
-    })
+#[inline(always)]
+fn atom_of<const N: usize>(reader: &mut Reader<'_>, atoms: [&str; N]) -> Option<usize> {
+    reader.short_atom_of(atoms).or_else(|| long_atom_of(reader, &atoms))
+}
+
+#[cold]
+fn long_atom_of(reader: &mut Reader<'_>, atoms: &[&str]) -> Option<usize> {
+    let Ok(Token::Atom(found)) = reader.next_token() else { return None };
+    atoms.iter().position(|atom| *atom == found.as_str())
 }
 
 /// The reference in a reply's tag, as our own calls make it: `Ref` or `[alias | Ref]`; and where the reply begins.
+#[inline]
 pub(super) fn reply_reference(message: &Payload) -> Option<(Reference, usize)> {
     let mut reader = message.reader();
     let 2 = tuple(&mut reader)? else { return None };
     if let Some(len) = reader.short_list() {
-        let (1, Some(0)) = (len, atom_of(&mut reader, [ALIAS])) else { return None };
+        let (1, Some(0)) = (len, atom_of(&mut reader, ["alias"])) else { return None };
     }
     let reference = reader.reference().ok()??;
     Some((reference, reader.offset()))
@@ -200,7 +230,10 @@ impl ReplyAddress {
                     writer.atom(&ALIAS);
                     writer.reference(alias);
                 }
-                Tag::Other(other) => other.0.write(writer),
+                Tag::Other(other) => {
+                    cold_path();
+                    other.0.write(writer);
+                }
             }
             crate::etf::serialize(reply, writer)
         };
@@ -211,7 +244,10 @@ impl ReplyAddress {
                 from: Some(sender.clone()),
                 to: match alias {
                     Some(alias) => Target::Alias(alias.clone()),
-                    None => Target::Pid(self.pid.clone()),
+                    None => {
+                        cold_path();
+                        Target::Pid(self.pid.clone())
+                    }
                 },
                 message: &encode as Encode<'_>,
                 priority: false,

@@ -3,6 +3,7 @@
 use std::any::{Any, TypeId};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::hint::cold_path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
 use std::time::Duration;
@@ -126,7 +127,16 @@ impl Local {
     }
 
     /// Who runs the processes: started with the first of them, on its runtime.
+    #[inline]
     pub(super) fn schedulers(self: &Arc<Self>) -> &Arc<Schedulers> {
+        match self.schedulers.get() {
+            Some(schedulers) => schedulers,
+            None => self.start_schedulers(),
+        }
+    }
+
+    #[cold]
+    fn start_schedulers(self: &Arc<Self>) -> &Arc<Schedulers> {
         self.schedulers.get_or_init(|| {
             let graces = self.graces.get_or_init(Arc::default);
             self.world.spawn(graces.clone().run(self.world.clone()));
@@ -158,8 +168,13 @@ impl Local {
         let _ = self.distribution.set(distribution);
     }
 
+    #[inline]
     pub(crate) fn distribution(&self) -> Option<Arc<dyn Distribution>> {
-        self.distribution.get()?.upgrade()
+        let Some(distribution) = self.distribution.get() else {
+            cold_path();
+            return None;
+        };
+        distribution.upgrade()
     }
 
     pub(crate) fn pid(&self, id: u32, serial: u32) -> Pid {
@@ -178,6 +193,7 @@ impl Local {
     }
 
     /// The live process of a pid of this node, of this life of it.
+    #[inline]
     pub(crate) fn process(&self, pid: &Pid) -> Option<Arc<dyn AnyProcess>> {
         if (pid.creation != self.creation && !self.world.planted("any-creation")) || pid.node != self.node {
             return None;
@@ -186,6 +202,7 @@ impl Local {
     }
 
     /// The process that an alias or monitor reference of this node belongs to: its words name it.
+    #[inline(always)]
     pub(crate) fn process_of_alias(&self, alias: &Reference) -> Option<Arc<dyn AnyProcess>> {
         match alias.words() {
             [_, _, id, serial] if alias.creation == self.creation && alias.node == self.node => {
@@ -359,6 +376,7 @@ impl Local {
         })
     }
 
+    #[inline(always)]
     fn address<'a>(&'a self, to: &'a Destination) -> (&'a Atom, Target) {
         match to {
             Destination::Pid(pid) => (&pid.node, Target::Pid(pid.clone())),
@@ -370,6 +388,7 @@ impl Local {
 
     /// Delivers a message to the process behind an alias, if there is one; whether the alias is active is known to the process
     /// only.
+    #[inline]
     pub(crate) fn deliver_to_alias(&self, alias: &Reference, message: Payload, taking: Taking) -> Pushed {
         let process = self.process_of_alias(alias);
         process.map_or(Pushed::Ended, |process| process.push_to_alias(alias, message, taking))

@@ -3,7 +3,8 @@
 //! Its reader takes it whole, so a lock is held once a batch; a sender wakes the reader only if it waits.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::hint::cold_path;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
@@ -24,9 +25,16 @@ pub(crate) struct SignalQueue<M: ProcessMessage> {
     queue: Mutex<Queue<M>>,
     /// Whether there are relations among the queued signals, so that a poll takes no lock where there are none. Changed under the lock.
     relations: AtomicBool,
-    /// Whether nothing is queued, so that a process that has received all takes no lock to see it. Changed under the lock.
-    empty: AtomicBool,
+    /// What is first, if anything is queued, so that a process takes no lock to see that there is nothing for it. Changed under the lock.
+    first: AtomicU8,
 }
+
+/// Nothing is queued.
+const EMPTY: u8 = 0;
+/// A message of the process's own type is first.
+const OWN: u8 = 1;
+/// Another signal is.
+const OTHER: u8 = 2;
 
 struct Queue<M: ProcessMessage> {
     /// The first of the signals, if there are any. A process whose signals come one at a time needs no more than this.
@@ -71,7 +79,7 @@ impl<M: ProcessMessage> Default for SignalQueue<M> {
     fn default() -> Self {
         let queue =
             Queue { first: None, rest: Signals::default(), messages: 0, waker: None, takes: Takes::All };
-        Self { queue: Mutex::new(queue), relations: AtomicBool::new(false), empty: AtomicBool::new(true) }
+        Self { queue: Mutex::new(queue), relations: AtomicBool::new(false), first: AtomicU8::new(EMPTY) }
     }
 }
 
@@ -82,6 +90,11 @@ fn all<M: ProcessMessage>((first, mut rest): (Option<Signal<M>>, Signals<M>)) ->
         signals.push_front(first);
     }
     signals
+}
+
+#[inline(always)]
+fn kind<M>(signal: &Signal<M>) -> u8 {
+    if let Signal::Message(_) = signal { OWN } else { OTHER }
 }
 
 impl<M: ProcessMessage> Queue<M> {
@@ -123,13 +136,14 @@ impl<M: ProcessMessage> SignalQueue<M> {
             let signal = make();
             let relation = matches!(signal, Signal::Relation(_));
             if relation {
+                cold_path();
                 self.relations.store(true, Ordering::Release);
             }
             // A process that has received all waits for the next one. If it waits for something else, it is polled once in vain.
             let first = queue.first.is_none();
             if first {
+                self.first.store(kind(&signal), Ordering::Release);
                 queue.first = Some(signal);
-                self.empty.store(false, Ordering::Release);
             } else {
                 long = queue.rest.push_back(signal).is_multiple_of(LONG);
             }
@@ -155,18 +169,21 @@ impl<M: ProcessMessage> SignalQueue<M> {
     }
 
     /// If relations are queued, takes the whole queue, to be given back by [`SignalQueue::restore`].
+    #[inline(always)]
     pub(super) fn take_relations(&self) -> Option<Batch<M>> {
         // One that is queued after this look wakes the process again.
-        if !self.relations.load(Ordering::Acquire) {
-            return None;
-        }
+        if self.relations.load(Ordering::Acquire) { Some(self.take_all()) } else { None }
+    }
+
+    #[cold]
+    fn take_all(&self) -> Batch<M> {
         let mut queue = self.lock();
         self.relations.store(false, Ordering::Relaxed);
-        self.empty.store(true, Ordering::Release);
+        self.first.store(EMPTY, Ordering::Release);
         let messages = std::mem::take(&mut queue.messages) as usize;
         let taken = queue.take();
         drop(queue);
-        Some(Batch { signals: all(taken), messages })
+        Batch { signals: all(taken), messages }
     }
 
     /// Puts what [`SignalQueue::take_relations`] left back in front of what has arrived since.
@@ -181,14 +198,14 @@ impl<M: ProcessMessage> SignalQueue<M> {
         signals.append(queue.rest.get());
         queue.first = signals.pop_front();
         *queue.rest.get() = signals;
-        self.empty.store(false, Ordering::Release);
+        self.first.store(queue.first.as_ref().map_or(EMPTY, kind), Ordering::Release);
     }
 
     /// Takes all that is queued, the rest of it into `inbox`, which is empty; if nothing is, the next message wakes the process.
     #[inline(always)]
     pub(super) fn take_into(&self, inbox: &mut Signals<M>) -> Taken<M> {
         // One that is queued after this look wakes the process.
-        if self.empty.load(Ordering::Acquire) {
+        if self.is_empty() {
             if inbox.is_large() {
                 self.keep(inbox);
             }
@@ -196,7 +213,7 @@ impl<M: ProcessMessage> SignalQueue<M> {
         }
         let mut queue = self.lock();
         let Some(first) = queue.first.take() else { return Taken::Nothing };
-        self.empty.store(true, Ordering::Release);
+        self.first.store(EMPTY, Ordering::Release);
         if !queue.rest.is_empty() {
             std::mem::swap(&mut queue.rest, inbox);
         }
@@ -204,6 +221,7 @@ impl<M: ProcessMessage> SignalQueue<M> {
         if !self.relations.load(Ordering::Relaxed) {
             return Taken::Messages(first);
         }
+        cold_path();
         self.relations.store(false, Ordering::Relaxed);
         drop(queue);
         inbox.get().push_front(first);
@@ -213,20 +231,20 @@ impl<M: ProcessMessage> SignalQueue<M> {
     /// Whether nothing is queued. The next signal wakes the process then.
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
-        self.empty.load(Ordering::Acquire)
+        self.first.load(Ordering::Acquire) == EMPTY
     }
 
     /// As [`SignalQueue::take_into`] if a message of the process's own type is first, and nothing but messages is queued: it is moved once.
     #[inline(always)]
     pub(super) fn take_own_into(&self, inbox: &mut Signals<M>) -> Option<M> {
-        if self.is_empty() {
+        if self.first.load(Ordering::Acquire) != OWN {
             return None;
         }
         let mut queue = self.lock();
         if !matches!(queue.first, Some(Signal::Message(_))) || self.relations.load(Ordering::Relaxed) {
             return None;
         }
-        self.empty.store(true, Ordering::Release);
+        self.first.store(EMPTY, Ordering::Release);
         if !queue.rest.is_empty() {
             std::mem::swap(&mut queue.rest, inbox);
         }
@@ -299,6 +317,6 @@ impl<M: ProcessMessage> SignalQueue<M> {
             Some(at) => drop(queue.rest.get().remove(at)),
         }
         queue.messages -= u32::from(at < queue.messages as usize);
-        self.empty.store(queue.first.is_none(), Ordering::Release);
+        self.first.store(queue.first.as_ref().map_or(EMPTY, kind), Ordering::Release);
     }
 }

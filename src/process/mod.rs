@@ -49,6 +49,7 @@ mod watchdog;
 use std::any::{Any, type_name};
 use std::convert::Infallible;
 use std::future::poll_fn;
+use std::hint::cold_path;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context as TaskContext, Poll, Waker};
@@ -398,7 +399,10 @@ impl<M: ProcessMessage> Process<M> {
     fn push_message(&self, make: impl FnOnce() -> Signal<M>, taking: Taking) -> Pushed {
         match self.mailbox.push(make) {
             Ok(()) => Pushed::Taken,
-            Err(make) => self.push_counted(make(), taking),
+            Err(make) => {
+                cold_path();
+                self.push_counted(make(), taking)
+            }
         }
     }
 }
@@ -420,6 +424,7 @@ impl<M: ProcessMessage> AnyProcess for Process<M> {
     fn push_term_as(&self, message: Payload, taking: Taking) -> Pushed {
         if self.shared.open_calls.load(Ordering::Acquire) > 0 && call::is_reply(&self.shared, &message) {
             if self.shared.local.world.probe.is_some() {
+                cold_path();
                 trace::trace_reply(self, &message);
             }
             return Pushed::Taken;
@@ -431,10 +436,12 @@ impl<M: ProcessMessage> AnyProcess for Process<M> {
         // Straight to the call that waits for it: the process need not hand it on in a turn of its own.
         if self.shared.open_calls.load(Ordering::Acquire) > 0 && call::is_reply(&self.shared, &message) {
             if self.shared.local.world.probe.is_some() {
+                cold_path();
                 trace::trace_reply(self, &message);
             }
             return Pushed::Taken;
         }
+        cold_path();
         let priority = taking == Taking::Priority;
         let message = Relation::Alias { alias: alias.clone(), message, priority, permit: None };
         self.push_message(|| Signal::Relation(Box::new(message)), taking)

@@ -1,6 +1,7 @@
 //! How a process receives.
 
 use std::future::Future;
+use std::hint::cold_path;
 use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll};
 
@@ -75,6 +76,7 @@ impl<M: ProcessMessage> Context<M> {
     fn wait(&mut self) {
         // The memory of a burst goes back to where the next one is queued.
         if self.inbox.is_large() {
+            cold_path();
             self.limit_inbox();
             self.process.mailbox.keep(&mut self.inbox);
         }
@@ -92,6 +94,7 @@ impl<M: ProcessMessage> Context<M> {
     fn begin_wait(&mut self) {
         self.count_received();
         if self.shared().has(Attention::KEPT) {
+            cold_path();
             self.shared().forget(Attention::KEPT);
             self.shared().forget(Attention::KEEPS);
             self.process.mailbox.shrink(&mut self.inbox);
@@ -156,12 +159,14 @@ impl<M: ProcessMessage> Context<M> {
     #[inline(always)]
     pub(crate) fn poll_signal(&mut self, cx: &mut TaskContext<'_>) -> Poll<Signal<M>> {
         if self.received >= MESSAGES_PER_TURN {
+            cold_path();
             return self.yield_turn(cx);
         }
         loop {
             if self.shared().has(Attention::PRIORITY)
                 && let Some(message) = self.shared().pop_priority()
             {
+                cold_path();
                 self.received += 1;
                 return Poll::Ready(Signal::Term(message));
             }
@@ -198,8 +203,10 @@ impl<M: ProcessMessage> Context<M> {
     }
 
     /// Takes what is queued; the inbox is empty.
+    #[inline(always)]
     pub(super) fn take(&mut self) -> Taken<M> {
         if self.inbox.is_large() {
+            cold_path();
             self.limit_inbox();
         }
         self.process.mailbox.take_into(&mut self.inbox)

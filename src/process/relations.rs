@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
+use std::hint::cold_path;
 
 use super::{ConnectionId, Destination, ExitReason, Giver, Usage};
 use crate::dist::Item;
@@ -42,8 +43,8 @@ struct Call {
     reference: Reference,
     /// Until there is an outcome.
     caller: Option<Giver<CallOutcome>>,
-    /// Until it has fired. None if the call has the kept one.
-    monitor: Option<Monitor>,
+    /// Until it has fired. None if the call has the kept one, as most do that are made to other nodes: so it is boxed.
+    monitor: Option<Box<Monitor>>,
 }
 
 /// Calls, by the number of their reference.
@@ -58,35 +59,46 @@ struct Calls {
 const FEW_CALLS_MAX: usize = 4;
 
 impl Calls {
-    fn insert(&mut self, number: u64, call: Call) {
+    #[inline]
+    fn insert(&mut self, number: u64, reference: Reference, caller: Giver<CallOutcome>) -> &mut Call {
+        let call = Call { reference, caller: Some(caller), monitor: None };
         if self.few.len() < FEW_CALLS_MAX {
-            self.few.push((number, call));
-        } else {
-            self.others.insert(number, call);
+            return &mut self.few.push_mut((number, call)).1;
         }
+        cold_path();
+        self.others.entry(number).insert_entry(call).into_mut()
     }
 
+    #[inline(always)]
     fn get_mut(&mut self, number: u64) -> Option<&mut Call> {
-        match self.few.iter().position(|(it, _)| *it == number) {
-            Some(at) => Some(&mut self.few[at].1),
-            None if self.others.is_empty() => None,
-            None => self.others.get_mut(&number),
+        if let [(it, _)] = &*self.few
+            && *it == number
+        {
+            return Some(&mut self.few[0].1);
+        }
+        self.find_mut(number)
+    }
+
+    #[cold]
+    fn find_mut(&mut self, number: u64) -> Option<&mut Call> {
+        let few = self.few.iter_mut().find(|(it, _)| *it == number).map(|(_, call)| call);
+        few.or_else(|| self.others.get_mut(&number))
+    }
+
+    #[inline(always)]
+    fn remove(&mut self, number: u64) -> Option<Call> {
+        match self.few.as_slice() {
+            [(it, _)] if *it == number => self.few.pop().map(|(_, call)| call),
+            _ => self.remove_one(number),
         }
     }
 
-    /// Removes a call, and returns its monitor.
-    fn remove(&mut self, number: u64) -> Option<Monitor> {
-        let Some(at) = self.few.iter().position(|(it, _)| *it == number) else {
-            return self.others.remove(&number)?.monitor;
-        };
-        let monitor = self.few[at].1.monitor.take();
-        let last = self.few.len() - 1;
-        if at < last {
-            self.few.swap(at, last);
+    #[cold]
+    fn remove_one(&mut self, number: u64) -> Option<Call> {
+        match self.few.iter().position(|(it, _)| *it == number) {
+            Some(at) => Some(self.few.swap_remove(at).1),
+            None => self.others.remove(&number),
         }
-        // It is dropped in its place, as it is large.
-        self.few.truncate(last);
-        monitor
     }
 
     /// All of them, in the order of their numbers.
@@ -292,7 +304,7 @@ impl Relations {
     ) {
         let of_call = self.calls.get_mut(number(reference)).filter(|call| call.reference == *reference);
         let monitor = match of_call {
-            Some(call) => call.monitor.as_mut(),
+            Some(call) => call.monitor.as_deref_mut(),
             None => {
                 let found = self.monitors.get_mut(&number(reference));
                 found.filter(|(known, _)| known == reference).map(|(_, monitor)| monitor)
@@ -366,23 +378,24 @@ impl Relations {
         target: Option<&Monitored>,
     ) -> Option<ConnectionId> {
         let number = number(&reference);
-        let (mut monitor, mut connection) = (None, None);
+        let call = self.calls.insert(number, reference, caller);
         match (target, &mut self.kept) {
             (Some(Monitored::Process(pid)), Some(kept)) if kept.call.is_none() && kept.pid == *pid => {
                 kept.call = Some(number);
-                connection = Some(kept.connection);
+                Some(kept.connection)
             }
-            _ => monitor = target.cloned().map(Monitor::of),
+            _ => {
+                call.monitor = target.cloned().map(Monitor::of).map(Box::new);
+                None
+            }
         }
-        self.calls.insert(number, Call { reference, caller: Some(caller), monitor });
-        connection
     }
 
     /// The kept monitor is of a connection that is lost: the call that has it gets one of its own.
     pub(super) fn monitor_anew(&mut self, reference: &Reference, target: &Monitored) {
         self.kept = None;
         if let Some(call) = self.call(reference) {
-            call.monitor = Some(Monitor::of(target.clone()));
+            call.monitor = Some(Box::new(Monitor::of(target.clone())));
         }
     }
 
@@ -391,6 +404,7 @@ impl Relations {
         self.kept.take_if(|kept| kept.call.is_none()).map(Kept::into_monitor)
     }
 
+    #[inline(always)]
     fn call(&mut self, reference: &Reference) -> Option<&mut Call> {
         self.calls.get_mut(number(reference)).filter(|call| call.reference == *reference)
     }
@@ -415,10 +429,11 @@ impl Relations {
     pub(super) fn close_call(&mut self, reference: &Reference, keep: bool) -> Closed {
         let number = number(reference);
         if self.call(reference).is_none() {
+            cold_path();
             return Closed::Nothing;
         }
-        let monitor = self.calls.remove(number);
-        match (monitor, &mut self.kept) {
+        let monitor = self.calls.remove(number).and_then(|call| call.monitor);
+        match (monitor.map(|monitor| *monitor), &mut self.kept) {
             (None, Some(kept)) if kept.call == Some(number) => {
                 kept.call = None;
                 if keep {
@@ -470,7 +485,7 @@ impl Relations {
             false
         });
         let calls = self.calls.in_order();
-        let of_calls = calls.iter().filter_map(|(_, call)| Some((&call.reference, call.monitor.as_ref()?)));
+        let of_calls = calls.iter().filter_map(|(_, call)| Some((&call.reference, call.monitor.as_deref()?)));
         lost.monitors = self
             .monitors
             .values()
@@ -541,7 +556,7 @@ impl Relations {
     ) -> (Vec<Pid>, BTreeMap<(Pid, Reference), Watcher>, Vec<(Reference, Monitor)>) {
         for (number, call) in self.calls.few.into_iter().chain(self.calls.others) {
             if let Call { reference, monitor: Some(monitor), .. } = call {
-                self.monitors.insert(number, (reference, monitor));
+                self.monitors.insert(number, (reference, *monitor));
             }
         }
         let kept = self.kept.map(Kept::into_monitor);

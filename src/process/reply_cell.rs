@@ -10,6 +10,7 @@
 
 use std::cell::UnsafeCell;
 use std::future::Future;
+use std::hint::cold_path;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::ptr::NonNull;
@@ -45,7 +46,10 @@ impl<T> Cell<T> {
             match self.state.compare_exchange(OPEN, HELD, Ordering::Acquire, Ordering::Acquire) {
                 Ok(_) => return Ok(()),
                 // For a few instructions, unless the system takes the thread away that has it.
-                Err(HELD) => std::thread::yield_now(),
+                Err(HELD) => {
+                    cold_path();
+                    std::thread::yield_now();
+                }
                 Err(state) => return Err(state),
             }
         }
@@ -130,9 +134,11 @@ impl<T> Giver<T> {
     }
 
     /// The last that is done with it.
+    #[inline]
     fn end(&self, value: Option<T>) {
         let Self(side) = self;
         if side.cell().hold().is_err() {
+            cold_path();
             // Nobody but the taker ends it before, by leaving.
             side.free();
             return;
@@ -170,6 +176,7 @@ impl<T> Unpin for Taker<T> {}
 impl<T> Future for Taker<T> {
     type Output = Result<T, Dropped>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Self(side) = &*self;
         if side.state() != GIVEN {
@@ -188,6 +195,7 @@ impl<T> Future for Taker<T> {
 }
 
 impl<T> Drop for Taker<T> {
+    #[inline]
     fn drop(&mut self) {
         let Self(side) = self;
         if side.state() == GIVEN || side.cell().hold().is_err() {

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::collections::VecDeque;
 use std::future::Future;
+use std::hint::cold_path;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -170,6 +171,7 @@ impl<M: ProcessMessage, F: Future<Output = ExitReason>> Future for Run<M, F> {
             Poll::Ready(())
         };
         if let Some(mut batch) = process.mailbox.take_relations() {
+            cold_path();
             let exit = apply_all(shared, &mut batch.signals, batch.messages);
             process.mailbox.restore(batch);
             if let Some(reason) = exit {
@@ -179,6 +181,7 @@ impl<M: ProcessMessage, F: Future<Output = ExitReason>> Future for Run<M, F> {
         let elapsed = this.alarm.take_elapsed();
         let mut keeps = false;
         if shared.has_any() {
+            cold_path();
             keeps = shared.has(Attention::KEEPS);
             if elapsed && keeps {
                 keeps = false;
@@ -192,9 +195,13 @@ impl<M: ProcessMessage, F: Future<Output = ExitReason>> Future for Run<M, F> {
                 return Poll::Pending;
             }
         }
-        let Some(body) = this.body.as_mut().as_pin_mut() else { return Poll::Ready(()) };
+        let Some(body) = this.body.as_mut().as_pin_mut() else {
+            cold_path();
+            return Poll::Ready(());
+        };
         let polling = Polling::begin(cx);
         if let Poll::Ready(reason) = body.poll(cx) {
+            cold_path();
             drop(polling);
             return end(this.body, reason);
         }

@@ -10,6 +10,7 @@
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
+use std::hint::cold_path;
 use std::mem::ManuallyDrop;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -127,11 +128,13 @@ impl RunQueue {
         self.runnable.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    #[inline]
     fn len(&self) -> usize {
         self.len.load(Ordering::Relaxed)
     }
 
     /// Returns how many are queued then.
+    #[inline(always)]
     fn push(&self, runnable: Arc<dyn Runnable>) -> usize {
         let mut queue = self.lock();
         queue.push_back(runnable);
@@ -140,6 +143,7 @@ impl RunQueue {
         len
     }
 
+    #[inline]
     fn pop(&self) -> Option<Arc<dyn Runnable>> {
         if self.len() == 0 {
             return None;
@@ -229,7 +233,7 @@ impl Schedulers {
     pub(super) fn enqueue(runnable: Arc<impl Runnable + 'static>) {
         CURRENT.with(|current| {
             if current.node.get() != runnable.node() {
-                return Self::inject(runnable);
+                return Self::inject(runnable.schedulers().clone(), runnable);
             }
             // The scheduler runs until it has nothing left.
             if current.in_a_row.get() < RUNS_OUT_OF_TURN {
@@ -251,9 +255,9 @@ impl Schedulers {
 
     /// Has a process run that was woken from elsewhere.
     #[inline(never)]
-    fn inject(runnable: Arc<dyn Runnable>) {
-        let schedulers = runnable.schedulers().clone();
+    fn inject(schedulers: Arc<Self>, runnable: Arc<dyn Runnable>) {
         if schedulers.closed.load(Ordering::Acquire) {
+            cold_path();
             return;
         }
         let queued = schedulers.injected.push(runnable);
@@ -273,7 +277,7 @@ impl Schedulers {
     pub(super) fn enqueue_last(runnable: Arc<dyn Runnable>) {
         CURRENT.with(|current| match current.node.get() == runnable.node() {
             true => Self::push_behind(current, runnable),
-            false => Self::inject(runnable),
+            false => Self::inject(runnable.schedulers().clone(), runnable),
         });
     }
 
@@ -330,6 +334,7 @@ impl Schedulers {
     }
 
     /// Wakes a scheduler that sleeps. Returns whether there was one.
+    #[inline(always)]
     fn wake_one(&self) -> bool {
         loop {
             let asleep = self.asleep.load(Ordering::Relaxed);
@@ -479,22 +484,30 @@ impl Drop for Turn {
 
 impl Scheduler {
     /// The next process from a queue.
+    #[inline(always)]
     fn next(&mut self) -> Option<Arc<dyn Runnable>> {
         let Schedulers { each, injected, .. } = &*self.schedulers;
         let own = &each[self.index];
         self.looks = self.looks.wrapping_add(1);
-        if self.looks.is_multiple_of(LOOKS_PER_INJECTED)
-            && let Some(runnable) = injected.pop()
-        {
-            return Some(runnable);
-        }
+        let injected_first = self.looks.is_multiple_of(LOOKS_PER_INJECTED) && injected.len() > 0;
+        let queue = if !injected_first && own.len() > 0 {
+            own
+        } else if injected_first || injected.len() == 1 {
+            // One is taken as it is: the queue keeps its room.
+            injected
+        } else {
+            return self.take_some();
+        };
+        // Another scheduler may have been here since.
+        queue.pop().or_else(|| self.take_some())
+    }
+
+    /// The next process from whichever queue has any; with it come others.
+    #[cold]
+    fn take_some(&self) -> Option<Arc<dyn Runnable>> {
+        let Schedulers { each, injected, .. } = &*self.schedulers;
+        let own = &each[self.index];
         if let Some(runnable) = own.pop() {
-            return Some(runnable);
-        }
-        // One is taken as it is: the queue keeps its room.
-        if injected.len() == 1
-            && let Some(runnable) = injected.pop()
-        {
             return Some(runnable);
         }
         let others = (1..each.len()).map(|next| &each[(self.index + next) % each.len()]);
@@ -519,6 +532,7 @@ impl Scheduler {
         while runs < RUNS_PER_TURN && coop::has_budget_remaining() {
             if let Some(runnable) = turn.next().or_else(|| self.next()) {
                 if runs == 1 {
+                    cold_path();
                     // A turn of one run, as most are where little is to do, does not wait for a reading of the clock.
                     end = deadline::read(&schedulers.clock) + TURN;
                 }
@@ -549,11 +563,13 @@ impl Future for Scheduler {
         {
             let mut waker = schedulers.each[this.index].waker();
             if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+                cold_path();
                 *waker = Some(cx.waker().clone());
             }
         }
         // After the waker is there, so that either who closes finds it or this sees that it is closed.
         if schedulers.closed.load(Ordering::Acquire) {
+            cold_path();
             return Poll::Ready(());
         }
         let bit = 1 << this.index;

@@ -36,20 +36,19 @@ pub(super) fn make<T>(value: T) -> Box<T> {
 }
 
 /// Drops what is in a box, and keeps its memory if there is none kept.
-#[inline]
+#[inline(always)]
 pub(super) fn drop_box<T>(value: Box<T>) {
     let layout = Layout::new::<T>();
-    SPARE.with(|spare| {
-        if layout.size() == 0 || !spare.turn.get() || spare.kept.get().is_some() {
-            drop(value);
-            return;
-        }
-        let memory = NonNull::from(Box::leak(value));
-        // SAFETY: it was the box's value until here, and is not used again. If its destructor panics the memory is lost, which is safe.
-        unsafe { memory.drop_in_place() };
-        // That may have kept other memory.
-        free(spare.kept.replace(Some((memory.cast(), layout))));
-    });
+    let keeps = SPARE.with(|spare| spare.turn.get() && spare.kept.get().is_none());
+    if layout.size() == 0 || !keeps {
+        drop(value);
+        return;
+    }
+    let memory = NonNull::from(Box::leak(value));
+    // SAFETY: it was the box's value until here, and is not used again. If its destructor panics the memory is lost, which is safe.
+    unsafe { memory.drop_in_place() };
+    // That may have kept other memory.
+    free(SPARE.with(|spare| spare.kept.replace(Some((memory.cast(), layout)))));
 }
 
 fn free(kept: Option<(NonNull<u8>, Layout)>) {

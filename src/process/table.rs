@@ -1,5 +1,6 @@
 //! The process table: a sharded slab whose keys are the pids' own numbers, so a look-up hashes nothing.
 
+use std::hint::cold_path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -64,10 +65,12 @@ impl Table {
         Some(process)
     }
 
+    #[inline]
     pub(crate) fn get(&self, id: u32, serial: u32) -> Option<Arc<dyn AnyProcess>> {
         let shard = self.read(id as usize % SHARDS);
         let slot = shard.slots.get((id >> SHARD_BITS) as usize)?;
         if slot.serial != serial {
+            cold_path();
             return None;
         }
         slot.process.clone()

@@ -1,6 +1,7 @@
 //! A process as a scheduler runs it: whether it waits, is queued or runs, and its body.
 
 use std::future::Future;
+use std::hint::cold_path;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -45,6 +46,7 @@ impl<M: ProcessMessage> Process<M> {
 }
 
 /// Drops what a process owned: nothing here, if it runs somewhere else, and is dropped there.
+#[cold]
 fn drop_body(body: Option<Polled>) {
     // A destructor of the program's may panic, which is no reason to take the scheduler along.
     let dropped = catch_unwind(AssertUnwindSafe(|| drop(body)));
@@ -119,12 +121,16 @@ impl<M: ProcessMessage> Wake for Process<M> {
 impl<M: ProcessMessage> Runnable for Process<M> {
     fn run(self: Arc<Self>) {
         let after = self.task.body.run(|body| {
-            let Some(Polled { future, waker }) = body else { return };
+            let Some(Polled { future, waker }) = body else {
+                cold_path();
+                return;
+            };
             let mut cx = Context::from_waker(waker);
             let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut cx)));
             if let Ok(Poll::Pending) = polled {
                 return;
             }
+            cold_path();
             // What the body holds must be released before others hear of the end.
             drop_body(body.take());
             if let Err(panic) = polled {
