@@ -140,6 +140,7 @@ async fn a_process_here_prints_on_a_device_of_erlangs() {
     let Some(cluster) = Cluster::start().await else { return };
     let mut erl = formatting_erl(&cluster).await;
     let node = cluster.node("rust").await;
+    let before = node.process_count();
     erl.eval("io_formats:device(device)").await;
     let device = node.io(("device", ERL));
     device.put_chars("hot ☃\n").await.expect("it takes text");
@@ -168,7 +169,6 @@ async fn a_process_here_prints_on_a_device_of_erlangs() {
     }
     // Whoever gives up waiting leaves no process behind.
     erl.eval("register(mute, spawn(fun() -> receive stop -> ok end end))").await;
-    let before = node.process_count();
     let mute = node.io(("mute", ERL));
     let waiting = node.world().timeout(std::time::Duration::from_millis(50), mute.put_chars("?"));
     assert!(waiting.await.is_err());
