@@ -418,3 +418,25 @@ impl Deadline {
         self.sleep.insert(Box::pin(world.sleep(left.max(Duration::from_millis(1))))).as_mut().poll(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reading_is_used_again_once_no_call_counts_from_it() {
+        READINGS.with(|readings| {
+            let of_a_call = Arc::new(Reading(AtomicU64::new(5)));
+            readings.used.replace(Some(of_a_call.clone()));
+            let new = readings.unmade();
+            assert!(!Arc::ptr_eq(&new, &of_a_call));
+            assert_eq!(of_a_call.0.load(Ordering::Relaxed), 5, "a call counts from it still");
+            let at = Arc::as_ptr(&of_a_call);
+            readings.used.replace(Some(of_a_call));
+            let again = readings.unmade();
+            assert_eq!(Arc::as_ptr(&again), at);
+            assert_eq!(again.0.load(Ordering::Relaxed), NEVER.0, "it is not made yet");
+            assert!(readings.used.take().is_none());
+        });
+    }
+}

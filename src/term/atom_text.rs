@@ -96,14 +96,16 @@ impl Text {
 impl Clone for Text {
     #[inline]
     fn clone(&self) -> Self {
-        if let Self::Short(len, bytes) = self {
-            return Self::Short(*len, *bytes);
-        }
-        cold_path();
         match self {
             Self::Short(len, bytes) => Self::Short(*len, *bytes),
-            Self::Static(text) => Self::Static(text),
-            Self::Shared(text) => Self::Shared(text.clone()),
+            Self::Static(text) => {
+                cold_path();
+                Self::Static(text)
+            }
+            Self::Shared(text) => {
+                cold_path();
+                Self::Shared(text.clone())
+            }
         }
     }
 }
