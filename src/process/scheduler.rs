@@ -9,7 +9,7 @@
 
 use std::cell::Cell;
 use std::collections::VecDeque;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::hint::cold_path;
 use std::mem::ManuallyDrop;
 use std::pin::{Pin, pin};
@@ -104,12 +104,10 @@ pub(crate) struct Schedulers {
     injector: AtomicUsize,
     /// A bit for each scheduler that sleeps.
     asleep: AtomicU64,
-    /// Wakes a task that does nothing, see [`Schedulers::push_own`].
-    nudge: Mutex<Option<Waker>>,
     closed: AtomicBool,
     /// One for each scheduler and guest, if there is a watchdog.
     places: Box<[Place]>,
-    clock: Arc<dyn Clock>,
+    world: World,
     local: Weak<Local>,
 }
 
@@ -203,24 +201,16 @@ impl Schedulers {
             injected: RunQueue::default(),
             injector: AtomicUsize::new(0),
             asleep: AtomicU64::new(0),
-            nudge: Mutex::new(None),
             closed: AtomicBool::new(false),
             places: (0..if local.watchdog().is_some() { 2 * many } else { 0 })
                 .map(|_| Place::default())
                 .collect(),
-            clock: world.clock.clone(),
+            world: world.clone(),
             local: Arc::downgrade(local),
         });
         for index in 0..many {
             // What can panic in a process is caught there.
             world.spawn_as_is(Scheduler { schedulers: schedulers.clone(), index, looks: 0 });
-        }
-        if many > 1 {
-            let schedulers = schedulers.clone();
-            world.spawn_as_is(poll_fn(move |cx| {
-                *schedulers.nudge() = Some(cx.waker().clone());
-                if schedulers.closed.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
-            }));
         }
         if let Some(limit) = local.watchdog() {
             watchdog::start(world, limit, &schedulers, Arc::downgrade(local));
@@ -311,17 +301,11 @@ impl Schedulers {
 
     /// Wakes a scheduler that sleeps, from the turn of another one.
     fn wake_another(&self) {
-        if self.wake_one() {
-            // The runtime keeps the task that was woken last for this thread, which has enough to do. This one takes its place.
-            let nudge = self.nudge().clone();
-            if let Some(nudge) = nudge {
-                nudge.wake();
-            }
+        if self.wake_one() && self.many > 1 {
+            // The runtime keeps the task that was woken last for this thread, which has enough to do. This one takes its place. It is
+            // a new one each time: to wake one that waits to run does not move it.
+            drop(self.world.spawn_as_is(async {}));
         }
-    }
-
-    fn nudge(&self) -> MutexGuard<'_, Option<Waker>> {
-        self.nudge.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells nodes apart.
@@ -331,6 +315,11 @@ impl Schedulers {
 
     pub(super) fn all_asleep(&self) -> bool {
         self.asleep.load(Ordering::Relaxed).count_ones() as usize == self.many
+    }
+
+    #[cfg(test)]
+    pub(super) fn any_asleep(&self) -> bool {
+        self.asleep.load(Ordering::Relaxed) != 0
     }
 
     /// Wakes a scheduler that sleeps. Returns whether there was one.
@@ -387,7 +376,7 @@ impl Schedulers {
     }
 
     pub(super) fn clock(&self) -> &Arc<dyn Clock> {
-        &self.clock
+        &self.world.clock
     }
 
     pub(super) fn places(&self) -> &[Place] {
@@ -401,8 +390,7 @@ impl Schedulers {
     /// The node is gone: its schedulers end.
     pub(super) fn close(&self) {
         self.closed.store(true, Ordering::Release);
-        let wakers = self.each.iter().map(|queue| queue.waker().take());
-        for waker in wakers.chain([self.nudge().take()]).flatten() {
+        for waker in self.each.iter().filter_map(|queue| queue.waker().take()) {
             waker.wake();
         }
     }
@@ -448,7 +436,7 @@ impl Turn {
             schedulers: schedulers.clone(),
             index,
             outer,
-            _readings: TurnReadings::begin(&schedulers.clock),
+            _readings: TurnReadings::begin(&schedulers.world.clock),
             _spare: spare::Turn::begin(),
         }
     }
@@ -534,11 +522,11 @@ impl Scheduler {
                 if runs == 1 {
                     cold_path();
                     // A turn of one run, as most are where little is to do, does not wait for a reading of the clock.
-                    end = deadline::read(&schedulers.clock) + TURN;
+                    end = deadline::read(&schedulers.world.clock) + TURN;
                 }
                 run(runnable);
                 runs += 1;
-                if runs.is_multiple_of(RUNS_PER_LOOK) && deadline::read(&schedulers.clock) >= end {
+                if runs.is_multiple_of(RUNS_PER_LOOK) && deadline::read(&schedulers.world.clock) >= end {
                     break;
                 }
                 continue;

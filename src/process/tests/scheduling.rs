@@ -121,12 +121,13 @@ fn what_processes_own_is_dropped_with_their_runtime() {
 
 #[test]
 fn a_process_that_blocks_its_thread_does_not_keep_those_it_sent_to_from_running_elsewhere() {
+    const WAVES: usize = 3;
     const RECEIVERS: usize = 8;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let _here = runtime.enter();
     let local = local();
     let (ran, runs) = mpsc::channel();
-    let receivers: Vec<_> = (0..RECEIVERS)
+    let receivers: Vec<_> = (0..WAVES * RECEIVERS)
         .map(|_| {
             let ran = ran.clone();
             start(&local, |mut cx| async move {
@@ -138,16 +139,29 @@ fn a_process_that_blocks_its_thread_does_not_keep_those_it_sent_to_from_running_
         .collect();
     all_asleep(&local);
     let (report, reported) = mpsc::channel();
-    start(&local, |cx| async move {
-        for receiver in &receivers {
-            let _ = cx.send(receiver, term("run"));
+    start(&local, {
+        let local = local.clone();
+        |cx| async move {
+            let mut others = 0;
+            for wave in receivers.chunks(RECEIVERS) {
+                for receiver in wave {
+                    let _ = cx.send(receiver, term("run"));
+                }
+                // All but those that this thread would run next.
+                others +=
+                    (0..RECEIVERS / 2).filter(|_| runs.recv_timeout(Duration::from_secs(10)).is_ok()).count();
+                // Once the other thread has nothing more to do, it has to be woken for the next ones.
+                let asleep = (0..10_000).any(|_| {
+                    std::thread::sleep(Duration::from_millis(1));
+                    local.schedulers().any_asleep()
+                });
+                assert!(asleep, "what was sent so far has run, or is left to this thread");
+            }
+            let _ = report.send(others);
+            ExitReason::Normal
         }
-        // All but those that this thread would run next.
-        let others = (0..RECEIVERS / 2).filter(|_| runs.recv_timeout(Duration::from_secs(10)).is_ok());
-        let _ = report.send(others.count());
-        ExitReason::Normal
     });
-    assert_eq!(reported.recv_timeout(Duration::from_secs(60)), Ok(RECEIVERS / 2));
+    assert_eq!(reported.recv_timeout(Duration::from_secs(60)), Ok(WAVES * RECEIVERS / 2));
 }
 
 #[test]
