@@ -151,11 +151,15 @@ fn a_process_that_blocks_its_thread_does_not_keep_those_it_sent_to_from_running_
                 others +=
                     (0..RECEIVERS / 2).filter(|_| runs.recv_timeout(Duration::from_secs(10)).is_ok()).count();
                 // Once the other thread has nothing more to do, it has to be woken for the next ones.
-                let asleep = (0..10_000).any(|_| {
-                    std::thread::sleep(Duration::from_millis(1));
-                    local.schedulers().any_asleep()
-                });
-                assert!(asleep, "what was sent so far has run, or is left to this thread");
+                let end = local.world.clock.mono() + Duration::from_secs(10);
+                while !local.schedulers().any_asleep() {
+                    assert!(
+                        local.world.clock.mono() < end,
+                        "what was sent so far has run, or is left to this thread"
+                    );
+                    std::thread::yield_now();
+                }
+                runs.try_iter().for_each(drop);
             }
             let _ = report.send(others);
             ExitReason::Normal
