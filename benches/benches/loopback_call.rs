@@ -1,6 +1,8 @@
 //! What does a call between two nodes, each an operating-system process, cost over loopback beside bare TCP? And if nodes look for
-//! what comes instead of being woken for it, beside sockets whose both ends do?
+//! what comes instead of being woken for it, beside sockets whose both ends do? And what does it cost where the system cannot choose on
+//! which core it wakes each end, which may decide more than all else: on a virtual machine a sleeping core can take 50 µs to wake?
 
+use std::process::Command;
 use std::time::Duration;
 
 use beamline::node::Node;
@@ -9,11 +11,13 @@ use beamline::term::{Atom, Term};
 use beamline_benches::bare_calls::BareCalls;
 use beamline_benches::echo::{node, run_in_process, runtime};
 use beamline_benches::peer::{Peer, Tcp, start_servers, time_spinning_tcp, time_tcp};
-use beamline_benches::{Table, wire};
+use beamline_benches::{Table, role, wire};
 use bytes::Bytes;
 use tokio::runtime::Runtime;
 
 const BUSY_PEER: &str = "busy_peer@127.0.0.1";
+/// The program again, with its peer on one core.
+const ONE_CORE: &str = "one_core";
 
 fn main() {
     let peer = Peer::start_with(|runtime, _, epmd_port| {
@@ -22,6 +26,8 @@ fn main() {
         start_servers(runtime, &busy, 1);
         std::mem::forget(busy);
     });
+    let one_core = role().is_some_and(|(role, _)| role == ONE_CORE);
+    let place = if one_core { ", one core" } else { "" };
     let runtime = runtime();
     let node = node(&runtime, "bench@127.0.0.1", peer.epmd_port);
 
@@ -56,15 +62,27 @@ fn main() {
     let server = by_pid(&node, "peer@127.0.0.1");
     let bare_calls = BareCalls::connect(&runtime, peer.bare_calls_port);
     for (name, term, times) in terms {
+        if one_core && name == "1 MiB" {
+            continue;
+        }
         let subject = |times| call(&node, &server, &term, times);
-        table.measure(format!("remote call, {name}"), times, subject, tcp(wire::call_len(&term)));
+        table.measure(format!("remote call, {name}{place}"), times, subject, tcp(wire::call_len(&term)));
     }
     let (name, term) = (Peer::server(0).into(), Term::from(42));
     // A row of its own, not what a bar is held against: with a better codec than ours it would take less.
     let bare = |times| bare_calls.time(&runtime, &term, times);
-    table.measure("remote call of a bare program", 5_000, bare, tcp(wire::call_len(&term)));
+    table.measure(format!("remote call of a bare program{place}"), 5_000, bare, tcp(wire::call_len(&term)));
     let subject = |times| call(&node, &name, &term, times);
-    table.measure("remote call to a name", 5_000, subject, tcp(wire::call_to_name_len(&term)));
+    table.measure(
+        format!("remote call to a name{place}"),
+        5_000,
+        subject,
+        tcp(wire::call_to_name_len(&term)),
+    );
+    if one_core {
+        table.print();
+        return runtime.block_on(node.stop());
+    }
     let busy = busy_node(&runtime, "busy_bench@127.0.0.1", peer.epmd_port);
     let server = by_pid(&busy, BUSY_PEER);
     let (request_len, reply_len) = wire::call_len(&term);
@@ -74,6 +92,18 @@ fn main() {
     table.print();
     runtime.block_on(busy.stop());
     runtime.block_on(node.stop());
+    drop(peer);
+    if !measure_on_one_core() {
+        println!("taskset is not installed, or may not be used here: nothing is measured on one core.");
+    }
+}
+
+/// Runs the program again, which prints a table of its own.
+fn measure_on_one_core() -> bool {
+    let again = std::env::current_exe().expect("a path");
+    let mut command = Command::new("taskset");
+    command.args(["-c", "0"]).arg(again).args(std::env::args().skip(1)).args(["--role", ONE_CORE, "0"]);
+    command.status().is_ok_and(|status| status.success())
 }
 
 fn busy_node(runtime: &Runtime, name: &str, epmd_port: u16) -> Node {

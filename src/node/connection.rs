@@ -108,6 +108,8 @@ struct Out {
     interested: HashMap<u64, Pid, BuildHasherDefault<Number>>,
     name_monitors: NameMonitors,
     closed: Option<DisconnectReason>,
+    /// Whether somebody waits for all to be written.
+    idle_awaited: bool,
     /// The reader's task, to be woken when the connection is closed.
     reader: Option<Waker>,
 }
@@ -239,6 +241,7 @@ impl Connection {
             interested: HashMap::default(),
             name_monitors: NameMonitors::default(),
             closed: None,
+            idle_awaited: false,
             reader: None,
         };
         Self {
@@ -377,7 +380,7 @@ impl Connection {
             // The writer's task registers itself if the socket is full: this poll only tries.
             let polled = half.poll_write(&mut Context::from_waker(Waker::noop()));
             if let Poll::Ready(Ok(len)) = polled {
-                self.written.fetch_add(len as u64, Ordering::Relaxed);
+                self.note_written(len);
             }
             out = self.out();
             if out.closed.is_some() {
@@ -391,7 +394,7 @@ impl Connection {
             }
             if !out.queue.has_next() {
                 out.writer = Writer::Idle(half);
-                self.idle.notify_waiters();
+                self.tell_idle(&mut out);
                 return self.pushed(&out, sender);
             }
         }
@@ -441,16 +444,25 @@ impl Connection {
         matches!(self.out().writer, Writer::HandedOver(_))
     }
 
+    /// Lets those go on who wait for all to be written.
+    fn tell_idle(&self, out: &mut Out) {
+        if std::mem::take(&mut out.idle_awaited) {
+            cold_path();
+            self.idle.notify_waiters();
+        }
+    }
+
     /// Waits until all that was queued is written, or the connection is closed.
     pub(super) async fn flushed(&self) {
         loop {
             let mut idle = std::pin::pin!(self.idle.notified());
             idle.as_mut().enable();
             {
-                let out = self.out();
+                let mut out = self.out();
                 if out.closed.is_some() {
                     return;
                 }
+                out.idle_awaited = true;
                 if matches!(out.writer, Writer::Idle(_)) {
                     if out.queue.is_empty() {
                         return;
@@ -530,7 +542,13 @@ impl Connection {
 
     /// Notes what a read has brought.
     pub(super) fn note_received(&self, bytes: usize) {
-        self.received.fetch_add(bytes as u64, Ordering::Relaxed);
+        // Only the reader's task counts.
+        self.received.store(self.received.load(Ordering::Relaxed) + bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Notes what a write has taken: only who has the half that writes counts.
+    fn note_written(&self, bytes: usize) {
+        self.written.store(self.written.load(Ordering::Relaxed) + bytes as u64, Ordering::Relaxed);
     }
 
     /// Notes that a message has arrived, alone or with others, before it is delivered.
@@ -569,7 +587,7 @@ impl Connection {
                 while !half.is_done() {
                     match poll_fn(|cx| half.poll_write(cx)).await {
                         Ok(len) => {
-                            self.written.fetch_add(len as u64, Ordering::Relaxed);
+                            self.note_written(len);
                         }
                         Err(error) => return self.close(error.into()),
                     }
@@ -583,7 +601,7 @@ impl Connection {
                     out.transmit_into(&mut half.chunks, &*self.clock);
                     if half.is_done() {
                         out.writer = Writer::Idle(half);
-                        self.idle.notify_waiters();
+                        self.tell_idle(&mut out);
                         break;
                     }
                 }

@@ -114,22 +114,22 @@ pub(super) fn read(clock: &Arc<dyn Clock>) -> Mono {
 }
 
 /// The turn of a scheduler, for deadlines: what began in it has its reading when this is dropped.
-pub(super) struct TurnReadings {
-    clock: Arc<dyn Clock>,
+pub(super) struct TurnReadings<'a> {
+    clock: &'a Arc<dyn Clock>,
     /// Those of another node, if a process of it runs a runtime of its own within its turn.
     outer: (usize, Mono, Option<Arc<Reading>>),
 }
 
-impl TurnReadings {
-    pub(super) fn begin(clock: &Arc<dyn Clock>) -> Self {
+impl<'a> TurnReadings<'a> {
+    pub(super) fn begin(clock: &'a Arc<dyn Clock>) -> Self {
         let outer = READINGS.with(|readings| {
             (readings.clock.replace(clock_id(clock)), readings.last.take(), readings.next.take())
         });
-        Self { clock: clock.clone(), outer }
+        Self { clock, outer }
     }
 }
 
-impl Drop for TurnReadings {
+impl Drop for TurnReadings<'_> {
     fn drop(&mut self) {
         READINGS.with(|readings| {
             if let Some(next) = readings.next.take() {

@@ -38,7 +38,7 @@ impl Guest {
         delivered
     }
 
-    fn work(&self, turn: &Turn, run: impl Fn(Arc<dyn Runnable>)) {
+    fn work(&self, turn: &Turn<'_>, run: impl Fn(Arc<dyn Runnable>)) {
         let clock = self.schedulers.clock();
         let (mut runs, mut end) = (0, Mono(u64::MAX));
         while runs < RUNS_PER_TURN

@@ -126,9 +126,11 @@ impl RunQueue {
         self.runnable.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// In the order that all threads agree on, as is what a scheduler says before it looks here: that it sleeps. So either it sees what was put here,
+    /// or who put it here, with a fence before looking who sleeps, sees that this one does.
     #[inline]
     fn len(&self) -> usize {
-        self.len.load(Ordering::Relaxed)
+        self.len.load(Ordering::SeqCst)
     }
 
     /// Returns how many are queued then.
@@ -332,9 +334,9 @@ impl Schedulers {
             }
             let index = asleep.trailing_zeros() as usize;
             if self.asleep.fetch_and(!(1 << index), Ordering::SeqCst) & (1 << index) != 0 {
-                let waker = self.each[index].waker().clone();
-                if let Some(waker) = waker {
-                    waker.wake();
+                // Under the lock: that of a task only queues it.
+                if let Some(waker) = &*self.each[index].waker() {
+                    waker.wake_by_ref();
                 }
                 return true;
             }
@@ -413,17 +415,17 @@ struct Scheduler {
 }
 
 /// Says which scheduler this thread runs, until it is dropped.
-pub(super) struct Turn {
-    schedulers: Arc<Schedulers>,
+pub(super) struct Turn<'a> {
+    schedulers: &'a Schedulers,
     index: usize,
     /// That of another node, if a process of it runs a runtime of its own within its turn.
     outer: (usize, usize, Option<Arc<dyn Runnable>>, u32),
-    _readings: TurnReadings,
+    _readings: TurnReadings<'a>,
     _spare: spare::Turn,
 }
 
-impl Turn {
-    pub(super) fn begin(schedulers: &Arc<Schedulers>, index: usize) -> Self {
+impl<'a> Turn<'a> {
+    pub(super) fn begin(schedulers: &'a Schedulers, index: usize) -> Self {
         let outer = CURRENT.with(|current| {
             let outer =
                 (current.node.get(), current.index.get(), current.next.take(), current.in_a_row.get());
@@ -433,7 +435,7 @@ impl Turn {
             outer
         });
         Self {
-            schedulers: schedulers.clone(),
+            schedulers,
             index,
             outer,
             _readings: TurnReadings::begin(&schedulers.world.clock),
@@ -449,42 +451,23 @@ impl Turn {
             next
         })
     }
-}
 
-impl Drop for Turn {
-    fn drop(&mut self) {
-        if let Some(place) = self.schedulers.places.get(self.index) {
-            place.idle();
-        }
-        let left = CURRENT.with(|current| {
-            let (node, index, next, in_a_row) = std::mem::take(&mut self.outer);
-            current.node.set(node);
-            current.index.set(index);
-            current.in_a_row.set(in_a_row);
-            current.next.replace(next)
-        });
-        if let Some(left) = left {
-            // Behind the others, or two that talk to each other would have every turn.
-            self.schedulers.each[self.index].push(left);
-        }
-    }
-}
-
-impl Scheduler {
     /// The next process from a queue.
     #[inline(always)]
-    fn next(&mut self) -> Option<Arc<dyn Runnable>> {
-        let Schedulers { each, injected, .. } = &*self.schedulers;
+    fn next_queued(&self, looks: &mut u32) -> Option<Arc<dyn Runnable>> {
+        let Schedulers { each, injected, .. } = self.schedulers;
         let own = &each[self.index];
-        self.looks = self.looks.wrapping_add(1);
-        let injected_first = self.looks.is_multiple_of(LOOKS_PER_INJECTED) && injected.len() > 0;
+        *looks = looks.wrapping_add(1);
+        let injected_first = looks.is_multiple_of(LOOKS_PER_INJECTED) && injected.len() > 0;
         let queue = if !injected_first && own.len() > 0 {
             own
         } else if injected_first || injected.len() == 1 {
             // One is taken as it is: the queue keeps its room.
             injected
-        } else {
+        } else if self.schedulers.any_to_take() {
             return self.take_some();
+        } else {
+            return None;
         };
         // Another scheduler may have been here since.
         queue.pop().or_else(|| self.take_some())
@@ -493,7 +476,7 @@ impl Scheduler {
     /// The next process from whichever queue has any; with it come others.
     #[cold]
     fn take_some(&self) -> Option<Arc<dyn Runnable>> {
-        let Schedulers { each, injected, .. } = &*self.schedulers;
+        let Schedulers { each, injected, .. } = self.schedulers;
         let own = &each[self.index];
         if let Some(runnable) = own.pop() {
             return Some(runnable);
@@ -513,12 +496,12 @@ impl Scheduler {
 
     /// Runs processes until there are none, or the turn is over. Returns whether the scheduler sleeps.
     #[inline]
-    fn work(&mut self, turn: &Turn, run: impl Fn(Arc<dyn Runnable>)) -> bool {
-        let schedulers = &*turn.schedulers;
+    fn work(&self, looks: &mut u32, run: impl Fn(Arc<dyn Runnable>)) -> bool {
+        let schedulers = self.schedulers;
         let bit = 1 << self.index;
         let (mut runs, mut end) = (0, Mono(u64::MAX));
         while runs < RUNS_PER_TURN && coop::has_budget_remaining() {
-            if let Some(runnable) = turn.next().or_else(|| self.next()) {
+            if let Some(runnable) = self.next().or_else(|| self.next_queued(looks)) {
                 if runs == 1 {
                     cold_path();
                     // A turn of one run, as most are where little is to do, does not wait for a reading of the clock.
@@ -532,7 +515,6 @@ impl Scheduler {
                 continue;
             }
             schedulers.asleep.fetch_or(bit, Ordering::SeqCst);
-            std::sync::atomic::fence(Ordering::SeqCst);
             if !schedulers.any_to_take() {
                 return true;
             }
@@ -542,14 +524,32 @@ impl Scheduler {
     }
 }
 
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if let Some(place) = self.schedulers.places.get(self.index) {
+            place.idle();
+        }
+        let left = CURRENT.with(|current| {
+            let (node, index, next, in_a_row) = std::mem::take(&mut self.outer);
+            current.node.set(node);
+            current.index.set(index);
+            current.in_a_row.set(in_a_row);
+            current.next.replace(next)
+        });
+        if let Some(left) = left {
+            // Behind the others, or two that talk to each other would have every turn.
+            self.schedulers.each[self.index].push(left);
+        }
+    }
+}
+
 impl Future for Scheduler {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = &mut *self;
-        let schedulers = this.schedulers.clone();
+        let Self { schedulers, index, looks } = &mut *self;
         {
-            let mut waker = schedulers.each[this.index].waker();
+            let mut waker = schedulers.each[*index].waker();
             if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
                 cold_path();
                 *waker = Some(cx.waker().clone());
@@ -560,13 +560,17 @@ impl Future for Scheduler {
             cold_path();
             return Poll::Ready(());
         }
-        let bit = 1 << this.index;
-        schedulers.asleep.fetch_and(!bit, Ordering::SeqCst);
-        let turn = Turn::begin(&schedulers, this.index);
+        let bit = 1 << *index;
+        // Who woke it has done that already.
+        if schedulers.asleep.load(Ordering::Relaxed) & bit != 0 {
+            cold_path();
+            schedulers.asleep.fetch_and(!bit, Ordering::SeqCst);
+        }
+        let turn = Turn::begin(schedulers, *index);
         // Apart, so that nobody pays for a watchdog that has none.
-        let asleep = match schedulers.places.get(this.index) {
-            None => this.work(&turn, |runnable| runnable.run()),
-            Some(place) => this.work(&turn, |runnable| place.run(runnable)),
+        let asleep = match schedulers.places.get(*index) {
+            None => turn.work(looks, |runnable| runnable.run()),
+            Some(place) => turn.work(looks, |runnable| place.run(runnable)),
         };
         if asleep {
             return Poll::Pending;
