@@ -81,6 +81,28 @@ async fn what_was_cast_before_a_node_stops_arrives() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_node_stops_as_soon_as_what_was_cast_is_written() {
+    const CASTS: i64 = 4;
+    let [one, other] = TestNode::cluster(2, ["one@test", "other@test"]).await;
+    let (seen, mut casts) = mpsc::unbounded_channel();
+    Probe::start(&one, seen).name("probe").await.expect("it starts");
+    other.connect("one@test").await.expect("they connect");
+    let begun = one.elapsed();
+    // More than is on its way at once.
+    let payload = "x".repeat(1_000_000);
+    for n in 0..CASTS {
+        other.cast(("probe", "one@test"), &(n, &payload)).expect("it is sent");
+    }
+    Node::clone(&other).stop().await;
+    // A second is as long as it would wait for a peer that does not read.
+    assert!(one.elapsed() - begun < Duration::from_secs(1), "{:?}", one.elapsed() - begun);
+    for n in 0..CASTS {
+        let cast = casts.recv().await.expect("a cast");
+        assert_eq!(cast.as_tuple().and_then(|cast| cast[0].as_integer()), Some(n));
+    }
+}
+
 #[tokio::test]
 async fn a_wrong_cookie_is_an_error_that_says_so_and_harms_nobody() {
     let epmd = epmd();
