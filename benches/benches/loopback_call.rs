@@ -1,8 +1,7 @@
 //! What does a call between two nodes, each an operating-system process, cost over loopback beside bare TCP? And if nodes look for
 //! what comes instead of being woken for it, beside sockets whose both ends do? And what does it cost where the system cannot choose on
-//! which core it wakes each end, which may decide more than all else: on a virtual machine a sleeping core can take 50 µs to wake?
+//! which core it wakes each end?
 
-use std::process::Command;
 use std::time::Duration;
 
 use beamline::node::Node;
@@ -11,13 +10,11 @@ use beamline::term::{Atom, Term};
 use beamline_benches::bare_calls::BareCalls;
 use beamline_benches::echo::{node, run_in_process, runtime};
 use beamline_benches::peer::{Peer, Tcp, start_servers, time_spinning_tcp, time_tcp};
-use beamline_benches::{Table, role, wire};
+use beamline_benches::{Table, again_on_one_core, on_one_core, wire};
 use bytes::Bytes;
 use tokio::runtime::Runtime;
 
 const BUSY_PEER: &str = "busy_peer@127.0.0.1";
-/// The program again, with its peer on one core.
-const ONE_CORE: &str = "one_core";
 
 fn main() {
     let peer = Peer::start_with(|runtime, _, epmd_port| {
@@ -26,7 +23,7 @@ fn main() {
         start_servers(runtime, &busy, 1);
         std::mem::forget(busy);
     });
-    let one_core = role().is_some_and(|(role, _)| role == ONE_CORE);
+    let one_core = on_one_core();
     let place = if one_core { ", one core" } else { "" };
     let runtime = runtime();
     let node = node(&runtime, "bench@127.0.0.1", peer.epmd_port);
@@ -93,17 +90,7 @@ fn main() {
     runtime.block_on(busy.stop());
     runtime.block_on(node.stop());
     drop(peer);
-    if !measure_on_one_core() {
-        println!("taskset is not installed, or may not be used here: nothing is measured on one core.");
-    }
-}
-
-/// Runs the program again, which prints a table of its own.
-fn measure_on_one_core() -> bool {
-    let again = std::env::current_exe().expect("a path");
-    let mut command = Command::new("taskset");
-    command.args(["-c", "0"]).arg(again).args(std::env::args().skip(1)).args(["--role", ONE_CORE, "0"]);
-    command.status().is_ok_and(|status| status.success())
+    again_on_one_core();
 }
 
 fn busy_node(runtime: &Runtime, name: &str, epmd_port: u16) -> Node {

@@ -230,6 +230,25 @@ pub fn in_process(role: &str, argument: &str) -> f64 {
         .unwrap_or_else(|_| panic!("{role}: {stdout}{}", String::from_utf8_lossy(&output.stderr)))
 }
 
+/// The role in which a program is [`again_on_one_core`].
+const ONE_CORE: &str = "one_core";
+
+/// Whether this program is confined to one core, with those that it starts.
+pub fn on_one_core() -> bool {
+    role().is_some_and(|(role, _)| role == ONE_CORE)
+}
+
+/// Runs this program again with the same flags, confined to one core, where it prints a table of its own. Elsewhere the system chooses the
+/// core that it wakes each end on, and on a virtual machine to wake one that sleeps can take longer than all else.
+pub fn again_on_one_core() {
+    let exe = std::env::current_exe().expect("a path");
+    let mut command = std::process::Command::new("taskset");
+    command.args(["-c", "0"]).arg(exe).args(std::env::args().skip(1)).args(["--role", ONE_CORE, "0"]);
+    if !command.status().is_ok_and(|status| status.success()) {
+        println!("taskset is not installed, or may not be used here: nothing is measured on one core.");
+    }
+}
+
 /// The role that this program was started in, with its argument, if another one started it.
 pub fn role() -> Option<(String, String)> {
     let role = option("--role")?;

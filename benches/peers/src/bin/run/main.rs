@@ -203,11 +203,18 @@ fn main() -> ExitCode {
     // As the benchmark `system_calls` finds out.
     let strace = Command::new("strace").args(["-o", "/dev/null", "true"]).status();
     let strace_installed = strace.is_ok_and(|status| status.success());
+    // As the benchmarks confine themselves to one core.
+    let taskset = Command::new("taskset").args(["-c", "0", "true"]).status();
+    let taskset_installed = taskset.is_ok_and(|status| status.success());
     if !has("--check") {
         return ExitCode::SUCCESS;
     }
-    let run =
-        bars::Run { all_asked: only.is_empty(), otp_installed: programs.otp_installed, strace_installed };
+    let run = bars::Run {
+        all_asked: only.is_empty(),
+        otp_installed: programs.otp_installed,
+        strace_installed,
+        taskset_installed,
+    };
     let held = bars::hold(&samples, &run);
     if held && programs.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
