@@ -207,7 +207,6 @@ pub fn to_bytes(term: &Term) -> Result<Bytes, EncodeError> {
     }
     SCRATCH.with_borrow_mut(|writer| {
         writer.restart();
-        writer.raw(&[VERSION_MAGIC]);
         let written = writer.term(term);
         match writer.as_slice() {
             Some(bytes) if bytes.len() <= SCRATCH_LEN_MAX => written.map(|()| Bytes::copy_from_slice(bytes)),

@@ -252,7 +252,10 @@ impl Writer {
     #[inline(always)]
     pub fn atom(&mut self, atom: &Atom) {
         if self.atoms.is_none() {
-            self.spelled_atom(atom.as_str());
+            match atom.short() {
+                Some((len, words)) if len <= SHORT_ATOM_MAX => self.short_atom(len, words),
+                _ => self.spelled_atom(atom.as_str()),
+            }
         } else {
             self.numbered_atom(atom);
         }
@@ -289,19 +292,24 @@ impl Writer {
         }
     }
 
+    /// An atom of at most [`SHORT_ATOM_MAX`] bytes, which lie in two words and have zeros behind them.
+    #[inline(always)]
+    fn short_atom(&mut self, len: usize, [low, high]: [u64; 2]) {
+        // More than it is, and the rest taken back: a copy of a length known to the compiler takes no call.
+        let end = self.out.len() + 2 + len;
+        let head = u128::from(SMALL_ATOM_UTF8_EXT) | (len as u128) << 8;
+        let whole = head | u128::from(low) << 16 | u128::from(high) << (16 + 64);
+        self.out.extend_from_slice(&whole.to_le_bytes());
+        self.out.truncate(end);
+    }
+
     /// The text has at most 255 characters, which are at most 1020 bytes.
     #[inline(always)]
     fn spelled_atom(&mut self, text: &str) {
         if text.len() <= SHORT_ATOM_MAX
-            && let Some([low, high]) = words(text.as_bytes())
+            && let Some(words) = words(text.as_bytes())
         {
-            // More than it is, and the rest taken back: a copy of a length known to the compiler takes no call.
-            let end = self.out.len() + 2 + text.len();
-            let head = u128::from(SMALL_ATOM_UTF8_EXT) | (text.len() as u128) << 8;
-            let whole = head | u128::from(low) << 16 | u128::from(high) << (16 + 64);
-            self.out.extend_from_slice(&whole.to_le_bytes());
-            self.out.truncate(end);
-            return;
+            return self.short_atom(text.len(), words);
         }
         match u8::try_from(text.len()) {
             Ok(len) => {

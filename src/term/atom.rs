@@ -92,6 +92,12 @@ impl Atom {
         self.0.hash()
     }
 
+    /// How long a text of at most 16 bytes is, and its bytes as two words, the first byte lowest.
+    #[inline(always)]
+    pub(crate) fn short(&self) -> Option<(usize, [u64; 2])> {
+        self.0.short()
+    }
+
     /// The atom's text.
     #[inline]
     pub fn as_str(&self) -> &str {

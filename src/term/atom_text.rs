@@ -80,6 +80,18 @@ impl Text {
         }
     }
 
+    /// How long a text of at most 16 bytes is that is kept in place, and its bytes, the first one lowest.
+    #[inline(always)]
+    pub(super) fn short(&self) -> Option<(usize, [u64; 2])> {
+        match self {
+            Self::Short(len, bytes) if *len as usize <= 16 => {
+                let [first, second, _] = words(bytes);
+                Some((*len as usize, [first, second]))
+            }
+            _ => None,
+        }
+    }
+
     pub(super) fn is_shared(&self) -> bool {
         matches!(self, Self::Shared(_))
     }

@@ -2,6 +2,7 @@
 
 use std::hint::cold_path;
 
+use super::super::tags::VERSION_MAGIC;
 use super::{AtomRefs, Writer};
 use crate::term::Atom;
 
@@ -19,11 +20,17 @@ impl Writer {
         self.atoms.as_ref().map_or(&[], AtomRefs::atoms)
     }
 
-    /// Begins anew where no atoms are collected and what is left over is short.
+    /// Begins anew with the version byte, where no atoms are collected and what is left over is short.
     #[inline]
     pub(crate) fn restart(&mut self) {
         // An error may have left anything.
-        if self.parts.is_empty() && self.open_funs == 0 { self.out.clear() } else { *self = Self::EMPTY }
+        if self.parts.is_empty() && self.open_funs == 0 && self.out.first() == Some(&VERSION_MAGIC) {
+            self.out.truncate(1);
+        } else {
+            cold_path();
+            *self = Self::EMPTY;
+            self.out.push(VERSION_MAGIC);
+        }
     }
 
     /// Begins anew, with or without the collecting of atoms.
@@ -75,12 +82,14 @@ mod tests {
         assert_eq!(writer.as_slice(), Some(&b"w\x01a"[..]));
         assert_eq!(writer.len(), 3);
         writer.restart();
-        assert!(writer.is_empty());
+        assert_eq!(writer.as_slice(), Some(&[131][..]));
         writer.raw(&[7; 10]);
         writer.shared_raw(&bytes::Bytes::from(vec![7; 100_000]));
         writer.restart();
         writer.atom(&Atom::from_static("b"));
-        assert_eq!(writer.as_slice(), Some(&b"w\x01b"[..]));
+        assert_eq!(writer.as_slice(), Some(&b"\x83w\x01b"[..]));
+        writer.restart();
+        assert_eq!(writer.as_slice(), Some(&[131][..]));
     }
 
     #[test]
