@@ -98,6 +98,10 @@ fn conn(stream: TcpStream, peer: SocketAddr, busy_poll: Option<Duration>) -> io:
     // A node writes whole batches itself: waiting for more to send would only add latency.
     stream.set_nodelay(true)?;
     let local = stream.local_addr()?;
+    if local == peer {
+        // Nobody listens, and the system gave the socket the very port that it connects to: it would talk to itself (RFC 9293, section 3.5).
+        return Err(io::ErrorKind::ConnectionRefused.into());
+    }
     let (read, write): (BoxRead, BoxWrite) = match busy_poll {
         Some(within) => busy::split(stream, within)?,
         None => {
@@ -188,5 +192,20 @@ pub(crate) fn terminate_signal() -> io::Result<impl Future<Output = ()>> {
             // Where there is none to wait for, nothing ever tells the program.
             let _ = ::tokio::signal::ctrl_c().await;
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[::tokio::test]
+    async fn a_socket_that_is_connected_to_itself_is_refused() {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let itself = socket.local_addr().unwrap();
+        let stream = socket.connect(itself).await.unwrap();
+        let refused = conn(stream, itself, None).map(|_| ());
+        assert_eq!(refused.map_err(|error| error.kind()), Err(io::ErrorKind::ConnectionRefused));
     }
 }
