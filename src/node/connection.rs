@@ -10,7 +10,7 @@ use std::hash::BuildHasherDefault;
 use std::hint::cold_path;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -90,6 +90,8 @@ pub(super) struct Connection {
     /// How many messages have arrived, and whether the last one came with others.
     messages: AtomicU64,
     crowded: AtomicBool,
+    /// How many came alone since one that did not.
+    lone_messages: AtomicU32,
     written: AtomicU64,
     torn_down: AtomicBool,
 }
@@ -260,6 +262,7 @@ impl Connection {
             received: AtomicU64::new(0),
             messages: AtomicU64::new(0),
             crowded: AtomicBool::new(false),
+            lone_messages: AtomicU32::new(0),
             written: AtomicU64::new(0),
             torn_down: AtomicBool::new(false),
         }
@@ -556,6 +559,22 @@ impl Connection {
         self.crowded.store(crowded, Ordering::Relaxed);
         // Only the reader's task counts.
         self.messages.store(self.messages.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        let lone = if crowded { 0 } else { self.lone_messages.load(Ordering::Relaxed).saturating_add(1) };
+        self.lone_messages.store(lone, Ordering::Relaxed);
+    }
+
+    /// How many messages have come alone since one that did not, or since they were forgotten.
+    pub(super) fn lone_messages(&self) -> u32 {
+        self.lone_messages.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn forget_lone_messages(&self) {
+        self.lone_messages.store(0, Ordering::Relaxed);
+    }
+
+    /// Whether the last message came with others.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.crowded.load(Ordering::Relaxed)
     }
 
     /// The processes that must hear that the connection is lost. Nobody can register any more.

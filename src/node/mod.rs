@@ -8,6 +8,7 @@ mod connection;
 mod connections;
 mod error;
 mod handshake;
+mod lone;
 mod name_monitors;
 mod net_kernel;
 mod options;

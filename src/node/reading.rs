@@ -16,7 +16,7 @@ use super::connection::Connection;
 use super::{DisconnectReason, Inner};
 use crate::dist::channel::{ChannelError, Next, Receiver};
 use crate::dist::{Control, Tick, Ticker};
-use crate::world::{BoxRead, Mono};
+use crate::world::{BoxRead, Mono, Wait};
 
 /// A connection without ticks gives up what memory it keeps for more to come as often as one with the usual ticks.
 const RELAX: Duration = Duration::from_secs(15);
@@ -107,6 +107,10 @@ impl Connection {
                 }
                 Some(Ok(len)) => {
                     self.note_received(len);
+                    if len >= Wait::LEN {
+                        cold_path();
+                        self.forget_lone_messages();
+                    }
                     if turn.is_over_before(len) {
                         cold_path();
                         yield_now().await;

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 
 use super::connection::Connection;
 use super::handshake::{self, Greeted};
+use super::lone;
 use super::pending::{Attempt, Incoming};
 use super::{ConnectError, DisconnectReason, Inner};
 use crate::dist::channel::Outgoing;
@@ -154,7 +155,17 @@ impl Inner {
             let now = self.local.world.clock.mono();
             Ticker::new(ticktime, self.options.net_tickintensity, !connection.is_visible(), now)
         });
-        let reason = connection.read(&self, &mut read, rest, ticker).await;
+        let reading = {
+            let (inner, connection) = (self.clone(), connection.clone());
+            async move {
+                let reason = connection.read(&inner, &mut read, rest, ticker).await;
+                (reason, read)
+            }
+        };
+        let (reason, mut read) = match conn.wait {
+            Some(wait) => lone::read(&self, &connection, Box::pin(reading), wait).await,
+            None => reading.await,
+        };
         match &reason {
             DisconnectReason::Protocol(error) => {
                 let world = &self.local.world;

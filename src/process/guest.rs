@@ -27,8 +27,19 @@ impl Guest {
 
     /// Runs the processes that `deliver` wakes, until they wait or have had their turn.
     pub(crate) fn turn<T>(&self, deliver: impl FnOnce() -> T) -> T {
+        self.turn_with(deliver, || {})
+    }
+
+    /// As [`Guest::turn`], but of several processes that are woken the last one runs here, and schedulers run the others: whoever blocks
+    /// this thread has nobody behind it.
+    pub(crate) fn turn_of_one<T>(&self, deliver: impl FnOnce() -> T) -> T {
+        self.turn_with(deliver, || self.schedulers.take_over(self.index))
+    }
+
+    fn turn_with<T>(&self, deliver: impl FnOnce() -> T, then: impl FnOnce()) -> T {
         let turn = Turn::begin(&self.schedulers, self.index);
         let delivered = deliver();
+        then();
         match self.schedulers.places().get(self.index) {
             None => self.work(&turn, |runnable| runnable.run()),
             Some(place) => self.work(&turn, |runnable| place.run(runnable)),

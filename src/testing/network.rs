@@ -78,7 +78,7 @@ impl TestNetwork {
 
 fn conn(stream: DuplexStream, local: SocketAddr, peer: SocketAddr) -> Conn {
     let (read, write) = tokio::io::split(stream);
-    Conn { read: Box::new(read), write: Box::new(ShutOnDrop(write)), local, peer }
+    Conn { read: Box::new(read), write: Box::new(ShutOnDrop(write)), wait: None, local, peer }
 }
 
 impl Network for TestNetwork {

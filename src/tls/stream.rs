@@ -91,7 +91,7 @@ struct Addresses {
 }
 
 fn undress(conn: Conn) -> (Inner, Addresses) {
-    let Conn { read, write, local, peer } = conn;
+    let Conn { read, write, local, peer, .. } = conn;
     (join(read, write), Addresses { local, peer })
 }
 
@@ -99,7 +99,7 @@ impl Addresses {
     fn dress(self, stream: TlsStream<Inner>) -> Conn {
         let (read, write) = tokio::io::split(stream);
         let Self { local, peer } = self;
-        Conn { read: Box::new(Reader(read)), write: Box::new(ShutOnDrop(write)), local, peer }
+        Conn { read: Box::new(Reader(read)), write: Box::new(ShutOnDrop(write)), wait: None, local, peer }
     }
 }
 

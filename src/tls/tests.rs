@@ -181,7 +181,7 @@ fn wire() -> (Conn, DuplexStream) {
 fn conn(stream: DuplexStream) -> Conn {
     let (read, write) = tokio::io::split(stream);
     let nowhere = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    Conn { read: Box::new(read), write: Box::new(write), local: nowhere, peer: nowhere }
+    Conn { read: Box::new(read), write: Box::new(write), wait: None, local: nowhere, peer: nowhere }
 }
 
 fn endpoint(tls: &Tls) -> Endpoint {

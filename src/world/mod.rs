@@ -9,6 +9,8 @@ mod disk;
 mod files;
 mod gate;
 mod shut;
+#[cfg(target_os = "linux")]
+mod socket;
 mod tokio;
 
 use std::any::Any;
@@ -34,6 +36,8 @@ use crate::term::Pid;
 pub use self::disk::{Disk, LogFile, NAME_MAX};
 pub use self::gate::Gate;
 pub(crate) use self::shut::ShutOnDrop;
+#[cfg(target_os = "linux")]
+pub use self::socket::Wait;
 
 pub(crate) use self::disk::check_name;
 
@@ -53,10 +57,34 @@ pub struct Conn {
     pub read: BoxRead,
     /// What the peer receives.
     pub write: BoxWrite,
+    /// A way for a thread to wait for what the reading half reads, if there is one.
+    pub wait: Option<Wait>,
     /// Our end.
     pub local: SocketAddr,
     /// The peer's end.
     pub peer: SocketAddr,
+}
+
+/// Waits in the system's read for what a reading half reads, where there is a system that can be relied on for that.
+#[cfg(not(target_os = "linux"))]
+#[derive(Clone, Copy)]
+pub enum Wait {}
+
+#[cfg(not(target_os = "linux"))]
+impl Wait {
+    pub(crate) const LEN: usize = 0;
+
+    pub(crate) fn begin(&self) {
+        match *self {}
+    }
+
+    pub(crate) fn end(&self) {
+        match *self {}
+    }
+
+    pub(crate) fn for_more(&self) -> Option<usize> {
+        match *self {}
+    }
 }
 
 /// A listening socket.
@@ -287,6 +315,12 @@ impl World {
             })
             .await
         })
+    }
+
+    /// Runs what may block its thread, on one that is there for such.
+    #[expect(clippy::disallowed_methods, reason = "this is the seam")]
+    pub(crate) fn spawn_blocking(&self, work: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
+        ::tokio::task::spawn_blocking(work)
     }
 
     /// How many threads run the tasks of the runtime that this is called in.

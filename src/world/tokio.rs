@@ -10,13 +10,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use ::tokio::runtime::RuntimeFlavor;
 use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 use tokio::time::Instant;
 
 use super::files::Directory;
-use super::{BoxFuture, BoxRead, BoxWrite, Clock, Conn, Entropy, Listener, Mono, Network, World, busy};
+use super::{BoxFuture, BoxRead, BoxWrite, Clock, Conn, Entropy, Listener, Mono, Network, Wait, World, busy};
 
 /// Connections that may wait to be accepted, as far as the system allows: a whole cluster may reconnect at once.
 const BACKLOG: u32 = 1024;
@@ -102,14 +103,28 @@ fn conn(stream: TcpStream, peer: SocketAddr, busy_poll: Option<Duration>) -> io:
         // Nobody listens, and the system gave the socket the very port that it connects to: it would talk to itself (RFC 9293, section 3.5).
         return Err(io::ErrorKind::ConnectionRefused.into());
     }
-    let (read, write): (BoxRead, BoxWrite) = match busy_poll {
-        Some(within) => busy::split(stream, within)?,
-        None => {
-            let (read, write) = stream.into_split();
-            (Box::new(read), Box::new(write))
+    let (read, write, wait) = match busy_poll {
+        Some(within) => {
+            let (read, write) = busy::split(stream, within)?;
+            (read, write, None)
         }
+        None => split(stream)?,
     };
-    Ok(Conn { read, write, local, peer })
+    Ok(Conn { read, write, wait, local, peer })
+}
+
+#[cfg(target_os = "linux")]
+fn split(stream: TcpStream) -> io::Result<(BoxRead, BoxWrite, Option<Wait>)> {
+    let (read, write, wait) = super::socket::split(stream)?;
+    // Who has one thread for all may count on that.
+    let flavor = ::tokio::runtime::Handle::current().runtime_flavor();
+    Ok((read, write, (flavor != RuntimeFlavor::CurrentThread).then_some(wait)))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn split(stream: TcpStream) -> io::Result<(BoxRead, BoxWrite, Option<Wait>)> {
+    let (read, write) = stream.into_split();
+    Ok((Box::new(read), Box::new(write), None))
 }
 
 struct SystemClock {

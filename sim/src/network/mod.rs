@@ -69,7 +69,7 @@ impl NodeNetwork {
 fn halves(wires: &Arc<Wires>, conn: ConnId, side: Side, local: SocketAddr, peer: SocketAddr) -> Conn {
     let read = Box::new(ReadHalf { wires: wires.clone(), conn, side });
     let write = Box::new(WriteHalf { wires: wires.clone(), conn, side });
-    Conn { read, write, local, peer }
+    Conn { read, write, wait: None, local, peer }
 }
 
 impl Network for NodeNetwork {

@@ -219,7 +219,7 @@ async fn a_name_is_free_before_the_connection_that_held_it_ends() {
     let (ended, names_were_free) = std::sync::mpsc::channel();
     let write = Noted { write, shared: shared.clone(), ended };
     let local = "127.0.0.1:1".parse().unwrap();
-    let conn = Conn { read: Box::new(read), write: Box::new(write), local, peer: local };
+    let conn = Conn { read: Box::new(read), write: Box::new(write), wait: None, local, peer: local };
     let id = shared.admit(true).unwrap();
     let client = async {
         let request = Request::Alive2(Registration::new("a", 1001)).encode().unwrap();
