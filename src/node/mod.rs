@@ -8,6 +8,7 @@ mod connection;
 mod connections;
 mod error;
 mod handshake;
+#[cfg_attr(not(target_os = "linux"), allow(unused, reason = "nothing waits that way there"))]
 mod lone;
 mod name_monitors;
 mod net_kernel;

@@ -10,7 +10,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use ::tokio::runtime::RuntimeFlavor;
 use rand_chacha::ChaCha8Rng;
 use rand_core::SeedableRng;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
@@ -118,7 +117,7 @@ fn split(stream: TcpStream) -> io::Result<(BoxRead, BoxWrite, Option<Wait>)> {
     let (read, write, wait) = super::socket::split(stream)?;
     // Who has one thread for all may count on that.
     let flavor = ::tokio::runtime::Handle::current().runtime_flavor();
-    Ok((read, write, (flavor != RuntimeFlavor::CurrentThread).then_some(wait)))
+    Ok((read, write, (flavor != ::tokio::runtime::RuntimeFlavor::CurrentThread).then_some(wait)))
 }
 
 #[cfg(not(target_os = "linux"))]
