@@ -129,7 +129,10 @@ impl Lone {
         for turn in 1_u64.. {
             let Some(len) = self.wait.for_more() else { return };
             let begun = turn.is_multiple_of(TURNS_PER_LOOK).then(|| self.clock.mono());
-            self.guest.turn_of_one(|| self.receive());
+            self.guest.turn(|| {
+                self.receive();
+                self.guest.share();
+            });
             {
                 let mut state = self.state();
                 state.runs = false;

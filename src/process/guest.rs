@@ -27,19 +27,8 @@ impl Guest {
 
     /// Runs the processes that `deliver` wakes, until they wait or have had their turn.
     pub(crate) fn turn<T>(&self, deliver: impl FnOnce() -> T) -> T {
-        self.turn_with(deliver, || {})
-    }
-
-    /// As [`Guest::turn`], but of several processes that are woken the last one runs here, and schedulers run the others: whoever blocks
-    /// this thread has nobody behind it.
-    pub(crate) fn turn_of_one<T>(&self, deliver: impl FnOnce() -> T) -> T {
-        self.turn_with(deliver, || self.schedulers.take_over(self.index))
-    }
-
-    fn turn_with<T>(&self, deliver: impl FnOnce() -> T, then: impl FnOnce()) -> T {
         let turn = Turn::begin(&self.schedulers, self.index);
         let delivered = deliver();
-        then();
         match self.schedulers.places().get(self.index) {
             None => self.work(&turn, |runnable| runnable.run()),
             Some(place) => self.work(&turn, |runnable| place.run(runnable)),
@@ -47,6 +36,12 @@ impl Guest {
         drop(turn);
         self.schedulers.take_over(self.index);
         delivered
+    }
+
+    /// Within a turn: schedulers run what has been woken but the last one, which runs here. So whoever blocks this thread has nobody behind
+    /// it.
+    pub(crate) fn share(&self) {
+        self.schedulers.take_over(self.index);
     }
 
     fn work(&self, turn: &Turn<'_>, run: impl Fn(Arc<dyn Runnable>)) {
