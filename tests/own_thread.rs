@@ -17,6 +17,14 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const SERVER: (&str, &str) = ("server", "one@127.0.0.1");
 const BLOCKER: (&str, &str) = ("blocker", "one@127.0.0.1");
 
+/// Longer than a process may run that has such a thread.
+const SLOW: Duration = Duration::from_micros(500);
+
+/// A call that takes so long.
+fn slow() -> Term {
+    Term::atom("slow")
+}
+
 /// Answers a call with what it was called with, and tells what it takes, on which thread.
 struct Server(mpsc::Sender<(Term, ThreadId)>);
 
@@ -37,6 +45,10 @@ impl GenServer for Server {
         from: ReplyTo<Term>,
         _: &mut Context<Self>,
     ) -> Result<Reply, ExitReason> {
+        if call == slow() {
+            // Nobody sends.
+            let _ = mpsc::channel::<()>().1.recv_timeout(SLOW);
+        }
         let _ = self.0.send((call.clone(), current().id()));
         Ok(from.reply(call))
     }
@@ -77,11 +89,17 @@ impl GenServer for Blocker {
     }
 }
 
+async fn node(name: &str, epmd: &EpmdOptions) -> Node {
+    let builder = Node::builder(name).cookie("c").epmd(epmd.clone()).listen("127.0.0.1", 0);
+    builder.start().await.expect("the node starts")
+}
+
 /// Two nodes that are connected, and what the first one's servers tell.
 struct Nodes {
     runtime: Runtime,
     /// Those that run the runtime's tasks.
     workers: Vec<ThreadId>,
+    epmd: EpmdOptions,
     one: Node,
     other: Node,
     seen: mpsc::Receiver<(Term, ThreadId)>,
@@ -93,20 +111,16 @@ impl Nodes {
     fn start(runtime: Runtime, workers: Vec<ThreadId>) -> Self {
         let ((sees, seen), (begins, began), (go_on, goes_on)) =
             (mpsc::channel(), mpsc::channel(), mpsc::channel());
+        let mut epmd = EpmdOptions::default();
+        epmd.port = common::free_port();
         let (one, other) = runtime.block_on(async {
-            let mut epmd = EpmdOptions::default();
-            epmd.port = common::free_port();
-            let node = async |name| {
-                let builder = Node::builder(name).cookie("c").epmd(epmd.clone()).listen("127.0.0.1", 0);
-                builder.start().await.expect("the node starts")
-            };
-            let (one, other) = (node("one@127.0.0.1").await, node("other@127.0.0.1").await);
+            let (one, other) = (node("one@127.0.0.1", &epmd).await, node("other@127.0.0.1", &epmd).await);
             Server::start(&one, sees).name("server").await.expect("it starts");
             Blocker::start(&one, (begins, goes_on)).name("blocker").await.expect("it starts");
             other.connect("one@127.0.0.1").await.expect("they connect");
             (one, other)
         });
-        Self { runtime, workers, one, other, seen, began, go_on }
+        Self { runtime, workers, epmd, one, other, seen, began, go_on }
     }
 
     fn on_two_threads() -> Self {
@@ -190,6 +204,24 @@ fn large_messages_arrive_whole_on_a_connection_that_had_its_own_thread() {
 }
 
 #[test]
+fn a_long_message_ends_that_thread() {
+    let nodes = Nodes::on_two_threads();
+    nodes.call_until_it_has_its_own_thread();
+    nodes.call("x".repeat(10_000).as_str());
+    let thread = nodes.call(0_i64);
+    assert!(nodes.workers.contains(&thread));
+}
+
+#[test]
+fn a_slow_process_ends_that_thread() {
+    let nodes = Nodes::on_two_threads();
+    nodes.call_until_it_has_its_own_thread();
+    // Fewer than give it another one.
+    let ends = (0..60).any(|_| nodes.workers.contains(&nodes.call(slow())));
+    assert!(ends, "it had its own thread for 60 slow calls");
+}
+
+#[test]
 fn a_node_stops_whose_connection_has_its_own_thread() {
     let nodes = Nodes::on_two_threads();
     nodes.call_until_it_has_its_own_thread();
@@ -209,6 +241,32 @@ fn a_runtime_ends_whose_node_has_such_a_connection() {
         let _ = end.send(());
     });
     ended.recv_timeout(PATIENCE).expect("it ends");
+}
+
+#[test]
+fn a_runtime_ends_whose_peers_go_on_sending() {
+    let nodes = Nodes::on_two_threads();
+    let of_peer = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    let peer = of_peer.block_on(node("peer@127.0.0.1", &nodes.epmd));
+    of_peer.block_on(peer.connect("one@127.0.0.1")).expect("they connect");
+    let (end, ended) = mpsc::channel::<()>();
+    let sending = std::thread::spawn(move || {
+        // One by one, until it is enough.
+        while ended.recv_timeout(Duration::from_millis(1)) == Err(mpsc::RecvTimeoutError::Timeout) {
+            let _ = peer.cast(SERVER, &0);
+        }
+    });
+    let has_its_own_thread = |(_, thread)| !nodes.workers.contains(&thread);
+    while !has_its_own_thread(nodes.seen.recv_timeout(PATIENCE).expect("a cast")) {}
+    let (drops, dropped) = mpsc::channel();
+    let Nodes { runtime, .. } = nodes;
+    std::thread::spawn(move || {
+        drop(runtime);
+        let _ = drops.send(());
+    });
+    dropped.recv_timeout(PATIENCE).expect("it ends");
+    drop(end);
+    sending.join().expect("it sends");
 }
 
 #[test]
