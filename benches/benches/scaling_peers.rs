@@ -5,11 +5,13 @@ use std::time::Duration;
 use beamline::node::Node;
 use beamline::term::{Atom, Term};
 use beamline_benches::echo::{Echo, node, run_in_process, runtime};
-use beamline_benches::peer::Peer;
-use beamline_benches::{Table, again_on_one_core, on_one_core};
+use beamline_benches::peer::{Peer, Tcp, time_tcp_in_turn};
+use beamline_benches::{Table, again_on_one_core, on_one_core, wire};
 use tokio::runtime::Runtime;
 
 const MANY: u32 = 200;
+/// So few that the processor's own cache holds what they all take.
+const SOME: usize = 32;
 /// A sender yields so often, as in `loopback_one_way`.
 const BUDGET: u32 = 100;
 
@@ -78,11 +80,20 @@ fn main() {
     if on_one_core() {
         let floor = |times| one.call(1, times);
         table.measure("remote call, 200 peers, one core", 5_000, |times| many.call(1, times), floor);
+        for servers in [SOME, all] {
+            let row = format!("remote call to each of {servers} peers, one core");
+            table.measure(row, 5_000, |times| many.call(servers, times), floor);
+        }
+        // What the system alone takes longer for.
+        let (request_len, reply_len) = wire::call_to_name_len(&42.into());
+        let connect = |_| one.runtime.block_on(Tcp::connect(peer.tcp_port(), request_len, reply_len));
+        let connections: Vec<Tcp> = (0..MANY).map(connect).collect();
+        let bare = |connections, times| time_tcp_in_turn(&one.runtime, connections, times);
         table.measure(
-            "remote call to each of 200 peers, one core",
+            "bare TCP to each of 200 peers, one core",
             5_000,
-            |times| many.call(all, times),
-            floor,
+            |times| bare(&connections, times),
+            |times| bare(&connections[..1], times),
         );
     } else {
         let floor = |times| one.cast(1, times);

@@ -214,6 +214,17 @@ pub fn time_tcp(runtime: &Runtime, connections: &[Tcp], times: u32, write_max: u
     run_all(runtime, connections.iter().map(|tcp| tcp.clone().round_trips(times, write_max)))
 }
 
+/// How long so many round trips take, each on the next of the connections.
+pub fn time_tcp_in_turn(runtime: &Runtime, connections: &[Tcp], times: u32) -> Duration {
+    let connections = connections.to_vec();
+    let in_turn = async move {
+        for (_, tcp) in (0..times).zip(connections.iter().cycle()) {
+            tcp.clone().round_trips(1, usize::MAX).await;
+        }
+    };
+    run_all(runtime, [in_turn])
+}
+
 /// Answers one connection after the other.
 #[expect(clippy::disallowed_types, reason = "the floor is the socket itself")]
 fn serve_spinning_tcp() -> u16 {
