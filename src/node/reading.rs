@@ -97,8 +97,14 @@ impl Connection {
                     cold_path();
                     input.reserve(wants.max(READ_CAPACITY));
                 }
-                poll_fn(|cx| self.poll_read(read, &mut input, sleep.as_mut(), &mut registered, &mut turn, cx))
-                    .await
+                poll_fn(|cx| {
+                    if input.is_empty() {
+                        // To where the last was, once that is handled: one that reads little touches little of it.
+                        let _ = input.try_reclaim(READ_CAPACITY);
+                    }
+                    self.poll_read(read, &mut input, sleep.as_mut(), &mut registered, &mut turn, cx)
+                })
+                .await
             };
             match woken {
                 Some(Ok(0)) => {

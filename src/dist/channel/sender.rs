@@ -502,6 +502,10 @@ impl Sender {
     /// Makes room in the chunk for a packet, or its first part. Only between two packets.
     fn make_room(&mut self, len: usize) {
         let len = len + HEADER_LEN_GUESS;
+        if self.chunk.is_empty() {
+            // To where the last was, once that is sent: one that sends little touches little of it.
+            let _ = self.chunk.try_reclaim(CHUNK_LEN);
+        }
         if self.chunk.capacity() - self.chunk.len() < len {
             cold_path();
             self.flush(true);

@@ -133,6 +133,24 @@ fn the_buffer_of_a_large_message_is_used_for_the_next() {
 }
 
 #[test]
+fn what_is_sent_makes_room_for_the_next_at_the_same_place() {
+    let mut sender = Sender::new(Flags::VISIBLE);
+    let mut send = || {
+        sender.push(message(Flags::VISIBLE, 1, "tag", 1, &Bytes::from_static(b"text")));
+        sender.transmit(usize::MAX)
+    };
+    let place = |chunks: &[Bytes]| chunks[0].as_ptr();
+    let on_its_way = send();
+    let next = send();
+    assert_ne!(place(&on_its_way), place(&next));
+    let first = place(&on_its_way);
+    drop((on_its_way, next));
+    for _ in 0..3 {
+        assert_eq!(place(&send()), first);
+    }
+}
+
+#[test]
 fn a_small_message_overtakes_the_large_one_of_another_process_but_not_of_its_own() {
     let flags = Flags::VISIBLE;
     let mut sender = Sender::new(flags);
