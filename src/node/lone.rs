@@ -22,7 +22,7 @@ const LONE_MESSAGES: u32 = 64;
 /// After so many at most.
 const LONE_MESSAGES_MAX: u32 = 1024;
 /// What keeps its thread for so many did well to have it.
-const WORTHWHILE: u64 = 1024;
+const WORTHWHILE: u64 = 256;
 /// A process that runs for so long, twice in a row, would keep others of the connection from running beside it.
 const QUICK: Duration = Duration::from_micros(100);
 /// So often the time is taken: a reading of the clock is worth a percent of a message.
