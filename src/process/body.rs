@@ -18,31 +18,35 @@ const RUNNING: u8 = 2;
 /// Nobody gets it any more; who has it drops it.
 const ENDED: u8 = 4;
 
-/// The body of a process and the process's state.
-pub(super) struct Body<T> {
+/// The body of a process, the process's state, and its ticket: the reference to the process with which it is queued and run. While it
+/// waits the ticket lies here, so that no reference is counted when it is woken, and none when it has run.
+pub(super) struct Body<T, K> {
     state: AtomicU8,
     body: UnsafeCell<Option<T>>,
+    ticket: UnsafeCell<Option<K>>,
 }
 
-// SAFETY: `with` alone refers to the body, and lets one thread in at a time: who has set `RUNNING` where it was clear, until it
-// clears it. Setting it acquires what clearing it released. So the body is handed from thread to thread, for which `T: Send` is
-// all that is needed, and a shared `Body` never shares it.
-unsafe impl<T: Send> Sync for Body<T> {}
+// SAFETY: `with` alone refers to the body. It lets one thread in at a time: who has set `RUNNING` where neither it nor `ENDED` was
+// set, until it clears it, and then who has set `ENDED`, if it found `RUNNING` clear, else who clears that. `take_ticket` and
+// `put_ticket` alone refer to the ticket, for who runs, and for who has set the first of `WOKEN` and `ENDED` where no bit was set.
+// Setting a bit acquires what clearing one released. So both are handed from thread to thread, for which `Send` is all that is
+// needed, and a shared `Body` never shares them.
+unsafe impl<T: Send, K: Send> Sync for Body<T, K> {}
 
-impl<T> Default for Body<T> {
+impl<T, K> Default for Body<T, K> {
     fn default() -> Self {
-        Self { state: AtomicU8::new(0), body: UnsafeCell::new(None) }
+        Self { state: AtomicU8::new(0), body: UnsafeCell::new(None), ticket: UnsafeCell::new(None) }
     }
 }
 
 /// What comes after a run.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum After<T> {
+pub(super) enum After<T, K> {
     Waits,
     /// It was woken meanwhile, and is to be queued.
-    Woken,
-    /// The process has ended. The body, if it is left over, is to be dropped.
-    Ended(Option<T>),
+    Woken(K),
+    /// The process has ended. The body, if it is left over, is to be dropped, and the ticket in any case.
+    Ended(Option<T>, Option<K>),
 }
 
 /// What another thread sees of the state.
@@ -53,74 +57,97 @@ pub(super) enum Seen {
     Waiting,
 }
 
-impl<T> Body<T> {
-    /// To be called by who has set `RUNNING` where it was clear, and by nobody else before that one clears it.
+impl<T, K> Body<T, K> {
+    /// To be called by who is let in, as said above.
     fn with<R>(&self, f: impl FnOnce(&mut Option<T>) -> R) -> R {
         // SAFETY: as said above, there is no other reference. This one ends with the call.
         f(unsafe { &mut *self.body.get() })
     }
 
-    /// Puts the body in, which runs when it is woken; or returns it, for a process that has ended already.
-    pub(super) fn put(&self, body: T) -> Option<T> {
-        if self.state.fetch_or(RUNNING, Ordering::AcqRel) & RUNNING != 0 {
-            return Some(body);
+    /// To be called by whose the ticket is, as said above.
+    #[inline]
+    fn take_ticket(&self) -> Option<K> {
+        // SAFETY: as said above, there is no other reference. This one ends here.
+        unsafe { &mut *self.ticket.get() }.take()
+    }
+
+    /// As [`Body::take_ticket`].
+    #[inline]
+    fn put_ticket(&self, ticket: K) {
+        // SAFETY: as said above, there is no other reference. This one ends here.
+        *unsafe { &mut *self.ticket.get() } = Some(ticket);
+    }
+
+    /// Puts the body in. It counts as woken: the process is to be queued, with a ticket. Or returns it, for a process that has ended
+    /// already.
+    pub(super) fn put(&self, body: T) -> Result<(), Option<T>> {
+        if self.state.fetch_or(RUNNING | WOKEN, Ordering::AcqRel) & ENDED != 0 {
+            self.state.store(ENDED, Ordering::Release);
+            return Err(Some(body));
         }
         self.with(|it| *it = Some(body));
-        match self.let_go() {
-            After::Ended(body) => body,
-            After::Waits | After::Woken => None,
+        match self.state.fetch_and(!RUNNING, Ordering::AcqRel) & ENDED {
+            0 => Ok(()),
+            _ => Err(self.with(Option::take)),
         }
     }
 
-    /// Says that there is something to do. Returns whether the process is to be queued for that.
+    /// Says that there is something to do. Returns the ticket if the process is to be queued for that.
     #[inline]
-    pub(super) fn wake(&self) -> bool {
+    pub(super) fn wake(&self) -> Option<K> {
         // Always written, also where nothing changes: the process is to see all that was done before it was woken.
-        self.state.fetch_or(WOKEN, Ordering::AcqRel) == 0
+        match self.state.fetch_or(WOKEN, Ordering::AcqRel) {
+            0 => self.take_ticket(),
+            _ => None,
+        }
     }
 
-    /// Runs the body, which is gone once it has ended: `run` takes it out then. To be called for who was queued.
+    /// Runs the body, which is gone once it has ended: `run` takes it out then. To be called with the ticket of who was queued.
+    ///
+    /// # Safety
+    /// `this` must be valid for as long as the ticket is not dropped. Once the process waits another thread may wake it, run it and
+    /// drop the ticket: nothing of it is to be touched then.
     #[inline]
-    pub(super) fn run(&self, run: impl FnOnce(&mut Option<T>)) -> After<T> {
-        let before = self.state.swap(RUNNING, Ordering::AcqRel);
-        if before & (RUNNING | ENDED) != 0 {
+    pub(super) unsafe fn run(this: *const Self, ticket: K, run: impl FnOnce(&mut Option<T>)) -> After<T, K> {
+        // SAFETY: the ticket is here. After the last access below, where it may not be any more, this is not used.
+        let this = unsafe { &*this };
+        let before = this.state.swap(RUNNING, Ordering::AcqRel);
+        debug_assert_eq!(before & RUNNING, 0, "there is one ticket");
+        if before & ENDED != 0 {
             cold_path();
-            // What the swap has taken away. Who is in there, if somebody is, goes on.
-            self.state.fetch_or(before, Ordering::AcqRel);
-            return if before & RUNNING == 0 { self.let_go() } else { After::Ended(None) };
+            // What the swap has taken away.
+            this.state.store(ENDED, Ordering::Release);
+            return After::Ended(None, Some(ticket));
         }
-        let ended = self.with(|body| {
+        let ended = this.with(|body| {
             run(body);
             body.is_none()
         });
         if ended {
             cold_path();
-            self.state.store(ENDED, Ordering::Release);
-            return After::Ended(None);
+            this.state.store(ENDED, Ordering::Release);
+            return After::Ended(None, Some(ticket));
         }
-        self.let_go()
-    }
-
-    #[inline]
-    fn let_go(&self) -> After<T> {
-        match self.state.fetch_and(!RUNNING, Ordering::AcqRel) & (WOKEN | ENDED) {
+        this.put_ticket(ticket);
+        match this.state.fetch_and(!RUNNING, Ordering::AcqRel) & (WOKEN | ENDED) {
             0 => After::Waits,
-            WOKEN => After::Woken,
+            // It was put there just now.
+            WOKEN => this.take_ticket().map_or(After::Waits, After::Woken),
             _ => {
                 cold_path();
-                After::Ended(self.end())
+                After::Ended(this.with(Option::take), this.take_ticket())
             }
         }
     }
 
-    /// The process has ended. Returns the body, unless it runs: then who runs it drops it.
-    pub(super) fn end(&self) -> Option<T> {
-        if self.state.fetch_or(ENDED | RUNNING, Ordering::AcqRel) & RUNNING != 0 {
-            return None;
+    /// The process has ended. Returns what is left here to be dropped: if it runs who runs it drops that, and if it is queued the ticket is
+    /// not here.
+    pub(super) fn end(&self) -> (Option<T>, Option<K>) {
+        let before = self.state.fetch_or(ENDED, Ordering::AcqRel);
+        if before & (RUNNING | ENDED) != 0 {
+            return (None, None);
         }
-        let body = self.with(Option::take);
-        self.state.store(ENDED, Ordering::Release);
-        body
+        (self.with(Option::take), if before == 0 { self.take_ticket() } else { None })
     }
 
     pub(super) fn seen(&self) -> Seen {
@@ -139,73 +166,122 @@ mod tests {
 
     use super::*;
 
+    /// As a process's, but counted: it is dropped once.
+    type Ticket = Arc<()>;
+
+    fn run<T>(body: &Body<T, Ticket>, ticket: Ticket, f: impl FnOnce(&mut Option<T>)) -> After<T, Ticket> {
+        // SAFETY: the body outlives all tickets.
+        unsafe { Body::run(body, ticket, f) }
+    }
+
     #[test]
     fn threads_that_wake_and_run_one_body_are_in_it_one_at_a_time_and_miss_nothing() {
         const WAKES: u32 = 20_000;
-        let body = Body::<(u32, u32)>::default();
+        let body = Body::<(u32, u32), Ticket>::default();
         let asked = AtomicU8::new(0);
-        assert_eq!(body.put((0, 0)), None);
+        assert_eq!(body.put((0, 0)), Ok(()));
         // As a scheduler does: who is told to queue the body runs it, again and again as long as it was woken meanwhile.
-        let queue = || {
-            if !body.wake() {
-                return;
-            }
+        let run_with = |ticket: Ticket| {
+            let mut next = ticket;
             loop {
-                let after = body.run(|body| {
+                let after = run(&body, next, |body| {
                     let (runs, seen) = body.as_mut().expect("it has not ended");
                     *runs += 1;
                     *seen = u32::from(asked.load(Ordering::Relaxed));
                 });
-                if after != After::Woken {
-                    assert_eq!(after, After::Waits);
-                    return;
+                match after {
+                    After::Woken(ticket) => next = ticket,
+                    after => return assert_eq!(after, After::Waits),
                 }
             }
         };
+        let wake = || {
+            if let Some(ticket) = body.wake() {
+                run_with(ticket);
+            }
+        };
+        let ticket = Ticket::default();
         thread::scope(|scope| {
+            let run_first = || run_with(ticket.clone());
+            scope.spawn(run_first);
             for _ in 0..4 {
-                scope.spawn(|| (0..WAKES).for_each(|_| queue()));
+                scope.spawn(|| (0..WAKES).for_each(|_| wake()));
             }
         });
+        assert_eq!(Arc::strong_count(&ticket), 2, "the body has it again");
         asked.store(7, Ordering::Relaxed);
-        queue();
+        wake();
         assert_eq!(body.seen(), Seen::Waiting);
-        let (runs, seen) = body.end().expect("nobody runs it");
-        assert!((1..=4 * WAKES + 1).contains(&runs), "{runs} runs");
+        let (Some((runs, seen)), Some(_)) = body.end() else { panic!("nobody runs it") };
+        assert!((2..=4 * WAKES + 2).contains(&runs), "{runs} runs");
         assert_eq!(seen, 7, "what was done before it was woken");
+        assert_eq!(Arc::strong_count(&ticket), 1);
+    }
+
+    #[test]
+    fn threads_that_run_wake_and_end_one_body_drop_it_and_its_ticket_once() {
+        for _ in 0..2_000 {
+            let (body, owned, ticket) = (Body::<Arc<()>, Ticket>::default(), Arc::new(()), Ticket::default());
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    if body.put(owned.clone()).is_err() {
+                        return;
+                    }
+                    let mut next = Some(ticket.clone());
+                    while let Some(ticket) = next {
+                        next = match run(&body, ticket, |_| {}) {
+                            After::Waits => body.wake(),
+                            After::Woken(ticket) => Some(ticket),
+                            After::Ended(..) => None,
+                        };
+                    }
+                });
+                scope.spawn(|| drop(body.end()));
+                scope.spawn(|| drop(body.end()));
+            });
+            assert_eq!((Arc::strong_count(&owned), Arc::strong_count(&ticket)), (1, 1));
+        }
     }
 
     #[test]
     fn a_body_that_runs_when_its_process_ends_is_dropped_by_who_runs_it() {
         let body = Body::default();
-        let owned = Arc::new(());
-        assert_eq!(body.put(owned.clone()), None);
-        assert!(body.wake());
-        let after = body.run(|it| {
-            assert_eq!(body.end(), None, "it runs");
+        let (owned, ticket) = (Arc::new(()), Ticket::default());
+        assert_eq!(body.put(owned.clone()), Ok(()));
+        assert_eq!(body.wake(), None, "it is woken already");
+        let after = run(&body, ticket.clone(), |it| {
+            assert_eq!(body.end(), (None, None), "it runs");
             assert!(it.is_some());
         });
-        assert_eq!(after, After::Ended(Some(owned.clone())));
+        assert_eq!(after, After::Ended(Some(owned.clone()), Some(ticket.clone())));
         drop(after);
-        assert_eq!(Arc::strong_count(&owned), 1);
-        assert!(!body.wake(), "nobody is to queue what has ended");
-        assert_eq!(body.run(|_| panic!("it has ended")), After::Ended(None));
-        assert_eq!(body.put(owned.clone()), Some(owned));
+        assert_eq!((Arc::strong_count(&owned), Arc::strong_count(&ticket)), (1, 1));
+        assert_eq!(body.wake(), None, "nobody is to queue what has ended");
+        assert_eq!(body.put(owned.clone()), Err(Some(owned)));
     }
 
     #[test]
-    fn a_body_that_ends_is_gone_and_one_is_never_entered_twice() {
+    fn a_process_that_ends_while_it_is_queued_leaves_its_ticket_to_who_has_it() {
         let body = Body::default();
-        assert_eq!(body.put(1), None);
-        assert!(body.wake());
-        let after = body.run(|it| {
+        let ticket = Ticket::default();
+        assert_eq!(body.put(1), Ok(()));
+        assert_eq!(body.end(), (Some(1), None));
+        let after = run(&body, ticket.clone(), |_| panic!("it has ended"));
+        assert_eq!(after, After::Ended(None, Some(ticket)));
+        assert_eq!(body.end(), (None, None));
+    }
+
+    #[test]
+    fn a_body_that_ends_is_gone() {
+        let body = Body::default();
+        let ticket = Ticket::default();
+        assert_eq!(body.put(1), Ok(()));
+        let after = run(&body, ticket.clone(), |it| {
             assert_eq!(body.seen(), Seen::Running);
-            // By who was not told to.
-            assert_eq!(body.run(|_| panic!("somebody is in it")), After::Ended(None));
-            assert!(!body.wake());
+            assert_eq!(body.wake(), None);
             *it = None;
         });
-        assert_eq!(after, After::Ended(None));
-        assert_eq!(body.end(), None);
+        assert_eq!(after, After::Ended(None, Some(ticket)));
+        assert_eq!(body.end(), (None, None));
     }
 }

@@ -234,14 +234,14 @@ impl<M: ProcessMessage> Process<M> {
     pub(super) fn push_relation_always(&self, relation: Box<Relation>) -> Result<(), Box<Relation>> {
         let relation = Signal::Relation(relation);
         self.trace(&relation);
-        match self.mailbox.push_always(relation) {
+        match self.mailbox.push_always(relation, || self.wake_up()) {
             Err(Signal::Relation(relation)) => Err(relation),
             _ => Ok(()),
         }
     }
 
     pub(crate) fn push_always(&self, signal: Signal<M>) -> Pushed {
-        if self.mailbox.push_always(signal).is_ok() { Pushed::Taken } else { Pushed::Ended }
+        if self.mailbox.push_always(signal, || self.wake_up()).is_ok() { Pushed::Taken } else { Pushed::Ended }
     }
 
     fn full(&self, bound: &Bound<M>, message: Received<M>, taking: Taking) -> Pushed {

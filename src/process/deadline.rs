@@ -74,7 +74,7 @@ struct Readings {
     last: Cell<Mono>,
     /// The next one, if a deadline is counted from it.
     next: InTurn<Arc<Reading>>,
-    /// One that a call no longer needs, for the next call.
+    /// One that a call no longer needs, for the next call: as it is if its deadline counts from the same, else for what it takes.
     used: InTurn<Arc<Reading>>,
 }
 
@@ -89,6 +89,17 @@ impl Readings {
             return used;
         }
         Arc::new(unmade)
+    }
+
+    /// As `Arc::clone`, without counting if a call has just left the same one.
+    fn counted(&self, next: &Arc<Reading>) -> Arc<Reading> {
+        match self.used.take() {
+            Some(used) if Arc::ptr_eq(&used, next) => used,
+            other => {
+                self.used.replace(other);
+                next.clone()
+            }
+        }
     }
 }
 
@@ -364,8 +375,9 @@ impl Deadline {
                     return None;
                 }
                 let next = readings.next.take().unwrap_or_else(|| readings.unmade());
-                readings.next.replace(Some(next.clone()));
-                Some(next)
+                let own = readings.counted(&next);
+                readings.next.replace(Some(next));
+                Some(own)
             });
             if let Some(next) = next {
                 self.began = Began::Reading(next);

@@ -44,6 +44,7 @@ struct Queue<M: ProcessMessage> {
     /// So many of them, from the front, are messages: they were looked at when a relation behind them was applied, and are not again,
     /// however long the queue. What does not fit is looked at again.
     messages: u32,
+    /// Of who polls a process that no scheduler runs.
     waker: Option<Waker>,
     takes: Takes,
 }
@@ -111,14 +112,15 @@ impl<M: ProcessMessage> SignalQueue<M> {
     }
 
     /// Queues a message, which is made where it is queued; gives it back if the process has ended, or the queue has a bound or is traced.
+    /// `wake` is for a process that schedulers run.
     #[inline(always)]
-    pub(crate) fn push<F: FnOnce() -> Signal<M>>(&self, make: F) -> Result<(), F> {
-        self.push_if(make, |takes| takes == Takes::All)
+    pub(super) fn push<F: FnOnce() -> Signal<M>>(&self, make: F, wake: impl FnOnce()) -> Result<(), F> {
+        self.push_if(make, |takes| takes == Takes::All, wake)
     }
 
     /// Queues a signal whatever the bound; gives it back if the process has ended.
-    pub(super) fn push_always(&self, signal: Signal<M>) -> Result<(), Signal<M>> {
-        self.push_if(|| signal, |takes| takes != Takes::Nothing).map_err(|signal| signal())
+    pub(super) fn push_always(&self, signal: Signal<M>, wake: impl FnOnce()) -> Result<(), Signal<M>> {
+        self.push_if(|| signal, |takes| takes != Takes::Nothing, wake).map_err(|signal| signal())
     }
 
     #[inline(always)]
@@ -126,9 +128,10 @@ impl<M: ProcessMessage> SignalQueue<M> {
         &self,
         make: F,
         is_taken: impl FnOnce(Takes) -> bool,
+        wake: impl FnOnce(),
     ) -> Result<(), F> {
         let mut long = false;
-        let waker = {
+        let (wakes, waker) = {
             let mut queue = self.lock();
             if !is_taken(queue.takes) {
                 return Err(make);
@@ -147,10 +150,15 @@ impl<M: ProcessMessage> SignalQueue<M> {
             } else {
                 long = queue.rest.push_back(signal).is_multiple_of(LONG);
             }
-            if first || relation { queue.waker.clone() } else { None }
+            if first || relation { (true, queue.waker.clone()) } else { (false, None) }
         };
-        if let Some(waker) = waker {
-            waker.wake();
+        match waker {
+            Some(waker) => {
+                cold_path();
+                waker.wake();
+            }
+            None if wakes => wake(),
+            None => {}
         }
         if long {
             Schedulers::share_next();
@@ -163,7 +171,7 @@ impl<M: ProcessMessage> SignalQueue<M> {
         self.lock().takes = Takes::Counted;
     }
 
-    /// Registers who is to be woken.
+    /// Registers who is to be woken, as no scheduler runs the process.
     pub(super) fn wake_with(&self, waker: Waker) {
         self.lock().waker = Some(waker);
     }

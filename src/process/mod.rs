@@ -397,7 +397,7 @@ impl<M: ProcessMessage> Process<M> {
     // Inlined, so that a message is made where it is queued.
     #[inline(always)]
     fn push_message(&self, make: impl FnOnce() -> Signal<M>, taking: Taking) -> Pushed {
-        match self.mailbox.push(make) {
+        match self.mailbox.push(make, || self.wake_up()) {
             Ok(()) => Pushed::Taken,
             Err(make) => {
                 cold_path();
@@ -455,7 +455,7 @@ impl<M: ProcessMessage> AnyProcess for Process<M> {
     }
 
     fn push_relation(&self, relation: Box<Relation>) -> Result<(), Box<Relation>> {
-        match self.mailbox.push(|| Signal::Relation(relation)).map_err(|signal| signal()) {
+        match self.mailbox.push(|| Signal::Relation(relation), || self.wake_up()).map_err(|signal| signal()) {
             Err(Signal::Relation(relation)) => self.push_relation_always(relation),
             _ => Ok(()),
         }

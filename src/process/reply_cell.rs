@@ -111,7 +111,7 @@ pub(crate) fn reply_cell<T>() -> (Giver<T>, Taker<T>) {
 
 /// A cell whose taker is woken by `waker`, also if it is not polled before.
 pub(crate) fn reply_cell_for<T>(waker: &Waker) -> (Giver<T>, Taker<T>) {
-    make(Some(waker.clone()))
+    make(Some(spare::clone_waker(waker)))
 }
 
 fn make<T>(waker: Option<Waker>) -> (Giver<T>, Taker<T>) {
@@ -149,7 +149,8 @@ impl<T> Giver<T> {
         });
         side.let_go(GIVEN);
         if let Some(waker) = waker {
-            waker.wake();
+            waker.wake_by_ref();
+            spare::keep_waker(waker);
         }
     }
 }

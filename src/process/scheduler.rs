@@ -220,12 +220,12 @@ impl Schedulers {
         schedulers
     }
 
-    /// Has a process run: by the scheduler that runs on this thread, if one of its node does.
+    /// Has a process of the [node](Runnable::node) run: by the scheduler that runs on this thread, if one of its node does.
     #[inline]
-    pub(super) fn enqueue(runnable: Arc<impl Runnable + 'static>) {
+    pub(super) fn enqueue(runnable: Arc<dyn Runnable>, node: usize) {
         CURRENT.with(|current| {
-            if current.node.get() != runnable.node() {
-                return Self::inject(runnable.schedulers().clone(), runnable);
+            if current.node.get() != node {
+                return Self::inject(runnable);
             }
             // The scheduler runs until it has nothing left.
             if current.in_a_row.get() < RUNS_OUT_OF_TURN {
@@ -247,7 +247,8 @@ impl Schedulers {
 
     /// Has a process run that was woken from elsewhere.
     #[inline(never)]
-    fn inject(schedulers: Arc<Self>, runnable: Arc<dyn Runnable>) {
+    fn inject(runnable: Arc<dyn Runnable>) {
+        let schedulers = runnable.schedulers().clone();
         if schedulers.closed.load(Ordering::Acquire) {
             cold_path();
             return;
@@ -269,7 +270,7 @@ impl Schedulers {
     pub(super) fn enqueue_last(runnable: Arc<dyn Runnable>) {
         CURRENT.with(|current| match current.node.get() == runnable.node() {
             true => Self::push_behind(current, runnable),
-            false => Self::inject(runnable.schedulers().clone(), runnable),
+            false => Self::inject(runnable),
         });
     }
 

@@ -1,19 +1,47 @@
-//! Memory for what is made and dropped with each call, kept from one to the next until the scheduler's turn ends.
+//! What is made and dropped with each call, kept from one to the next until the scheduler's turn ends: memory, and a waker.
 #![expect(unsafe_code, reason = "an allocation outlives what was in it, and takes the next")]
 
 use std::alloc::{Layout, dealloc};
 use std::cell::Cell;
 use std::ptr::NonNull;
+use std::task::Waker;
+
+use super::scheduler::InTurn;
 
 thread_local! {
     /// What is kept on this thread. Nothing is outside a scheduler's turn.
-    static SPARE: Spare = const { Spare { turn: Cell::new(false), kept: Cell::new(None) } };
+    static SPARE: Spare = const { Spare { turn: Cell::new(false), kept: Cell::new(None), waker: InTurn::new() } };
 }
 
 struct Spare {
     turn: Cell<bool>,
     /// Of a `Box` with this layout, which is not zero bytes long.
     kept: Cell<Option<(NonNull<u8>, Layout)>>,
+    /// Of who was woken last for a reply, and mostly calls again at once.
+    waker: InTurn<Waker>,
+}
+
+/// As `Waker::clone`, without counting if it is the one kept.
+#[inline]
+pub(super) fn clone_waker(waker: &Waker) -> Waker {
+    SPARE.with(|spare| match spare.waker.take() {
+        Some(kept) if kept.will_wake(waker) => kept,
+        other => {
+            // Nothing was put there since.
+            spare.waker.replace(other);
+            waker.clone()
+        }
+    })
+}
+
+/// Keeps a waker in the place of the former one.
+#[inline]
+pub(super) fn keep_waker(waker: Waker) {
+    SPARE.with(|spare| {
+        if spare.turn.get() {
+            drop(spare.waker.replace(Some(waker)));
+        }
+    });
 }
 
 /// As `Box::new`.
@@ -75,6 +103,7 @@ impl Drop for Turn {
         SPARE.with(|spare| {
             spare.turn.set(self.outer);
             free(spare.kept.take());
+            drop(spare.waker.take());
         });
     }
 }

@@ -1,4 +1,5 @@
 //! A process as a scheduler runs it: whether it waits, is queued or runs, and its body.
+#![expect(unsafe_code, reason = "a process runs with the reference to it that it keeps while it waits")]
 
 use std::future::Future;
 use std::hint::cold_path;
@@ -15,7 +16,7 @@ use super::{Process, ProcessMessage, Status};
 /// What a scheduler knows of a process. That of a process which its caller polls stays empty.
 #[derive(Default)]
 pub(super) struct Task {
-    body: Body<Polled>,
+    body: Body<Polled, Arc<dyn Runnable>>,
     /// How many bytes the body takes.
     body_size: AtomicU32,
     /// How many messages the process has taken out of its queue and not received yet. It is here because the process stores it with each
@@ -38,10 +39,18 @@ impl<M: ProcessMessage> Process<M> {
     pub(super) fn begin(self: &Arc<Self>, future: Pin<Box<dyn Future<Output = ()> + Send>>) {
         let waker = Waker::from(self.clone());
         self.task.body_size.store(size_of_val(&*future) as u32, Ordering::Relaxed);
-        // First: who finds the waker may wake the process at once.
-        drop_body(self.task.body.put(Polled { future, waker: waker.clone() }));
-        self.mailbox.wake_with(waker);
-        self.clone().wake();
+        match self.task.body.put(Polled { future, waker }) {
+            Ok(()) => Schedulers::enqueue(self.clone(), self.node()),
+            Err(body) => drop_body(body),
+        }
+    }
+
+    /// Has the process run, if it is one that schedulers run.
+    #[inline(always)]
+    pub(super) fn wake_up(&self) {
+        if let Some(ticket) = self.task.body.wake() {
+            Schedulers::enqueue(ticket, self.node());
+        }
     }
 }
 
@@ -99,28 +108,27 @@ impl Task {
     }
 
     pub(super) fn set_ended(&self) {
-        // It holds the process, which holds it.
-        drop_body(self.body.end());
+        // They hold the process, which holds them.
+        let (body, ticket) = self.body.end();
+        drop_body(body);
+        drop(ticket);
     }
 }
 
 impl<M: ProcessMessage> Wake for Process<M> {
     fn wake(self: Arc<Self>) {
-        if self.task.body.wake() {
-            Schedulers::enqueue(self);
-        }
+        self.wake_up();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        if self.task.body.wake() {
-            Schedulers::enqueue(self.clone());
-        }
+        self.wake_up();
     }
 }
 
 impl<M: ProcessMessage> Runnable for Process<M> {
     fn run(self: Arc<Self>) {
-        let after = self.task.body.run(|body| {
+        let process = Arc::as_ptr(&self);
+        let run = |body: &mut Option<Polled>| {
             let Some(Polled { future, waker }) = body else {
                 cold_path();
                 return;
@@ -134,13 +142,19 @@ impl<M: ProcessMessage> Runnable for Process<M> {
             // What the body holds must be released before others hear of the end.
             drop_body(body.take());
             if let Err(panic) = polled {
-                self.panicked(&*panic);
+                // SAFETY: the process runs, with its ticket.
+                unsafe { &*process }.panicked(&*panic);
             }
-        });
-        match after {
+        };
+        // SAFETY: the ticket is a reference to the process.
+        match unsafe { Body::run(&raw const (*process).task.body, self, run) } {
+            // It may be gone.
             After::Waits => {}
-            After::Woken => Schedulers::enqueue_last(self),
-            After::Ended(body) => drop_body(body),
+            After::Woken(ticket) => Schedulers::enqueue_last(ticket),
+            After::Ended(body, ticket) => {
+                drop_body(body);
+                drop(ticket);
+            }
         }
     }
 

@@ -214,7 +214,7 @@ proptest! {
                     Step::Typed => Some(typed(&local, &pid, &number.to_string())),
                     Step::Encoded => Some(encoded(&local, &pid, number)),
                     Step::Timer => {
-                        slow.process.mailbox.push_always(super::super::Signal::Message(Term::from(number))).ok();
+                        slow.process.push_always(super::super::Signal::Message(Term::from(number)));
                         model.push_back((false, number));
                         None
                     }
