@@ -1,5 +1,6 @@
 //! Calling and casting, typed.
 
+use std::any::Any;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
@@ -14,7 +15,7 @@ use super::{Context, GenServer, Message, Protocol, ReplyTo, System};
 use crate::node::Node;
 use crate::process::{
     AnyProcess, Call, CallError, Caller, DEFAULT_TIMEOUT, Deadline, Delivery, Destination, ExitReason, Local,
-    Process, Pushed, SendError, Signal, Taker, reply_cell, reply_cell_for,
+    Process, Pushed, SendError, Signal, Taker, reply_cell, reply_cell_for, spare,
 };
 use crate::term::Pid;
 use crate::world::BoxFuture;
@@ -69,7 +70,7 @@ impl<S: GenServer> Server<S> {
 
     /// Calls the server; waits at most 5 seconds unless the request says otherwise.
     pub fn call(&self, call: S::Call) -> Request<S::Call, S::Reply, S::Reply> {
-        Request::local(self.process.clone(), call, Some)
+        Request::local(spare::clone_server(&self.process), call, Some)
     }
 
     /// Casts to the server.
@@ -205,7 +206,7 @@ impl<P: Protocol, S: GenServer<Call = P, Reply = P::Reply>> Client<P> for Server
         call: P,
         unwrap: fn(P::Reply) -> Option<T>,
     ) -> Request<P, P::Reply, T> {
-        Request::local(self.process.clone(), call, unwrap)
+        Request::local(spare::clone_server(&self.process), call, unwrap)
     }
 }
 
@@ -230,6 +231,7 @@ trait Serves<Q, A>: Send + Sync {
     fn push_call(&self, call: Q, from: ReplyTo<A>) -> Pushed;
     fn process(&self) -> &dyn AnyProcess;
     fn local(&self) -> &Local;
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }
 
 impl<S: GenServer> Serves<S::Call, S::Reply> for Process<Message<S>> {
@@ -243,6 +245,24 @@ impl<S: GenServer> Serves<S::Call, S::Reply> for Process<Message<S>> {
 
     fn local(&self) -> &Local {
         self.shared().local()
+    }
+
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
+    }
+}
+
+/// The server of a request, kept for the next one when this is dropped.
+struct Called<Q, A>(Option<Arc<dyn Serves<Q, A>>>);
+
+impl<Q, A> Drop for Called<Q, A> {
+    #[inline]
+    fn drop(&mut self) {
+        if spare::in_turn()
+            && let Some(server) = self.0.take()
+        {
+            spare::keep_server(server.into_any());
+        }
     }
 }
 
@@ -270,7 +290,7 @@ enum State<Q, A, T> {
     /// in vain.
     // In one, so that nothing is moved when the call is sent.
     Local {
-        server: Arc<dyn Serves<Q, A>>,
+        server: Called<Q, A>,
         unwrap: Unwrap<A, T>,
         call: Option<Q>,
         reply: Option<Taker<A>>,
@@ -301,6 +321,7 @@ impl<Q, A, T> Request<Q, A, T> {
     where
         S: GenServer<Call = Q, Reply = A>,
     {
+        let server = Called(Some(server));
         Self::new(State::Local { server, unwrap, call: Some(call), reply: None })
     }
 }
@@ -339,9 +360,11 @@ impl<Q, A: Serialize, T> Request<Q, A, T> {
             *state = State::Calling(call(*timeout));
         }
         let (server, unwrap, call, reply) = match state {
-            State::Local { server, unwrap, call, reply } => (&**server, unwrap, call, reply),
+            State::Local { server: Called(Some(server)), unwrap, call, reply } => {
+                (&**server, unwrap, call, reply)
+            }
             State::Calling(call) => return call.as_mut().poll(cx),
-            State::Done | State::Remote { .. } => return Poll::Pending,
+            State::Done | State::Remote { .. } | State::Local { .. } => return Poll::Pending,
         };
         if let Some(call) = call.take() {
             // The reply wakes who waits, also one that is there already.

@@ -37,7 +37,7 @@ mod run;
 mod scheduler;
 mod signal;
 mod signals;
-mod spare;
+pub(crate) mod spare;
 mod spawn_opt;
 mod table;
 mod task;

@@ -1,16 +1,20 @@
-//! What is made and dropped with each call, kept from one to the next until the scheduler's turn ends: memory, and a waker.
+//! What is made and dropped with each call, kept from one to the next until the scheduler's turn ends: memory, a waker, and a reference.
 #![expect(unsafe_code, reason = "an allocation outlives what was in it, and takes the next")]
 
 use std::alloc::{Layout, dealloc};
+use std::any::Any;
 use std::cell::Cell;
 use std::ptr::NonNull;
+use std::sync::Arc;
 use std::task::Waker;
 
 use super::scheduler::InTurn;
 
 thread_local! {
     /// What is kept on this thread. Nothing is outside a scheduler's turn.
-    static SPARE: Spare = const { Spare { turn: Cell::new(false), kept: Cell::new(None), waker: InTurn::new() } };
+    static SPARE: Spare = const {
+        Spare { turn: Cell::new(false), kept: Cell::new(None), waker: InTurn::new(), server: InTurn::new() }
+    };
 }
 
 struct Spare {
@@ -19,6 +23,39 @@ struct Spare {
     kept: Cell<Option<(NonNull<u8>, Layout)>>,
     /// Of who was woken last for a reply, and mostly calls again at once.
     waker: InTurn<Waker>,
+    /// The server that was called last, and mostly is called again.
+    server: InTurn<Arc<dyn Any + Send + Sync>>,
+}
+
+/// Whether there is something to keep things for.
+#[inline]
+pub(crate) fn in_turn() -> bool {
+    SPARE.with(|spare| spare.turn.get())
+}
+
+/// As `Arc::clone`, without counting if it is the one kept.
+#[inline]
+pub(crate) fn clone_server<T: Any + Send + Sync>(server: &Arc<T>) -> Arc<T> {
+    SPARE.with(|spare| match spare.server.take() {
+        Some(kept) if Arc::as_ptr(&kept).addr() == Arc::as_ptr(server).addr() => {
+            kept.downcast().unwrap_or_else(|_| server.clone())
+        }
+        other => {
+            // Nothing was put there since.
+            spare.server.replace(other);
+            server.clone()
+        }
+    })
+}
+
+/// Keeps a reference in the place of the former one.
+#[inline]
+pub(crate) fn keep_server(server: Arc<dyn Any + Send + Sync>) {
+    SPARE.with(|spare| {
+        if spare.turn.get() {
+            drop(spare.server.replace(Some(server)));
+        }
+    });
 }
 
 /// As `Waker::clone`, without counting if it is the one kept.
@@ -104,6 +141,7 @@ impl Drop for Turn {
             spare.turn.set(self.outer);
             free(spare.kept.take());
             drop(spare.waker.take());
+            drop(spare.server.take());
         });
     }
 }
