@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use ::serde::Serialize;
 use ::serde::de::DeserializeOwned;
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use smallvec::SmallVec;
 
 use super::serde::Source;
@@ -117,6 +117,12 @@ impl Payload {
     /// A term inside this one: `range` is where a reader found it.
     pub(crate) fn slice(&self, range: std::ops::Range<usize>) -> Self {
         Self { bytes: self.bytes.slice(range), atoms: self.atoms.clone() }
+    }
+
+    /// As [`Payload::slice`], the term at the end of this one.
+    pub(crate) fn into_last(mut self, start: usize) -> Self {
+        self.bytes.advance(start);
+        self
     }
 
     /// How many bytes the term takes.

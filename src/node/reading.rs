@@ -13,6 +13,7 @@ use tokio::task::yield_now;
 use tokio::time::Sleep;
 
 use super::connection::Connection;
+use super::router::Incoming;
 use super::{DisconnectReason, Inner};
 use crate::dist::channel::{ChannelError, Next, Receiver};
 use crate::dist::{Control, Tick, Ticker};
@@ -62,11 +63,11 @@ impl Connection {
             |next: Option<Mono>| world.sleep(next.map_or(RELAX, |next| next.since(world.clock.mono())));
         // One timer from tick to tick: a read costs none.
         let mut sleep = pin!(until(ticker.as_ref().map(Ticker::next)));
-        let (mut registered, mut turn, mut signal) = (None, Turn::default(), None);
+        let (mut registered, mut turn, mut incoming) = (None, Turn::default(), Incoming::default());
         loop {
             let received = match &guest {
-                Some(guest) => guest.turn(|| self.receive(inner, &mut receiver, &mut input, &mut signal)),
-                None => self.receive(inner, &mut receiver, &mut input, &mut signal),
+                Some(guest) => guest.turn(|| self.receive(inner, &mut receiver, &mut input, &mut incoming)),
+                None => self.receive(inner, &mut receiver, &mut input, &mut incoming),
             };
             if let Err(error) = received {
                 cold_path();
@@ -151,18 +152,18 @@ impl Connection {
         inner: &Inner,
         receiver: &mut Receiver,
         input: &mut BytesMut,
-        signal: &mut Option<Control>,
+        incoming: &mut Incoming,
     ) -> Result<(), ChannelError> {
         let mut messages = 0;
         loop {
-            match receiver.receive_into(input, signal)? {
+            match receiver.receive_into(input, &mut incoming.signal)? {
                 Next::Signal => {
-                    if let Some(Control::Send { .. }) = signal {
+                    if let Some(Control::Send { .. }) = incoming.signal {
                         messages += 1;
                         // Before it is delivered: the answer may come at once.
                         self.note_message(messages > 1 || !input.is_empty());
                     }
-                    inner.receive(self, signal);
+                    inner.receive(self, incoming);
                     if input.is_empty() {
                         return Ok(());
                     }

@@ -5,24 +5,34 @@ use super::connection::Connection;
 use crate::dist::{self, channel::Outgoing};
 use crate::dist::{Control, Item, Target};
 use crate::etf::Payload;
-use crate::process::{AnyProcess, ExitReason, Pushed, Relation, SpawnReply, SpawnRequest, Taking};
+use crate::process::{AnyProcess, ExitReason, Found, Pushed, Relation, SpawnReply, SpawnRequest, Taking};
 use crate::term::{Pid, Reference};
 use std::sync::Arc;
+
+/// What the reader of a connection has from one signal to the next.
+#[derive(Default)]
+pub(super) struct Incoming {
+    /// The place of the signal that was read last.
+    pub(super) signal: Option<Control>,
+    /// Whom the last name stood for.
+    named: Option<Found>,
+}
 
 impl Inner {
     /// Acts on a signal from the peer, and takes it from its place. Signals to nobody are dropped, but a link or a monitor is answered.
     #[inline]
-    pub(super) fn receive(&self, connection: &Connection, signal: &mut Option<Control>) {
+    pub(super) fn receive(&self, connection: &Connection, incoming: &mut Incoming) {
+        let Incoming { signal, named } = incoming;
         match signal {
             Some(Control::Send { .. }) => {
                 // Taken apart: what is left of it is less to drop.
                 if let Some(Control::Send { to, message, priority, .. }) = signal.take() {
-                    self.message(&to, message, priority);
+                    self.message(&to, message, priority, named);
                 }
                 return;
             }
             Some(Control::Monitor { from, item, reference }) => {
-                self.monitor(connection, from, item, reference);
+                self.monitor(connection, from, item, reference, named);
             }
             Some(Control::Demonitor { from, item, reference }) => {
                 self.demonitor(connection, from, item, reference);
@@ -36,12 +46,12 @@ impl Inner {
         *signal = None;
     }
 
-    fn message(&self, to: &Target, message: Payload, priority: bool) {
+    fn message(&self, to: &Target, message: Payload, priority: bool, named: &mut Option<Found>) {
         let local = &self.local;
         match to {
             Target::Pid(pid) => local.deliver(pid, message),
             Target::Name(name) => {
-                let process = local.names.get(name);
+                let process = local.names.get_again(name, named);
                 let pushed = process.map_or(Pushed::Ended, |process| process.push_term(message));
                 local.delivered(pushed, "no such name");
             }
@@ -126,10 +136,17 @@ impl Inner {
         }
     }
 
-    fn monitor(&self, connection: &Connection, from: &Pid, item: &Item, reference: &Reference) {
+    fn monitor(
+        &self,
+        connection: &Connection,
+        from: &Pid,
+        item: &Item,
+        reference: &Reference,
+        named: &mut Option<Found>,
+    ) {
         let (process, name) = match item {
             Item::Pid(pid) => (self.local.process(pid), None),
-            Item::Name(name) => (self.local.names.get(name), Some(name)),
+            Item::Name(name) => (self.local.names.get_again(name, named).cloned(), Some(name)),
         };
         if let (Some(process), Some(_)) = (&process, name) {
             // The name may stand for another process by the time of the demonitor.

@@ -60,9 +60,7 @@ fn through_alias<M>(
     priority: bool,
     permit: Option<Permit>,
 ) -> Option<Signal<M>> {
-    if call::is_reply(shared, &message) {
-        return None;
-    }
+    let message = call::give_reply(shared, message).err()?;
     let alias = shared.with_relations(|relations| relations.takes_priority(alias)).flatten();
     let Some(takes_priority) = alias else {
         shared.local.count_dropped("inactive alias");

@@ -432,14 +432,14 @@ fn send_demonitor(shared: &Shared, monitor: &Monitor, reference: &Reference, wri
     shared.local.send_demonitor(&shared.pid, &monitor.target, monitor.bound.as_ref(), reference, write);
 }
 
-/// Hands the message to the call that it is the reply to, if it is one.
-pub(super) fn is_reply(shared: &Shared, message: &Payload) -> bool {
-    let Some((reference, start)) = reply_reference(message) else { return false };
+/// Hands a message to the call that it is the reply to, or back.
+pub(super) fn give_reply(shared: &Shared, message: Payload) -> Result<(), Payload> {
+    let Some((reference, start)) = reply_reference(&message) else { return Err(message) };
     let Some(Some(caller)) = shared.with_relations(|relations| relations.take_caller(&reference)) else {
         cold_path();
-        return false;
+        return Err(message);
     };
     // A caller that has just given up does not want it.
-    caller.give(Ok(message.slice(start..message.len())));
-    true
+    caller.give(Ok(message.into_last(start)));
+    Ok(())
 }

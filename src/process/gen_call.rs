@@ -75,8 +75,9 @@ impl GenMessage {
         {
             if len == 3
                 && label != 1
-                && let Some((from, request)) = call_from(reader.clone(), &message)
+                && let Some((from, start)) = call_from(reader.clone(), &message)
             {
+                let request = message.into_last(start);
                 if label == 0 {
                     return Self::Call { from, request };
                 }
@@ -84,7 +85,8 @@ impl GenMessage {
                 return Self::System { from, request };
             }
             if (len, label) == (2, 1) {
-                return Self::Cast(message.slice(reader.offset()..message.len()));
+                let start = reader.offset();
+                return Self::Cast(message.into_last(start));
             }
         }
         Self::Info(message)
@@ -96,30 +98,31 @@ pub(crate) fn labelled_call(message: &Payload) -> Option<(ReplyAddress, Payload)
     let mut reader = message.reader();
     let 3 = tuple(&mut reader)? else { return None };
     reader.skip(&crate::etf::Limits::default()).ok()?;
-    call_from(reader, message)
+    let (from, start) = call_from(reader, message)?;
+    Some((from, message.slice(start..message.len())))
 }
 
-/// Who calls and the request, from behind the label.
+/// Who calls and where the request begins, from behind the label.
 #[inline]
-fn call_from(mut reader: Reader<'_>, message: &Payload) -> Option<(ReplyAddress, Payload)> {
+fn call_from(mut reader: Reader<'_>, message: &Payload) -> Option<(ReplyAddress, usize)> {
     let 2 = tuple(&mut reader)? else { return None };
     let pid = reader.pid().ok()??;
     let mut inner = reader.clone();
     if let Some((alias, true)) = tag_alias(&mut inner) {
         let from = ReplyAddress { pid, tag: Tag::Alias(alias) };
-        return Some((from, message.slice(inner.offset()..message.len())));
+        return Some((from, inner.offset()));
     }
     tagged_from(pid, reader, message)
 }
 
 /// As [`call_from`], of one whose tag is no alias, from behind the pid.
 #[cold]
-fn tagged_from(pid: Pid, mut reader: Reader<'_>, message: &Payload) -> Option<(ReplyAddress, Payload)> {
+fn tagged_from(pid: Pid, mut reader: Reader<'_>, message: &Payload) -> Option<(ReplyAddress, usize)> {
     let start = reader.offset();
     let alias = tag_alias(&mut reader.clone()).map(|(alias, _)| alias);
     reader.skip(&crate::etf::Limits::default()).ok()?;
     let tag = Tag::Other(Box::new((message.slice(start..reader.offset()), alias)));
-    Some((ReplyAddress { pid, tag }, message.slice(reader.offset()..message.len())))
+    Some((ReplyAddress { pid, tag }, reader.offset()))
 }
 
 /// The alias in a tag: `[alias | Alias]`, or `[[alias | Alias] | Monitor]` of `multi_call`; and whether it is the whole tag.

@@ -82,7 +82,7 @@ pub(crate) use self::gen_call::labelled_call;
 pub(crate) use self::guest::Guest;
 pub(crate) use self::heritage::Heritage;
 pub(crate) use self::local::Local;
-pub(crate) use self::names::TextHasher;
+pub(crate) use self::names::{Found, TextHasher};
 pub(crate) use self::receive::Received;
 pub(crate) use self::relations::Number;
 pub(crate) use self::reply_cell::{Giver, Taker, reply_cell, reply_cell_for};
@@ -394,6 +394,21 @@ impl<M: ProcessMessage> Process<M> {
         (M::module().unwrap_or("process"), M::callback(self.task.callback()))
     }
 
+    /// Straight to the call that waits for it, which the process need not hand it on to in a turn of its own; or back, if it is no reply.
+    #[inline(always)]
+    fn reply(&self, message: Payload) -> Result<(), Payload> {
+        if self.shared.open_calls.load(Ordering::Acquire) == 0 {
+            return Err(message);
+        }
+        let Some(_) = &self.shared.local.world.probe else {
+            return call::give_reply(&self.shared, message);
+        };
+        cold_path();
+        call::give_reply(&self.shared, message.clone())?;
+        trace::trace_reply(self, &message);
+        Ok(())
+    }
+
     // Inlined, so that a message is made where it is queued.
     #[inline(always)]
     fn push_message(&self, make: impl FnOnce() -> Signal<M>, taking: Taking) -> Pushed {
@@ -422,25 +437,14 @@ impl<M: ProcessMessage> AnyProcess for Process<M> {
 
     #[inline]
     fn push_term_as(&self, message: Payload, taking: Taking) -> Pushed {
-        if self.shared.open_calls.load(Ordering::Acquire) > 0 && call::is_reply(&self.shared, &message) {
-            if self.shared.local.world.probe.is_some() {
-                cold_path();
-                trace::trace_reply(self, &message);
-            }
-            return Pushed::Taken;
+        match self.reply(message) {
+            Ok(()) => Pushed::Taken,
+            Err(message) => self.push_message(|| Signal::Term(message), taking),
         }
-        self.push_message(|| Signal::Term(message), taking)
     }
 
     fn push_to_alias(&self, alias: &Reference, message: Payload, taking: Taking) -> Pushed {
-        // Straight to the call that waits for it: the process need not hand it on in a turn of its own.
-        if self.shared.open_calls.load(Ordering::Acquire) > 0 && call::is_reply(&self.shared, &message) {
-            if self.shared.local.world.probe.is_some() {
-                cold_path();
-                trace::trace_reply(self, &message);
-            }
-            return Pushed::Taken;
-        }
+        let Err(message) = self.reply(message) else { return Pushed::Taken };
         cold_path();
         let priority = taking == Taking::Priority;
         let message = Relation::Alias { alias: alias.clone(), message, priority, permit: None };

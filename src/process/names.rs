@@ -3,7 +3,9 @@
 use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hash, Hasher};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::hint::cold_path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 
 use super::AnyProcess;
 use crate::term::{Atom, Pid, text_hash};
@@ -51,17 +53,35 @@ impl Hasher for TextHasher {
     }
 }
 
+type Table = HashMap<Atom, Arc<dyn AnyProcess>, BuildHasherDefault<TextHasher>>;
+
 #[derive(Default)]
 pub(crate) struct Names {
-    names: RwLock<HashMap<Atom, Arc<dyn AnyProcess>, BuildHasherDefault<TextHasher>>>,
+    names: RwLock<Table>,
+    /// How often that changed. Counted under the lock.
+    changes: AtomicU64,
+}
+
+/// What a name stood for after so many changes.
+pub(crate) struct Found {
+    name: Atom,
+    changes: u64,
+    process: Arc<dyn AnyProcess>,
 }
 
 impl Names {
+    /// To change them.
+    fn change(&self) -> RwLockWriteGuard<'_, Table> {
+        let names = self.names.write().unwrap_or_else(PoisonError::into_inner);
+        self.changes.fetch_add(1, Ordering::Release);
+        names
+    }
+
     pub(crate) fn register(&self, name: Atom, process: Arc<dyn AnyProcess>) -> Result<(), RegisterError> {
         if name == "undefined" {
             return Err(RegisterError::Undefined);
         }
-        let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
+        let mut names = self.change();
         if let Some(other) = names.get(&name) {
             return Err(RegisterError::Taken { name, pid: other.pid().clone() });
         }
@@ -72,7 +92,7 @@ impl Names {
     }
 
     pub(crate) fn unregister(&self, name: &Atom) -> bool {
-        let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
+        let mut names = self.change();
         let Some(process) = names.remove(name) else { return false };
         process.shared().clear_name();
         true
@@ -80,7 +100,7 @@ impl Names {
 
     /// The process has ended: its name is free, unless another one took it meanwhile.
     pub(super) fn ended(&self, name: &Atom, process: &Pid) {
-        let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
+        let mut names = self.change();
         if names.get(name).is_some_and(|registered| registered.pid() == process) {
             names.remove(name);
         }
@@ -91,6 +111,25 @@ impl Names {
         Atom: Borrow<N>,
     {
         self.names.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// As [`Names::get`], for who mostly looks for the name that it has found last.
+    pub(crate) fn get_again<'a>(
+        &self,
+        name: &Atom,
+        last: &'a mut Option<Found>,
+    ) -> Option<&'a Arc<dyn AnyProcess>> {
+        let changes = self.changes.load(Ordering::Acquire);
+        if !last.as_ref().is_some_and(|last| last.changes == changes && last.name == *name) {
+            cold_path();
+            let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
+            let changes = self.changes.load(Ordering::Relaxed);
+            let found =
+                names.get(name).map(|process| Found { name: name.clone(), changes, process: process.clone() });
+            drop(names);
+            *last = found;
+        }
+        last.as_ref().map(|last| &last.process)
     }
 
     #[expect(clippy::disallowed_methods, reason = "the names are put in order")]
