@@ -64,6 +64,42 @@ impl GenServer for Probe {
 }
 
 #[tokio::test]
+async fn a_name_stands_for_who_has_it_now_whomever_it_stood_for_before() {
+    let epmd = epmd();
+    let (one, other) = (node("one@127.0.0.1", "c", &epmd).await, node("other@127.0.0.1", "c", &epmd).await);
+    let probe = async || {
+        let (seen, casts) = mpsc::unbounded_channel();
+        (Probe::start(&one, seen).await.expect("it starts"), casts)
+    };
+    let ((first, mut of_first), (second, mut of_second)) = (probe().await, probe().await);
+    let probe = ("probe", "one@127.0.0.1");
+    let cast = |n: i64| other.cast(probe, &n).expect("it is sent");
+    let nobody = async |n| {
+        let before = one.dropped_messages();
+        cast(n);
+        common::eventually(|| one.dropped_messages() > before).await;
+    };
+    one.register("probe", first.pid()).expect("the name is free");
+    for n in 0..3 {
+        cast(n);
+        assert_eq!(of_first.recv().await, Some(Term::from(n)));
+    }
+    assert!(one.unregister("probe"));
+    nobody(3).await;
+    one.register("probe", second.pid()).expect("the name is free");
+    cast(4);
+    assert_eq!(of_second.recv().await, Some(Term::from(4)));
+    second.stop(ExitReason::Normal).await;
+    nobody(5).await;
+    one.register("probe", first.pid()).expect("the name is free");
+    cast(6);
+    assert_eq!(of_first.recv().await, Some(Term::from(6)));
+    for node in [one, other] {
+        node.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn what_was_cast_before_a_node_stops_arrives() {
     let epmd = epmd();
     let (one, other) = (node("one@127.0.0.1", "c", &epmd).await, node("other@127.0.0.1", "c", &epmd).await);

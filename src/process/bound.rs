@@ -241,7 +241,11 @@ impl<M: ProcessMessage> Process<M> {
     }
 
     pub(crate) fn push_always(&self, signal: Signal<M>) -> Pushed {
-        if self.mailbox.push_always(signal, || self.wake_up()).is_ok() { Pushed::Taken } else { Pushed::Ended }
+        if self.mailbox.push_always(signal, || self.wake_up()).is_ok() {
+            Pushed::Taken
+        } else {
+            Pushed::Ended
+        }
     }
 
     fn full(&self, bound: &Bound<M>, message: Received<M>, taking: Taking) -> Pushed {

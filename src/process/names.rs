@@ -124,8 +124,11 @@ impl Names {
             cold_path();
             let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
             let changes = self.changes.load(Ordering::Relaxed);
-            let found =
-                names.get(name).map(|process| Found { name: name.clone(), changes, process: process.clone() });
+            let found = names.get(name).map(|process| Found {
+                name: name.clone(),
+                changes,
+                process: process.clone(),
+            });
             drop(names);
             *last = found;
         }

@@ -186,4 +186,34 @@ mod tests {
         }
         assert_eq!(kept(), None);
     }
+
+    #[test]
+    fn a_waker_and_a_reference_are_kept_for_who_wants_the_same_within_a_turn_alone() {
+        struct Wakes;
+        impl std::task::Wake for Wakes {
+            fn wake(self: Arc<Self>) {}
+        }
+        let (one, other) = (Arc::new(Wakes), Arc::new(7));
+        let waker = Waker::from(one.clone());
+        let counts = || (Arc::strong_count(&one), Arc::strong_count(&other));
+        keep_waker(clone_waker(&waker));
+        keep_server(clone_server::<i32>(&other));
+        assert_eq!(counts(), (2, 1), "there is no turn");
+        {
+            let _turn = Turn::begin();
+            for _ in 0..2 {
+                keep_waker(clone_waker(&waker));
+                keep_server(clone_server::<i32>(&other));
+                assert_eq!(counts(), (3, 2));
+            }
+            drop((clone_waker(Waker::noop()), clone_server(&Arc::new(7)), clone_server(&Arc::new("7"))));
+            assert_eq!(counts(), (3, 2), "it is another one");
+            keep_waker(Waker::noop().clone());
+            keep_server(Arc::new(8));
+            assert_eq!(counts(), (2, 1), "in its place");
+            keep_waker(clone_waker(&waker));
+            keep_server(clone_server::<i32>(&other));
+        }
+        assert_eq!(counts(), (2, 1), "the turn is over");
+    }
 }

@@ -5,15 +5,15 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use super::{local, send, start, term};
-use crate::process::{AnyProcess, ExitReason, SpawnOptions, spawn};
-use crate::term::Term;
-use crate::world::World;
+use super::{Context, local, mortal, send, start, term};
+use crate::process::{AnyProcess, ExitReason, SpawnOptions, Status, spawn};
+use crate::term::{Atom, Term};
+use crate::world::{BoxFuture, World};
 
 /// Two processes that send each other a message until `talk` is false, take a while for each, and count them.
 fn talkers(local: &Arc<super::Local>, talk: &Arc<AtomicBool>, said: &Arc<AtomicU32>, each: Duration) {
     let rally = |talk: Arc<AtomicBool>, said: Arc<AtomicU32>| {
-        move |mut cx: super::Context<Term>| async move {
+        move |mut cx: Context<Term>| async move {
             while talk.load(Ordering::Relaxed) {
                 let Term::Pid(other) = cx.receive().await else { continue };
                 said.fetch_add(1, Ordering::Relaxed);
@@ -271,4 +271,28 @@ async fn a_destructor_that_panics_ends_its_process_and_no_other() {
     assert_eq!(local.table.len(), 0);
     let next = spawn::<Term, _>(&local, SpawnOptions::default(), |_| async { ExitReason::Shutdown }).unwrap();
     assert_eq!(next.shared().end().await, ExitReason::Shutdown, "its scheduler goes on");
+}
+
+#[tokio::test]
+async fn a_process_that_has_ended_leaves_nothing_behind() {
+    let local = local();
+    let run = |body: fn(Context<Term>) -> BoxFuture<'static, ExitReason>| {
+        let process = spawn(&local, SpawnOptions::default(), body).expect("there is room");
+        (process.pid().clone(), Arc::downgrade(&process))
+    };
+    let (waits, waiting) = run(|cx| Box::pin(mortal(cx)));
+    let (_, at_once) = run(|_| Box::pin(async { ExitReason::Normal }));
+    let (killed, to_be_killed) = run(|cx| Box::pin(mortal(cx)));
+    while local.process(&waits).is_none_or(|process| process.status() != Status::Waiting)
+        || local.process(&killed).is_none_or(|process| process.status() != Status::Waiting)
+    {
+        tokio::task::yield_now().await;
+    }
+    send(&local, &waits, Term::from(Atom::from_static("normal")));
+    local.send_exit(&waits, &killed, &ExitReason::Kill);
+    for gone in [waiting, at_once, to_be_killed] {
+        while gone.upgrade().is_some() {
+            tokio::task::yield_now().await;
+        }
+    }
 }
