@@ -124,9 +124,9 @@ impl Lone {
 
     /// The thread.
     fn run(&self) {
-        let mut was_slow = false;
+        let (mut was_slow, mut buffer) = (false, Vec::new());
         for turn in 1_u64.. {
-            let Some(len) = self.wait.for_more() else { return };
+            let Some(len) = self.wait.for_more(&mut buffer) else { return };
             let looks = was_slow || turn.is_multiple_of(TURNS_PER_LOOK);
             let begun = looks.then(|| self.clock.mono());
             self.guest.turn(|| {

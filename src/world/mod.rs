@@ -82,7 +82,7 @@ impl Wait {
         match *self {}
     }
 
-    pub(crate) fn for_more(&self) -> Option<usize> {
+    pub(crate) fn for_more(&self, _: &mut Vec<u8>) -> Option<usize> {
         match *self {}
     }
 }

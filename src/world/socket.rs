@@ -12,7 +12,7 @@
 
 use std::future::Future;
 use std::hint::cold_path;
-use std::io::{self, IoSlice, Read};
+use std::io::{self, IoSlice};
 use std::net::{Shutdown, TcpStream as StdTcpStream};
 use std::os::fd::{AsRawFd, RawFd};
 use std::pin::{Pin, pin};
@@ -97,25 +97,33 @@ impl Wait {
     }
 
     /// Blocks the thread until something has come, or nothing for a while. Returns how much has, and `None` if nothing; the end of what the
-    /// peer sends is left to the reading half, which also has what went wrong.
-    pub(crate) fn for_more(&self) -> Option<usize> {
-        let mut bytes = [0; Self::LEN];
-        let read = (&self.0.socket.0).read(&mut bytes);
-        let mut arrived = self.arrived();
+    /// peer sends is left to the reading half, which also has what went wrong. What is in the buffer, which is for the next wait, is lost.
+    pub(crate) fn for_more(&self, buffer: &mut Vec<u8>) -> Option<usize> {
+        buffer.clear();
+        buffer.reserve(Self::LEN);
+        let read = SockRef::from(&self.0.socket.0).recv(&mut buffer.spare_capacity_mut()[..Self::LEN]);
+        let mut error = None;
         let len = match read {
             Ok(0) => return None,
-            Ok(len) => {
-                arrived.bytes.extend_from_slice(&bytes[..len]);
-                len
-            }
+            Ok(len) => len,
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
                 return None;
             }
-            Err(error) => {
-                arrived.error = Some(error);
+            Err(wrong) => {
+                error = Some(wrong);
                 0
             }
         };
+        // SAFETY: the system has written so many bytes.
+        unsafe { buffer.set_len(len) };
+        let mut arrived = self.arrived();
+        arrived.error = error.or(arrived.error.take());
+        if arrived.bytes.is_empty() {
+            std::mem::swap(&mut arrived.bytes, buffer);
+        } else {
+            cold_path();
+            arrived.bytes.extend_from_slice(buffer);
+        }
         self.0.is_left.store(true, Ordering::Release);
         Some(len)
     }
@@ -287,7 +295,7 @@ mod tests {
         assert_eq!(&word, b"first");
         wait.begin();
         theirs.write_all(b"secondthird").await.unwrap();
-        assert_eq!(wait.for_more(), Some(11));
+        assert_eq!(wait.for_more(&mut Vec::new()), Some(11));
         // Less than it has brought.
         read.read_exact(&mut word).await.unwrap();
         assert_eq!(&word, b"secon");
@@ -304,9 +312,9 @@ mod tests {
         let (ours, theirs) = pair().await;
         let (mut read, _write, wait) = split(ours).unwrap();
         wait.begin();
-        assert_eq!(wait.for_more(), None);
+        assert_eq!(wait.for_more(&mut Vec::new()), None);
         drop(theirs);
-        assert_eq!(wait.for_more(), None);
+        assert_eq!(wait.for_more(&mut Vec::new()), None);
         wait.end();
         assert_eq!(read.read(&mut [0]).await.unwrap(), 0);
     }
@@ -320,7 +328,7 @@ mod tests {
         theirs.readable().await.unwrap();
         drop(theirs);
         wait.begin();
-        assert_eq!(wait.for_more(), Some(0));
+        assert_eq!(wait.for_more(&mut Vec::new()), Some(0));
         wait.end();
         let said = read.read(&mut [0]).await;
         assert_eq!(said.map_err(|error| error.kind()), Err(io::ErrorKind::ConnectionReset));
