@@ -299,12 +299,14 @@ mod tests {
         // Less than it has brought.
         read.read_exact(&mut word).await.unwrap();
         assert_eq!(&word, b"secon");
+        theirs.write_all(b"more").await.unwrap();
+        assert_eq!(wait.for_more(&mut Vec::new()), Some(4));
         wait.end();
         theirs.write_all(b"fourth").await.unwrap();
         drop(theirs);
         let mut rest = Vec::new();
         read.read_to_end(&mut rest).await.unwrap();
-        assert_eq!(rest, b"dthirdfourth");
+        assert_eq!(rest, b"dthirdmorefourth");
     }
 
     #[tokio::test]
