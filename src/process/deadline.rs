@@ -451,4 +451,19 @@ mod tests {
             assert!(readings.used.take().is_none());
         });
     }
+
+    #[test]
+    fn a_call_counts_from_the_next_reading_and_not_from_one_that_another_has_left() {
+        READINGS.with(|readings| {
+            let (former, next) = (Arc::new(Reading(AtomicU64::new(5))), readings.unmade());
+            readings.used.replace(Some(former.clone()));
+            let counted = readings.counted(&next);
+            assert!(Arc::ptr_eq(&counted, &next));
+            assert_eq!((Arc::strong_count(&next), Arc::strong_count(&former)), (2, 2), "that is kept");
+            readings.used.replace(Some(counted));
+            assert!(Arc::ptr_eq(&readings.counted(&next), &next));
+            assert_eq!(Arc::strong_count(&next), 1, "the one that was left was taken, and is dropped");
+            assert!(readings.used.take().is_none());
+        });
+    }
 }
