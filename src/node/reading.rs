@@ -13,10 +13,10 @@ use tokio::task::yield_now;
 use tokio::time::Sleep;
 
 use super::connection::Connection;
-use super::router::Incoming;
 use super::{DisconnectReason, Inner};
 use crate::dist::channel::{ChannelError, Next, Receiver};
 use crate::dist::{Control, Tick, Ticker};
+use crate::process::Found;
 use crate::world::{BoxRead, Mono, Wait};
 
 /// A connection without ticks gives up what memory it keeps for more to come as often as one with the usual ticks.
@@ -63,11 +63,11 @@ impl Connection {
             |next: Option<Mono>| world.sleep(next.map_or(RELAX, |next| next.since(world.clock.mono())));
         // One timer from tick to tick: a read costs none.
         let mut sleep = pin!(until(ticker.as_ref().map(Ticker::next)));
-        let (mut registered, mut turn, mut incoming) = (None, Turn::default(), Incoming::default());
+        let (mut registered, mut turn, mut named) = (None, Turn::default(), None);
         loop {
             let received = match &guest {
-                Some(guest) => guest.turn(|| self.receive(inner, &mut receiver, &mut input, &mut incoming)),
-                None => self.receive(inner, &mut receiver, &mut input, &mut incoming),
+                Some(guest) => guest.turn(|| self.receive(inner, &mut receiver, &mut input, &mut named)),
+                None => self.receive(inner, &mut receiver, &mut input, &mut named),
             };
             if let Err(error) = received {
                 cold_path();
@@ -152,18 +152,18 @@ impl Connection {
         inner: &Inner,
         receiver: &mut Receiver,
         input: &mut BytesMut,
-        incoming: &mut Incoming,
+        named: &mut Option<Found>,
     ) -> Result<(), ChannelError> {
         let mut messages = 0;
         loop {
-            match receiver.receive_into(input, &mut incoming.signal)? {
+            match receiver.receive_next(input)? {
                 Next::Signal => {
-                    if let Some(Control::Send { .. }) = incoming.signal {
+                    if let Some(Control::Send { .. }) = receiver.signal() {
                         messages += 1;
                         // Before it is delivered: the answer may come at once.
                         self.note_message(messages > 1 || !input.is_empty());
                     }
-                    inner.receive(self, incoming);
+                    inner.receive(self, receiver.signal(), named);
                     if input.is_empty() {
                         return Ok(());
                     }

@@ -9,27 +9,20 @@ use crate::process::{AnyProcess, ExitReason, Found, Pushed, Relation, SpawnReply
 use crate::term::{Pid, Reference};
 use std::sync::Arc;
 
-/// What the reader of a connection has from one signal to the next.
-#[derive(Default)]
-pub(super) struct Incoming {
-    /// The place of the signal that was read last.
-    pub(super) signal: Option<Control>,
-    /// Whom the last name stood for.
-    named: Option<Found>,
-}
-
 impl Inner {
-    /// Acts on a signal from the peer, and takes it from its place. Signals to nobody are dropped, but a link or a monitor is answered.
+    /// Acts on a signal from the peer, and takes it from its place: of a message the message alone, as the next one may have the rest in common
+    /// with it. Signals to nobody are dropped, but a link or a monitor is answered. `named` is whom the last name stood for.
     #[inline]
-    pub(super) fn receive(&self, connection: &Connection, incoming: &mut Incoming) {
-        let Incoming { signal, named } = incoming;
+    pub(super) fn receive(
+        &self,
+        connection: &Connection,
+        signal: &mut Option<Control>,
+        named: &mut Option<Found>,
+    ) {
         match signal {
-            Some(Control::Send { .. }) => {
-                // Taken apart: what is left of it is less to drop.
-                if let Some(Control::Send { to, message, priority, .. }) = signal.take() {
-                    self.message(&to, message, priority, named);
-                }
-                return;
+            Some(Control::Send { to, message, priority, .. }) => {
+                let message = std::mem::replace(message, Payload::none());
+                return self.message(to, message, *priority, named);
             }
             Some(Control::Monitor { from, item, reference }) => {
                 self.monitor(connection, from, item, reference, named);

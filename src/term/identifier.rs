@@ -65,6 +65,16 @@ impl Reference {
         &self.words
     }
 
+    /// Gives it other words, as many as it has, in the form of the wire.
+    #[inline]
+    pub(crate) fn set_words(&mut self, bytes: &[u8]) {
+        let (words, _) = bytes.as_chunks();
+        debug_assert_eq!(words.len(), usize::from(self.len));
+        for (word, bytes) in self.words.iter_mut().zip(words) {
+            *word = u32::from_be_bytes(*bytes);
+        }
+    }
+
     /// The words, in the order of the wire.
     #[inline]
     pub fn words(&self) -> &[u32] {

@@ -196,6 +196,15 @@ impl ReceiveCache {
         }
     }
 
+    /// They, if that header has no new entry and is known: the next one that is the same stands for them, too.
+    #[inline]
+    pub(crate) fn known_atoms(&self) -> Option<&[Atom]> {
+        match self.last {
+            Last::Known(place) => Some(&self.known[place].atoms),
+            Last::Gathered => None,
+        }
+    }
+
     /// They, for a payload to keep.
     #[inline]
     pub(crate) fn shared_atoms(&self) -> Atoms {

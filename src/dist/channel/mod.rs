@@ -3,16 +3,18 @@
 //! Source: *Distribution Protocol*, "Protocol between Connected Nodes".
 
 mod error;
+mod fresh;
+mod front;
 mod monitor;
 mod pace;
 mod receiver;
 mod sender;
 
 pub use self::error::{ChannelError, OutgoingError};
+pub(crate) use self::fresh::Fresh;
 pub(crate) use self::pace::Pace;
 pub(crate) use self::receiver::Next;
 pub use self::receiver::{Limits, Received, Receiver};
-pub(crate) use self::sender::Fresh;
 pub use self::sender::{Outgoing, Sender};
 
 /// Begins a packet without distribution header.

@@ -11,6 +11,7 @@ use crate::dist::{Control, Flags, VERSION_MAGIC};
 use crate::etf::{self, Atoms, Payload, Reader};
 use crate::term::Atom;
 
+use super::front::ReadFront;
 use super::{ChannelError, DIST_FRAG_CONT, DIST_FRAG_HEADER, DIST_HEADER, PASS_THROUGH};
 
 /// The length in front of a packet.
@@ -75,6 +76,11 @@ pub struct Receiver {
     flags: Flags,
     limits: Limits,
     cache: ReceiveCache,
+    /// The signal that was read last, in a place of its own: it is large, and would be moved for each layer that returns it. Whoever takes a
+    /// message out of it leaves the rest for the next one.
+    signal: Option<Control>,
+    /// What the packet of that signal began with.
+    front: ReadFront,
     reassembly: Reassembly,
     /// The later fragment that the next bytes belong to.
     fragment: Option<Fragment>,
@@ -83,7 +89,7 @@ pub struct Receiver {
 }
 
 /// What was at the front of the input.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Next {
     Tick,
     /// It is in its place.
@@ -107,7 +113,17 @@ impl Receiver {
             message_len: limits.message_len,
             buffered_len: limits.buffered_len,
         });
-        Self { peer, flags, limits, cache: ReceiveCache::new(), reassembly, fragment: None, finished: None }
+        Self {
+            peer,
+            flags,
+            limits,
+            cache: ReceiveCache::new(),
+            signal: None,
+            front: ReadFront::new(),
+            reassembly,
+            fragment: None,
+            finished: None,
+        }
     }
 
     /// Takes the next whole signal or tick off the front of what was received, or `None` if that takes more bytes. Nothing is copied
@@ -116,20 +132,21 @@ impl Receiver {
     /// # Errors
     /// If the peer broke the protocol; the connection must be closed.
     pub fn receive(&mut self, input: &mut BytesMut) -> Result<Option<Received>, ChannelError> {
-        let mut signal = None;
-        Ok(match self.receive_into(input, &mut signal)? {
+        Ok(match self.receive_next(input)? {
             Next::Tick => Some(Received::Tick),
-            Next::Signal => signal.map(Received::Signal),
+            Next::Signal => self.signal.take().map(Received::Signal),
             Next::Fragment | Next::Incomplete => None,
         })
     }
 
-    /// As [`receive`](Self::receive), with the signal in a place of the caller's: it is large, and moved for each layer that returns it.
-    pub(crate) fn receive_into(
-        &mut self,
-        input: &mut BytesMut,
-        signal: &mut Option<Control>,
-    ) -> Result<Next, ChannelError> {
+    /// The place of the signal that was read last.
+    #[inline]
+    pub(crate) fn signal(&mut self) -> &mut Option<Control> {
+        &mut self.signal
+    }
+
+    /// As [`receive`](Self::receive), which leaves the signal in its [place](Self::signal).
+    pub(crate) fn receive_next(&mut self, input: &mut BytesMut) -> Result<Next, ChannelError> {
         loop {
             if self.fragment.is_some() {
                 cold_path();
@@ -137,14 +154,15 @@ impl Receiver {
             }
             if let Some((head, payload)) = self.finished.take() {
                 cold_path();
-                *signal = Some(self.complete(head, &payload)?);
+                self.front.forget();
+                self.signal = Some(self.complete(head, &payload)?);
                 return Ok(Next::Signal);
             }
             if self.fragment.is_some() {
                 cold_path();
                 return Ok(Next::Incomplete);
             }
-            match self.next_packet(input, signal)? {
+            match self.next_packet(input)? {
                 Next::Fragment => cold_path(),
                 next => return Ok(next),
             }
@@ -154,11 +172,7 @@ impl Receiver {
     /// Takes the next packet off the front of what was received. It is there as a whole, or is a later fragment of which there is
     /// enough to know where it belongs.
     #[inline]
-    fn next_packet(
-        &mut self,
-        input: &mut BytesMut,
-        signal: &mut Option<Control>,
-    ) -> Result<Next, ChannelError> {
+    fn next_packet(&mut self, input: &mut BytesMut) -> Result<Next, ChannelError> {
         while let Some(len) = input.first_chunk().map(|len| u32::from_be_bytes(*len)) {
             if len > self.limits.frame_len {
                 cold_path();
@@ -178,7 +192,7 @@ impl Receiver {
                 input.advance(LENGTH_LEN);
                 return Ok(Next::Tick);
             }
-            if self.packet(input, len, signal)? {
+            if self.packet(input, len)? {
                 return Ok(Next::Signal);
             }
         }
@@ -276,48 +290,26 @@ impl Receiver {
 
     /// Takes the packet of `len` bytes, which is whole, off the front of `input`. Returns whether it is a whole signal.
     #[inline]
-    fn packet(
-        &mut self,
-        input: &mut BytesMut,
-        len: usize,
-        signal: &mut Option<Control>,
-    ) -> Result<bool, ChannelError> {
+    fn packet(&mut self, input: &mut BytesMut, len: usize) -> Result<bool, ChannelError> {
         let packet = input.get(LENGTH_LEN..LENGTH_LEN + len).unwrap_or_default();
-        let start = if !self.flags.header() {
-            cold_path();
-            let [PASS_THROUGH, VERSION_MAGIC, ..] = *packet else {
-                return Err(framing(packet, "one without distribution header"));
-            };
-            self.pass_through(packet, signal)?
-        } else {
-            match *packet {
-                [VERSION_MAGIC, DIST_HEADER, ..] => self.header(packet, 2, signal)?,
-                [VERSION_MAGIC, DIST_FRAG_HEADER, ..] => {
-                    cold_path();
-                    let (sequence, count, start) = fragment_ids(packet)?;
-                    self.reassembly.check_first(sequence, count)?;
-                    let start = self.header(packet, start, signal)?;
-                    if count > 1
-                        && let Some(control) = signal.take()
-                    {
-                        let atoms = self.atoms_for(&control);
-                        let head = Unfinished { control, atoms };
-                        let payload = packet.get(start..).unwrap_or_default();
-                        self.reassembly.first(sequence, count, head, len, payload)?;
-                        input.advance(LENGTH_LEN + len);
-                        return Ok(false);
+        let start = match self.signal.as_mut().and_then(|signal| self.front.read(packet, signal)) {
+            Some(payload_at) => payload_at,
+            None => {
+                self.front.forget();
+                match *packet {
+                    [VERSION_MAGIC, DIST_HEADER, ..] if self.flags.header() => self.control(packet)?,
+                    _ => {
+                        cold_path();
+                        let Some(start) = self.rarer_packet(packet)? else {
+                            input.advance(LENGTH_LEN + len);
+                            return Ok(false);
+                        };
+                        start
                     }
-                    start
                 }
-                // It ends within its ids, else it would have been found before.
-                [VERSION_MAGIC, DIST_FRAG_CONT, ..] => {
-                    cold_path();
-                    return Err(FragmentError::Truncated.into());
-                }
-                _ => return Err(framing(packet, "one with distribution header")),
             }
         };
-        let Some(control) = signal.as_mut().filter(|control| control.wants_payload()) else {
+        let Some(control) = self.signal.as_ref().filter(|control| control.wants_payload()) else {
             input.advance(LENGTH_LEN + len);
             return Ok(true);
         };
@@ -330,17 +322,50 @@ impl Receiver {
             cold_path();
             input.advance(len - start - payload_len);
         }
-        control.set_payload(Payload::with_atoms(payload, atoms));
+        if let Some(control) = &mut self.signal {
+            control.set_payload(Payload::with_atoms(payload, atoms));
+        }
         Ok(true)
     }
 
-    /// Reads the control message of a packet without header; returns where its payload begins.
+    /// Reads the front of a packet in a form that few have; returns where its payload begins, or `None` if that is only its first fragment.
     #[inline(never)]
-    fn pass_through(&self, packet: &[u8], signal: &mut Option<Control>) -> Result<usize, ChannelError> {
+    fn rarer_packet(&mut self, packet: &[u8]) -> Result<Option<usize>, ChannelError> {
+        if !self.flags.header() {
+            let [PASS_THROUGH, VERSION_MAGIC, ..] = *packet else {
+                return Err(framing(packet, "one without distribution header"));
+            };
+            return self.pass_through(packet).map(Some);
+        }
+        match *packet {
+            [VERSION_MAGIC, DIST_FRAG_HEADER, ..] => {
+                let (sequence, count, start) = fragment_ids(packet)?;
+                self.reassembly.check_first(sequence, count)?;
+                let (_, start) = self.header(packet, start)?;
+                if count > 1
+                    && let Some(control) = self.signal.take()
+                {
+                    let atoms = self.atoms_for(&control);
+                    let head = Unfinished { control, atoms };
+                    let payload = packet.get(start..).unwrap_or_default();
+                    self.reassembly.first(sequence, count, head, packet.len(), payload)?;
+                    return Ok(None);
+                }
+                Ok(Some(start))
+            }
+            // It ends within its ids, else it would have been found before.
+            [VERSION_MAGIC, DIST_FRAG_CONT, ..] => Err(FragmentError::Truncated.into()),
+            _ => Err(framing(packet, "one with distribution header")),
+        }
+    }
+
+    /// Reads the control message of a packet without header; returns where its payload begins.
+    fn pass_through(&mut self, packet: &[u8]) -> Result<usize, ChannelError> {
         let terms = packet.get(2..).unwrap_or_default();
-        let len = Control::decode(terms, &[], &self.judge(), signal)?;
+        let judge = Judge { peer: &self.peer, flags: self.flags, limits: &self.limits.term };
+        let len = Control::decode(terms, &[], &judge, &mut self.signal)?;
         let start = 2 + len;
-        if !signal.as_ref().is_some_and(Control::wants_payload) {
+        if !self.signal.as_ref().is_some_and(Control::wants_payload) {
             return Ok(start);
         }
         match packet.get(start) {
@@ -350,18 +375,27 @@ impl Receiver {
         }
     }
 
-    /// Reads the distribution header at `start`, and the control message after it; returns where its payload begins.
+    /// Reads the front of a packet that is not cut into fragments, for the next one that may have the same; returns where its payload begins.
     #[inline]
-    fn header(
-        &mut self,
-        packet: &[u8],
-        start: usize,
-        signal: &mut Option<Control>,
-    ) -> Result<usize, ChannelError> {
+    fn control(&mut self, packet: &[u8]) -> Result<usize, ChannelError> {
+        let (control_at, payload_at) = self.header(packet, 2)?;
+        if let Some(atoms) = self.cache.known_atoms()
+            && let Some(signal) = &self.signal
+        {
+            self.front.learn(packet.get(..payload_at).unwrap_or_default(), control_at, atoms, signal);
+        }
+        Ok(payload_at)
+    }
+
+    /// Reads the distribution header at `start`, and the control message after it; returns where that and its payload begin.
+    #[inline]
+    fn header(&mut self, packet: &[u8], start: usize) -> Result<(usize, usize), ChannelError> {
         let mut terms = packet.get(start..).unwrap_or_default();
         self.cache.read_header(&mut terms)?;
-        let len = Control::decode(terms, self.cache.atoms(), &self.judge(), signal)?;
-        Ok(packet.len() - terms.len() + len)
+        let control_at = packet.len() - terms.len();
+        let judge = Judge { peer: &self.peer, flags: self.flags, limits: &self.limits.term };
+        let len = Control::decode(terms, self.cache.atoms(), &judge, &mut self.signal)?;
+        Ok((control_at, control_at + len))
     }
 
     /// The atoms of the packet that was read last, if the signal has a payload that may refer to them.
@@ -396,10 +430,6 @@ impl Receiver {
         let mut reader = Reader::new(payload, atoms);
         reader.skip(&self.limits.term).map_err(ChannelError::Payload)?;
         Ok(reader.offset())
-    }
-
-    fn judge(&self) -> Judge<'_> {
-        Judge { peer: &self.peer, flags: self.flags, limits: &self.limits.term }
     }
 
     /// The bytes of unfinished messages that are kept.

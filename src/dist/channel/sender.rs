@@ -1,7 +1,6 @@
 //! Packets out.
 
 use std::borrow::Borrow;
-use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::hint::cold_path;
 
@@ -10,10 +9,11 @@ use bytes::{BufMut, Bytes, BytesMut};
 use crate::dist::atom_cache::SendCache;
 use crate::dist::fragment::{FRAGMENT_LEN, LONE_FRAGMENT_LEN};
 use crate::dist::{Control, Flags, VERSION_MAGIC};
-use crate::etf::{AtomRefs, EncodeError, Encoded, Payload, Writer};
+use crate::etf::{AtomRefs, EncodeError, Payload, Writer};
 use crate::term::{Atom, Pid, Reference};
 use crate::world::Mono;
 
+use super::fresh::{Fresh, Scratch};
 use super::{DIST_FRAG_CONT, DIST_FRAG_HEADER, DIST_HEADER, OutgoingError, PASS_THROUGH, Pace};
 
 /// How many messages are sent in fragments at once; more wait for their turn. It bounds how long a small message waits behind them
@@ -46,21 +46,18 @@ const SHORT_TURN_BYTES: usize = 128 << 10;
 
 const TICK: Bytes = Bytes::from_static(&[0; 4]);
 
-/// The most bytes of a packet's terms. The length in front of a packet has 32 bits, and the header needs some of what they count.
-const PACKET_LEN_MAX: usize = u32::MAX as usize - (1 << 20);
-
 /// A process, by its numbers on its own node: what it sends stays in order.
-type SenderKey = (u32, u32);
+pub(super) type SenderKey = (u32, u32);
 
 /// An encoded signal. Its sender's task can make it, away from the connection.
 #[derive(Debug)]
 pub struct Outgoing {
-    parts: VecDeque<Bytes>,
-    atoms: AtomRefs,
+    pub(super) parts: VecDeque<Bytes>,
+    pub(super) atoms: AtomRefs,
     /// How many bytes the control message has; the rest is payload.
-    control_len: usize,
-    len: usize,
-    sender: Option<SenderKey>,
+    pub(super) control_len: usize,
+    pub(super) len: usize,
+    pub(super) sender: Option<SenderKey>,
 }
 
 impl Outgoing {
@@ -77,8 +74,8 @@ impl Outgoing {
         control: &Control<P>,
         payload: impl FnOnce(&P, &mut Writer) -> Result<(), EncodeError>,
     ) -> Result<Self, OutgoingError> {
-        let mut writer = Writer::default();
-        Ok(Fresh::encode(&mut writer, flags, sender, control, payload)?.into_outgoing())
+        let mut scratch = Scratch::default();
+        Ok(Fresh::encode(&mut scratch, flags, sender, control, payload)?.into_outgoing())
     }
 
     /// Encodes a signal whose payload is encoded already.
@@ -104,66 +101,6 @@ impl Outgoing {
 
     fn payload_len(&self) -> usize {
         self.len - self.control_len
-    }
-}
-
-thread_local! {
-    /// What the small signals of a thread are encoded in, one after the other. Boxed, as it is taken out and put back each time.
-    static SCRATCH: Cell<Option<Box<Writer>>> = const { Cell::new(None) };
-}
-
-#[cold]
-fn first_writer() -> Box<Writer> {
-    Box::default()
-}
-
-/// An encoded signal whose bytes are still in the writer. A small one is copied from there into the packets of its connection and
-/// costs no allocation.
-pub(crate) struct Fresh<'a> {
-    writer: &'a mut Writer,
-    control_len: usize,
-    sender: Option<SenderKey>,
-}
-
-impl<'a> Fresh<'a> {
-    /// Encodes a signal as [`Outgoing::encode`] does, and hands it to `take`.
-    pub(crate) fn with<P, R>(
-        flags: Flags,
-        sender: Option<&Pid>,
-        control: &Control<P>,
-        payload: impl FnOnce(&P, &mut Writer) -> Result<(), EncodeError>,
-        take: impl FnOnce(Fresh<'_>) -> R,
-    ) -> Result<R, OutgoingError> {
-        // Taken out, because what `payload` runs may send signals itself.
-        let mut writer = SCRATCH.take().unwrap_or_else(first_writer);
-        let taken = Fresh::encode(&mut writer, flags, sender, control, payload).map(take);
-        SCRATCH.set(Some(writer));
-        taken
-    }
-
-    fn encode<P>(
-        writer: &'a mut Writer,
-        flags: Flags,
-        sender: Option<&Pid>,
-        control: &Control<P>,
-        payload: impl FnOnce(&P, &mut Writer) -> Result<(), EncodeError>,
-    ) -> Result<Self, OutgoingError> {
-        writer.begin(flags.contains(Flags::DIST_HDR_ATOM_CACHE));
-        let control_len = control.encode(flags, writer, payload)?;
-        let len = writer.len();
-        // The control message is never cut.
-        let whole = if flags.contains(Flags::FRAGMENTS) { control_len } else { len };
-        if whole > PACKET_LEN_MAX {
-            cold_path();
-            return Err(OutgoingError::TooLong(len));
-        }
-        Ok(Self { writer, control_len, sender: sender.map(|pid| (pid.id, pid.serial)) })
-    }
-
-    fn into_outgoing(self) -> Outgoing {
-        let len = self.writer.len();
-        let Encoded { parts, atoms } = std::mem::take(self.writer).finish();
-        Outgoing { parts: parts.into(), atoms, control_len: self.control_len, len, sender: self.sender }
     }
 }
 

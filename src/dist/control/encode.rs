@@ -9,54 +9,58 @@ use super::super::channel::OutgoingError;
 use super::super::{Flags, VERSION_MAGIC};
 use super::{Control, Item, SpawnRequest, Target, altact, op, spawned};
 
-/// Where a control message's payload goes.
-enum Last<'a, P> {
-    /// There is none.
+/// What follows a control tuple, or ends it.
+#[must_use = "the signal is not whole without its payload"]
+pub(crate) enum Follows<'a, P> {
+    /// Nothing.
     Nothing,
-    /// It is the tuple's last element.
+    /// A payload that is the tuple's last element.
     Within(&'a P),
-    /// It follows the tuple.
+    /// A payload after the tuple.
     After(&'a P),
 }
 
-impl<P> Control<P> {
-    /// Writes the control tuple in the newest form that `flags` allow, and the payload. Returns how many bytes belong to the control
-    /// message.
+impl<P> Follows<'_, P> {
+    /// Writes the payload. Returns how many bytes belong to the control message.
+    #[inline]
     pub(crate) fn encode(
-        &self,
+        self,
         flags: Flags,
         w: &mut Writer,
         payload: impl FnOnce(&P, &mut Writer) -> Result<(), EncodeError>,
     ) -> Result<usize, OutgoingError> {
-        // Without a distribution header, each term has a version byte of its own.
-        let version = !flags.header();
-        if version {
-            cold_path();
-            w.raw(&[VERSION_MAGIC]);
-        }
-        let last = self.encode_tuple(flags, w)?;
-        match last {
-            Last::Nothing => Ok(w.len()),
-            Last::Within(reason) => {
+        match self {
+            Self::Nothing => Ok(w.len()),
+            Self::Within(reason) => {
                 payload(reason, w)?;
                 Ok(w.len())
             }
-            Last::After(message) => {
+            Self::After(message) => {
                 let control_len = w.len();
-                if version {
-                    cold_path();
-                    w.raw(&[VERSION_MAGIC]);
-                }
+                version(flags, w);
                 payload(message, w)?;
                 Ok(control_len)
             }
         }
     }
+}
 
-    fn encode_tuple(&self, flags: Flags, w: &mut Writer) -> Result<Last<'_, P>, OutgoingError> {
+/// Without a distribution header, each term has a version byte of its own.
+#[inline]
+fn version(flags: Flags, w: &mut Writer) {
+    if !flags.header() {
+        cold_path();
+        w.raw(&[VERSION_MAGIC]);
+    }
+}
+
+impl<P> Control<P> {
+    /// Writes the control tuple in the newest form that `flags` allow.
+    pub(crate) fn encode(&self, flags: Flags, w: &mut Writer) -> Result<Follows<'_, P>, OutgoingError> {
+        version(flags, w);
         let need = |flag| if flags.contains(flag) { Ok(()) } else { Err(OutgoingError::NotAgreed(flag)) };
         let reason = |reason| {
-            if flags.contains(Flags::EXIT_PAYLOAD) { Last::After(reason) } else { Last::Within(reason) }
+            if flags.contains(Flags::EXIT_PAYLOAD) { Follows::After(reason) } else { Follows::Within(reason) }
         };
         // The newer operation, with its reason after the tuple, or the older one with a tuple that is longer by it.
         let exit = |w: &mut Writer, new, old, len| {
@@ -105,26 +109,26 @@ impl<P> Control<P> {
                         w.reference(alias);
                     }
                 }
-                Last::After(message)
+                Follows::After(message)
             }
             Self::Link { from, to } => {
                 w.operation(3, op::LINK);
                 w.pid(from);
                 w.pid(to);
-                Last::Nothing
+                Follows::Nothing
             }
             Self::UnlinkId { id, from, to } if flags.contains(Flags::UNLINK_ID) => {
                 w.operation(4, op::UNLINK_ID);
                 w.unsigned(id.get());
                 w.pid(from);
                 w.pid(to);
-                Last::Nothing
+                Follows::Nothing
             }
             Self::Unlink { from, to } | Self::UnlinkId { from, to, .. } => {
                 w.operation(3, op::UNLINK);
                 w.pid(from);
                 w.pid(to);
-                Last::Nothing
+                Follows::Nothing
             }
             Self::UnlinkIdAck { id, from, to } => {
                 need(Flags::UNLINK_ID)?;
@@ -132,7 +136,7 @@ impl<P> Control<P> {
                 w.unsigned(id.get());
                 w.pid(from);
                 w.pid(to);
-                Last::Nothing
+                Follows::Nothing
             }
             Self::Exit { from, to, reason: why } => {
                 exit(w, op::PAYLOAD_EXIT, op::EXIT, 3);
@@ -151,14 +155,14 @@ impl<P> Control<P> {
                     need(Flags::ALTACT_SIG)?;
                     let priority = if *priority { altact::PRIORITY } else { 0 };
                     altact_sig(w, altact::EXIT | priority, from, to);
-                    Last::After(why)
+                    Follows::After(why)
                 }
             },
             Self::GroupLeader { leader, to } => {
                 w.operation(3, op::GROUP_LEADER);
                 w.pid(leader);
                 w.pid(to);
-                Last::Nothing
+                Follows::Nothing
             }
             Self::Monitor { from, item, reference } | Self::Demonitor { from, item, reference } => {
                 let demonitor = matches!(self, Self::Demonitor { .. });
@@ -166,7 +170,7 @@ impl<P> Control<P> {
                 w.pid(from);
                 encode_item(w, item);
                 w.reference(reference);
-                Last::Nothing
+                Follows::Nothing
             }
             Self::MonitorExit { item, to, reference, reason: why } => {
                 exit(w, op::PAYLOAD_MONITOR_P_EXIT, op::MONITOR_P_EXIT, 4);
@@ -188,7 +192,7 @@ impl<P> Control<P> {
                 w.atom(function);
                 w.integer((*arity).into());
                 options.write(w);
-                Last::After(arguments)
+                Follows::After(arguments)
             }
             Self::SpawnReply { id, to, link, monitor, result } => {
                 need(Flags::SPAWN)?;
@@ -202,7 +206,7 @@ impl<P> Control<P> {
                     Ok(pid) => w.pid(pid),
                     Err(error) => w.atom(error),
                 }
-                Last::Nothing
+                Follows::Nothing
             }
         })
     }

@@ -366,7 +366,8 @@ fn unlink_ids_have_64_bits() {
 /// The operation and length of the tuple that a control message is sent as.
 fn sent_as(control: &Control<()>, flags: Flags) -> Result<(u8, u8, bool), OutgoingError> {
     let mut w = Writer::new();
-    let control_len = control.encode(flags | Flags::FRAGMENTS, &mut w, |(), w| {
+    let flags = flags | Flags::FRAGMENTS;
+    let control_len = control.encode(flags, &mut w)?.encode(flags, &mut w, |(), w| {
         w.atom(&PEER);
         Ok(())
     })?;

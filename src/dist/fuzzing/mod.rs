@@ -4,9 +4,10 @@ use std::collections::VecDeque;
 
 use bytes::{Buf, BytesMut};
 
+use crate::etf::Payload;
 use crate::term::Atom;
 
-use super::channel::{Limits, Outgoing, OutgoingError, Received, Receiver, Sender};
+use super::channel::{ChannelError, Limits, Next, Outgoing, OutgoingError, Received, Receiver, Sender};
 use super::handshake::{Acceptor, AcceptorStep, Answer, Initiator, InitiatorStep, Local};
 use super::{Control, Flags};
 
@@ -34,14 +35,20 @@ pub(crate) fn frames(mut data: &[u8]) -> usize {
     };
     let mut receiver = Receiver::new(PEER, flags, limits);
     let (mut forwarder, mut next) = (Sender::new(flags), Receiver::new(PEER, flags, Limits::default()));
+    // It has what a message begins with in common with the last one, where the other reads each as a whole.
+    let mut keeping = Receiver::new(PEER, flags, limits);
+    let mut kept = BytesMut::new();
     let (mut input, mut signals) = (BytesMut::new(), 0);
     while data.len() >= 2 {
         let len = usize::from(data.get_u16()).min(data.len());
         let (chunk, rest) = data.split_at(len);
         data = rest;
         input.extend_from_slice(chunk);
+        kept.extend_from_slice(chunk);
         loop {
-            match receiver.receive(&mut input) {
+            let received = receiver.receive(&mut input);
+            assert_eq!(said(&received), said(&receive_keeping(&mut keeping, &mut kept)));
+            match received {
                 Ok(Some(Received::Signal(control))) => {
                     signals += 1;
                     forward(&control, flags, &mut forwarder, &mut next);
@@ -58,6 +65,28 @@ pub(crate) fn frames(mut data: &[u8]) -> usize {
         assert!(input.len() < 4 + (1 << 16), "a whole packet is taken");
     }
     signals
+}
+
+fn said(received: &Result<Option<Received>, ChannelError>) -> String {
+    match received {
+        Ok(received) => format!("{received:?}"),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// As [`Receiver::receive`], in the way of a node: of a message it takes the message alone.
+fn receive_keeping(receiver: &mut Receiver, input: &mut BytesMut) -> Result<Option<Received>, ChannelError> {
+    Ok(match receiver.receive_next(input)? {
+        Next::Tick => Some(Received::Tick),
+        Next::Signal => receiver.signal().as_mut().map(|signal| {
+            let whole = signal.clone();
+            if let Control::Send { message, .. } = signal {
+                *message = Payload::none();
+            }
+            Received::Signal(whole)
+        }),
+        Next::Fragment | Next::Incomplete => None,
+    })
 }
 
 fn forward(control: &Control, flags: Flags, sender: &mut Sender, receiver: &mut Receiver) {

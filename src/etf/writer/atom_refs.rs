@@ -30,7 +30,28 @@ pub struct AtomRefs {
     slots: Vec<u8>,
 }
 
+/// How many atoms a packet has had so far, and how many uses of them are remembered.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct AtomsUsed {
+    count: usize,
+    used: usize,
+}
+
 impl AtomRefs {
+    pub(super) fn used(&self) -> AtomsUsed {
+        AtomsUsed { count: self.count, used: self.used }
+    }
+
+    /// Begins the next packet with those atoms of this one, if they are as few as is remembered of a packet.
+    #[inline]
+    pub(super) fn resume(&mut self, used: AtomsUsed) -> bool {
+        if self.count > FEW || self.count < used.count {
+            return false;
+        }
+        (self.count, self.used) = (used.count, used.used);
+        true
+    }
+
     /// The atoms, by their number in the packet.
     pub fn atoms(&self) -> &[Atom] {
         &self.atoms[..self.count]

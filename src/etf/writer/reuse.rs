@@ -3,13 +3,44 @@
 use std::hint::cold_path;
 
 use super::super::tags::VERSION_MAGIC;
+use super::atom_refs::AtomsUsed;
 use super::{AtomRefs, Writer};
 use crate::term::Atom;
 
 /// What a writer keeps of its room from one message to the next.
 const KEPT_LEN_MAX: usize = 64 << 10;
 
+/// Where a writer has been, whose next message begins with what it had written until then.
+#[derive(Debug)]
+pub(crate) struct Checkpoint {
+    len: usize,
+    atoms: AtomsUsed,
+}
+
 impl Writer {
+    /// Where it is, or so many bytes before: not before the last atom.
+    pub(crate) fn checkpoint(&self, before: usize) -> Checkpoint {
+        let atoms = self.atoms.as_ref().map_or_else(AtomsUsed::default, AtomRefs::used);
+        Checkpoint { len: self.out.len() - before, atoms }
+    }
+
+    /// Begins a message with what the last one began with, if all of it was written in one piece and atoms are collected. If not, it is
+    /// as before.
+    #[inline]
+    pub(crate) fn resume(&mut self, checkpoint: &Checkpoint) -> bool {
+        let whole = self.parts.is_empty() && self.out.len() >= checkpoint.len;
+        if !whole || self.out.capacity() > KEPT_LEN_MAX {
+            return false;
+        }
+        let Some(atoms) = &mut self.atoms else { return false };
+        if !atoms.resume(checkpoint.atoms) {
+            return false;
+        }
+        self.open_funs = 0;
+        self.out.truncate(checkpoint.len);
+        true
+    }
+
     /// What was written, if it is in one piece.
     pub(crate) fn as_slice(&self) -> Option<&[u8]> {
         self.parts.is_empty().then_some(&self.out)

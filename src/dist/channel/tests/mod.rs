@@ -1,3 +1,4 @@
+mod fronts;
 mod hostile;
 mod monitors;
 mod order;
