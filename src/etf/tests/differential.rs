@@ -95,6 +95,9 @@ proptest! {
     // Not asked to encode: it writes [-1] as the string of byte 255.
     #[test]
     fn eetf_reads_what_we_write_as_the_same_term(term in printable_term()) {
+        // To it 0.0 and -0.0 are one key, as they were before OTP 27.
+        let text = term.to_string();
+        prop_assume!(!(text.contains("#{") && text.contains("-0.0")));
         let theirs = eetf::Term::decode(&to_bytes(&term).unwrap()[..]);
         prop_assert!(theirs.is_ok(), "eetf refuses {}", term);
         prop_assert_eq!(theirs.ok().and_then(from_eetf), Some(term));
