@@ -101,7 +101,7 @@ struct Out {
     /// So many signals were queued since the last write.
     signals: u32,
     writer: Writer,
-    /// When a sender last found nobody writing, and how many messages had arrived.
+    /// When a sender last found nobody writing, but for lone answers, and how many messages had arrived.
     written_at: Mono,
     messages_then: u64,
     /// Whether the burst since then began with an answer to one of several messages.
@@ -410,15 +410,22 @@ impl Connection {
     /// read brought, or it comes right after another without anything having arrived in between that it could be the answer to. The
     /// messages of one sender may go to several nodes: each node's first would have a write of its own, and a read there.
     fn in_burst(&self, out: &mut Out, sender: Option<&Pid>, write: Write) -> bool {
-        let (now, messages) = (self.clock.mono(), self.messages.load(Ordering::Relaxed));
+        let messages = self.messages.load(Ordering::Relaxed);
+        let answers = std::mem::replace(&mut out.messages_then, messages) != messages;
+        let crowded = self.crowded.load(Ordering::Relaxed);
+        if answers && !crowded && write == Write::Now {
+            // Whenever that is: a lone call reads no clock here.
+            (out.written_at, out.answers) = (Mono::default(), false);
+            return false;
+        }
+        let now = self.clock.mono();
         let follows =
             write == Write::Soon && sender.is_some_and(|sender| self.last_sent.follows(sender, now));
         let close = follows || now.since(out.written_at) < BURST;
-        let answers = messages != out.messages_then;
-        (out.written_at, out.messages_then) = (now, messages);
+        out.written_at = now;
         if answers {
-            out.answers = self.crowded.load(Ordering::Relaxed);
-            return out.answers;
+            out.answers = crowded;
+            return crowded;
         }
         // What a write of answers has left are more of them.
         out.answers &= close;

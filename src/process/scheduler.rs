@@ -170,9 +170,6 @@ impl RunQueue {
     }
 
     fn take_all(&self) -> VecDeque<Arc<dyn Runnable>> {
-        if self.len() == 0 {
-            return VecDeque::new();
-        }
         let mut queue = self.lock();
         self.len.store(0, Ordering::Relaxed);
         std::mem::take(&mut *queue)
@@ -368,10 +365,11 @@ impl Schedulers {
 
     /// A scheduler runs what a guest has left.
     pub(super) fn take_over(&self, guest: usize) {
-        let left = self.each[guest].take_all();
-        if left.is_empty() {
+        if self.each[guest].len() == 0 {
             return;
         }
+        cold_path();
+        let left = self.each[guest].take_all();
         self.injected.extend(left);
         // As where something is injected.
         std::sync::atomic::fence(Ordering::SeqCst);
