@@ -9,7 +9,7 @@ use std::time::Duration;
 use beamline::epmd::EpmdOptions;
 use beamline::gen_server::{Context, GenServer, Reply, ReplyTo};
 use beamline::node::Node;
-use beamline::process::ExitReason;
+use beamline::process::{self, ExitReason};
 use beamline::term::Term;
 use tokio::runtime::{Builder, Runtime};
 
@@ -267,6 +267,42 @@ fn a_runtime_ends_whose_peers_go_on_sending() {
     dropped.recv_timeout(PATIENCE).expect("it ends");
     drop(end);
     sending.join().expect("it sends");
+}
+
+#[test]
+fn a_node_that_only_listens_tells_its_peer_that_it_lives() {
+    // Who hears nothing for so long gives its peer up.
+    const TICKTIME: Duration = Duration::from_secs(1);
+    let nodes = Nodes::on_two_threads();
+    let ticking = |name| {
+        let builder = Node::builder(name).cookie("c").epmd(nodes.epmd.clone()).listen("127.0.0.1", 0);
+        builder.net_ticktime(TICKTIME, 4).start()
+    };
+    let (sees, seen) = mpsc::channel();
+    let (loses, lost) = mpsc::channel();
+    let (_listener, caster) = nodes.runtime.block_on(async {
+        let listener = ticking("listener@127.0.0.1").await.expect("it starts");
+        Server::start(&listener, sees).name("server").await.expect("it starts");
+        let caster = ticking("caster@127.0.0.1").await.expect("it starts");
+        caster.connect("listener@127.0.0.1").await.expect("they connect");
+        let watch = |mut cx: process::Context<Term>| async move {
+            cx.monitor_node("listener@127.0.0.1", true);
+            let _ = loses.send(cx.receive().await);
+            ExitReason::Normal
+        };
+        caster.spawn(watch).expect("it starts");
+        (listener, caster)
+    });
+    let mut on_its_own_thread = 0;
+    // One by one, for more than twice as long.
+    for n in 0_i64..2500 {
+        assert_eq!(lost.recv_timeout(Duration::from_millis(1)), Err(mpsc::RecvTimeoutError::Timeout));
+        caster.cast(("server", "listener@127.0.0.1"), &n).expect("it is sent");
+        let (cast, thread) = seen.recv_timeout(PATIENCE).expect("a cast");
+        assert_eq!(cast, n.into());
+        on_its_own_thread += u32::from(!nodes.workers.contains(&thread));
+    }
+    assert_ne!(on_its_own_thread, 0);
 }
 
 #[test]

@@ -5,17 +5,16 @@
 //! writes the answer. Here what comes next is read, delivered, handled and answered in one go, for as long as messages come alone and are
 //! handled quickly; otherwise the reader's task goes on as before.
 
-use std::future::{Future, poll_fn};
 use std::panic::resume_unwind;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::connection::Connection;
+use super::reading::Reader;
 use super::{DisconnectReason, Inner};
+use crate::dist::channel::ChannelError;
 use crate::process::Guest;
-use crate::world::{BoxRead, Clock, Wait, World};
+use crate::world::Wait;
 
 /// After so many messages that came alone, one after the other, a connection has a thread of its own.
 const LONE_MESSAGES: u32 = 64;
@@ -30,46 +29,36 @@ const TURNS_PER_LOOK: u64 = 16;
 /// One that runs for so long, or blocks its thread, is left to itself: others of the connection go on without it.
 const STUCK: Duration = Duration::from_millis(20);
 
-/// What reads a connection. In the end it says why that is lost, and gives the reading half back.
-type Reading = Pin<Box<dyn Future<Output = Lost> + Send>>;
-
-type Lost = (DisconnectReason, BoxRead);
-
-/// Reads a connection, by turns as a task and on a thread of its own.
+/// Reads a connection, by turns as a task and on a thread of its own, until it is lost. Returns why it is.
 pub(super) async fn read(
-    inner: &Inner,
+    inner: &Arc<Inner>,
     connection: &Arc<Connection>,
-    mut reading: Reading,
+    mut reader: Box<Reader>,
     wait: Wait,
-) -> Lost {
+) -> (DisconnectReason, Box<Reader>) {
     let mut patience = LONE_MESSAGES;
     loop {
-        let lost = poll_fn(|cx| match reading.as_mut().poll(cx) {
-            Poll::Ready(lost) => Poll::Ready(Some(lost)),
-            Poll::Pending if connection.lone_messages() >= patience => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
-        });
-        if let Some(lost) = lost.await {
-            return lost;
+        if let Some(reason) = connection.read(inner, &mut reader, Some(patience)).await {
+            return (reason, reader);
         }
         connection.forget_lone_messages();
         let Some(guest) = inner.local.guest() else { continue };
-        wait.begin();
-        let lone = Arc::new(Lone {
+        wait.begin(&mut reader.read);
+        let lone = Left(Arc::new(Lone {
+            inner: inner.clone(),
             connection: connection.clone(),
             wait: wait.clone(),
             guest,
-            clock: inner.local.world.clock.clone(),
-            state: Mutex::new(State { reading: Some(reading), ..State::default() }),
-        });
-        Lone::on_thread(&lone, &inner.local.world).await;
+            state: Mutex::new(State { reader: Some(reader), ..State::default() }),
+        }));
+        Lone::on_thread(&lone.0).await;
         wait.end();
         connection.forget_lone_messages();
-        let mut state = lone.state();
-        if let Some(lost) = state.lost.take() {
-            return lost;
+        let mut state = lone.0.state();
+        reader = state.reader.take().expect("the thread has ended, or is left while it lends it");
+        if let Some(reason) = state.lost.take() {
+            return (reason, reader);
         }
-        reading = state.reading.take().expect("it is lost, or goes on");
         patience =
             if state.turns < WORTHWHILE { (2 * patience).min(LONE_MESSAGES_MAX) } else { LONE_MESSAGES };
     }
@@ -77,29 +66,39 @@ pub(super) async fn read(
 
 /// A connection that is read on a thread of its own.
 struct Lone {
+    inner: Arc<Inner>,
     connection: Arc<Connection>,
     wait: Wait,
     guest: Guest,
-    clock: Arc<dyn Clock>,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
-    reading: Option<Reading>,
-    lost: Option<Lost>,
+    /// While the thread reads, it has it itself.
+    reader: Option<Box<Reader>>,
+    lost: Option<DisconnectReason>,
     /// So often something was read.
     turns: u64,
     /// Whether processes run that it was delivered to.
     runs: bool,
-    /// Whether the thread is to leave the reading to others. Said while it runs processes, so that it does not read meanwhile.
+    /// Whether the thread is to leave the reading to others. Said while it runs processes, or when nobody waits for it any more.
     is_left: bool,
 }
 
+/// Has the thread end when its connection's task does.
+struct Left(Arc<Lone>);
+
+impl Drop for Left {
+    fn drop(&mut self) {
+        self.0.state().is_left = true;
+    }
+}
+
 impl Lone {
-    /// Waits for the end of the thread, or until it is stuck. If the runtime ends, what the thread reads fails.
-    async fn on_thread(this: &Arc<Self>, world: &World) {
-        let lone = this.clone();
+    /// Waits for the end of the thread, or until it is stuck.
+    async fn on_thread(this: &Arc<Self>) {
+        let (lone, world) = (this.clone(), &this.inner.local.world);
         let mut thread = world.spawn_blocking(move || lone.run());
         let mut stuck = None;
         loop {
@@ -124,42 +123,53 @@ impl Lone {
 
     /// The thread.
     fn run(&self) {
-        let (mut was_slow, mut buffer) = (false, Vec::new());
+        let Some(mut reader) = self.state().reader.take() else { return };
+        let clock = &self.inner.local.world.clock;
+        let (mut was_slow, due) = (false, reader.due(clock.mono()));
         for turn in 1_u64.. {
-            let Some(len) = self.wait.for_more(&mut buffer) else { return };
+            let len = match reader.wait_for_more(&self.wait) {
+                Ok(Some(len)) => len,
+                Ok(None) => break,
+                Err(error) => {
+                    self.state().lost = Some(error.into());
+                    break;
+                }
+            };
+            self.connection.note_received(len);
             let looks = was_slow || turn.is_multiple_of(TURNS_PER_LOOK);
-            let begun = looks.then(|| self.clock.mono());
+            let begun = looks.then(|| clock.mono());
             self.guest.turn(|| {
-                self.receive();
+                let received = self.connection.receive(&self.inner, &mut reader);
+                self.lend(reader, received);
                 self.guest.share();
             });
-            {
-                let mut state = self.state();
-                state.runs = false;
-                if state.is_left || state.reading.is_none() {
-                    return;
-                }
-            }
-            let slow = begun.is_some_and(|begun| self.clock.mono().since(begun) > QUICK);
+            let Some(lent) = self.take_back() else { return };
+            reader = lent;
+            let slow = begun.is_some_and(|begun| clock.mono().since(begun) > QUICK);
             // Once may be the system's doing, which ran something else on this core meanwhile.
-            if slow && was_slow || len >= Wait::LEN || self.connection.is_crowded() {
-                return;
+            let ends = slow && was_slow || len >= Wait::LEN || self.connection.is_crowded();
+            if ends || begun.is_some_and(|begun| begun >= due) || self.connection.closed().is_some() {
+                break;
             }
             was_slow = slow;
         }
+        self.state().reader = Some(reader);
     }
 
-    /// Delivers what has come.
-    fn receive(&self) {
+    /// While processes run, others can go on reading.
+    fn lend(&self, reader: Box<Reader>, received: Result<(), ChannelError>) {
         let mut state = self.state();
-        let State { reading: Some(reading), is_left: false, .. } = &mut *state else { return };
-        // The task polls it again, with a waker of its own, before anything else can wake it.
-        if let Poll::Ready(lost) = reading.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            state.lost = Some(lost);
-            state.reading = None;
-        }
+        state.reader = Some(reader);
+        state.lost = received.err().map(DisconnectReason::Protocol);
         state.turns += 1;
         state.runs = true;
+    }
+
+    /// `None` if they do, or nobody is to.
+    fn take_back(&self) -> Option<Box<Reader>> {
+        let mut state = self.state();
+        state.runs = false;
+        if state.is_left || state.lost.is_some() { None } else { state.reader.take() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

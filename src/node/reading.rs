@@ -47,31 +47,88 @@ impl Turn {
     }
 }
 
+/// What a connection is read with.
+pub(super) struct Reader {
+    pub(super) read: BoxRead,
+    input: BytesMut,
+    receiver: Receiver,
+    ticker: Option<Ticker>,
+    /// Whom the last name stood for.
+    named: Option<Found>,
+}
+
+impl Reader {
+    /// `input` is what was read before.
+    pub(super) fn new(
+        inner: &Inner,
+        connection: &Connection,
+        read: BoxRead,
+        input: BytesMut,
+        ticker: Option<Ticker>,
+    ) -> Self {
+        let receiver = Receiver::new(connection.peer.clone(), connection.flags, inner.options.channel);
+        Self { read, input, receiver, ticker, named: None }
+    }
+
+    /// Has room in its input for what comes.
+    #[inline]
+    fn make_room(&mut self) {
+        let wants = self.receiver.wants(&self.input);
+        if self.input.capacity() - self.input.len() < wants.max(READ_CAPACITY_MIN) {
+            cold_path();
+            self.input.reserve(wants.max(READ_CAPACITY));
+        }
+    }
+
+    /// Waits for what comes, as [`Wait::for_more`] does.
+    #[inline]
+    pub(super) fn wait_for_more(&mut self, wait: &Wait) -> io::Result<Option<usize>> {
+        self.make_room();
+        Self::reclaim(&mut self.input);
+        wait.for_more(&mut self.input)
+    }
+
+    /// When the connection is to be looked after, at the latest.
+    pub(super) fn due(&self, now: Mono) -> Mono {
+        self.ticker.as_ref().map_or(now + RELAX, Ticker::next)
+    }
+
+    /// Puts what comes next to where the last was, once that is handled: one that reads little touches little of it.
+    #[inline]
+    fn reclaim(input: &mut BytesMut) {
+        if input.is_empty() {
+            let _ = input.try_reclaim(READ_CAPACITY);
+        }
+    }
+}
+
 impl Connection {
-    /// Reads and delivers signals, and keeps the connection alive, until it is closed. Returns why it was.
+    /// Reads and delivers signals, and keeps the connection alive, until it is closed. Returns why it was, or `None` after so many messages
+    /// that came alone if they are given, with nothing more to read.
     pub(super) async fn read(
         &self,
         inner: &Inner,
-        read: &mut BoxRead,
-        mut input: BytesMut,
-        mut ticker: Option<Ticker>,
-    ) -> DisconnectReason {
-        let mut receiver = Receiver::new(self.peer.clone(), self.flags, inner.options.channel);
+        reader: &mut Reader,
+        lone_messages: Option<u32>,
+    ) -> Option<DisconnectReason> {
         let world = &inner.local.world;
         let guest = if inner.options.busy_poll.is_zero() { None } else { inner.local.guest() };
-        let until =
-            |next: Option<Mono>| world.sleep(next.map_or(RELAX, |next| next.since(world.clock.mono())));
+        let until_due = |reader: &Reader| {
+            let now = world.clock.mono();
+            world.sleep(reader.due(now).since(now))
+        };
         // One timer from tick to tick: a read costs none.
-        let mut sleep = pin!(until(ticker.as_ref().map(Ticker::next)));
-        let (mut registered, mut turn, mut named) = (None, Turn::default(), None);
+        let mut sleep = pin!(until_due(reader));
+        let (mut registered, mut turn) = (None, Turn::default());
+        let is_lone = || lone_messages.is_some_and(|messages| self.lone_messages() >= messages);
         loop {
             let received = match &guest {
-                Some(guest) => guest.turn(|| self.receive(inner, &mut receiver, &mut input, &mut named)),
-                None => self.receive(inner, &mut receiver, &mut input, &mut named),
+                Some(guest) => guest.turn(|| self.receive(inner, reader)),
+                None => self.receive(inner, reader),
             };
             if let Err(error) = received {
                 cold_path();
-                return DisconnectReason::Protocol(error);
+                return Some(DisconnectReason::Protocol(error));
             }
             if guest.is_some() && self.is_handed_over() {
                 // The writer's task is on this thread.
@@ -79,8 +136,9 @@ impl Connection {
             }
             if let Some(reason) = self.closed() {
                 cold_path();
-                return reason;
+                return Some(reason);
             }
+            let Reader { read, input, receiver, .. } = reader;
             let woken = if let Some((payload, len)) = receiver.direct() {
                 cold_path();
                 let mut place = payload.limit(len);
@@ -89,28 +147,25 @@ impl Connection {
                 })
                 .await;
                 if let Some(Ok(len)) = read {
-                    receiver.read(len, &mut input);
+                    receiver.read(len, input);
                 }
                 read
             } else {
-                let wants = receiver.wants(&input);
-                if input.capacity() - input.len() < wants.max(READ_CAPACITY_MIN) {
-                    cold_path();
-                    input.reserve(wants.max(READ_CAPACITY));
-                }
+                reader.make_room();
+                let Reader { read, input, .. } = reader;
                 poll_fn(|cx| {
-                    if input.is_empty() {
-                        // To where the last was, once that is handled: one that reads little touches little of it.
-                        let _ = input.try_reclaim(READ_CAPACITY);
+                    Reader::reclaim(input);
+                    match self.poll_read(read, input, sleep.as_mut(), &mut registered, &mut turn, cx) {
+                        Poll::Pending if is_lone() => Poll::Ready(None),
+                        polled => polled,
                     }
-                    self.poll_read(read, &mut input, sleep.as_mut(), &mut registered, &mut turn, cx)
                 })
                 .await
             };
             match woken {
                 Some(Ok(0)) => {
                     cold_path();
-                    return DisconnectReason::Closed;
+                    return Some(DisconnectReason::Closed);
                 }
                 Some(Ok(len)) => {
                     self.note_received(len);
@@ -125,21 +180,22 @@ impl Connection {
                 }
                 Some(Err(error)) => {
                     cold_path();
-                    return error.into();
+                    return Some(error.into());
                 }
                 None if sleep.is_elapsed() => {
                     cold_path();
-                    if let Some(ticker) = &mut ticker
+                    if let Some(ticker) = &mut reader.ticker
                         && self.tick(ticker) == Tick::Dead
                         && !world.planted("half-open-kept")
                     {
-                        return DisconnectReason::NetTickTimeout;
+                        return Some(DisconnectReason::NetTickTimeout);
                     }
-                    receiver.relax();
+                    reader.receiver.relax();
                     self.relax();
-                    sleep.set(until(ticker.as_ref().map(Ticker::next)));
+                    sleep.set(until_due(reader));
                     registered = None;
                 }
+                None if is_lone() => return None,
                 None => {}
             }
         }
@@ -147,13 +203,8 @@ impl Connection {
 
     /// Delivers all signals that have come as a whole.
     #[inline]
-    fn receive(
-        &self,
-        inner: &Inner,
-        receiver: &mut Receiver,
-        input: &mut BytesMut,
-        named: &mut Option<Found>,
-    ) -> Result<(), ChannelError> {
+    pub(super) fn receive(&self, inner: &Inner, reader: &mut Reader) -> Result<(), ChannelError> {
+        let Reader { receiver, input, named, .. } = reader;
         let mut messages = 0;
         loop {
             match receiver.receive_next(input)? {

@@ -11,6 +11,7 @@ use super::connection::Connection;
 use super::handshake::{self, Greeted};
 use super::lone;
 use super::pending::{Attempt, Incoming};
+use super::reading::Reader;
 use super::{ConnectError, DisconnectReason, Inner};
 use crate::dist::channel::Outgoing;
 use crate::dist::handshake::{HandshakeFault, Refusal};
@@ -136,11 +137,10 @@ impl Inner {
             }
             return;
         }
-        let (mut read, write) = (conn.read, conn.write);
         let busy_limit = self.options.dist_buf_busy_limit;
         let connection = self.connected(attempt.as_ref(), |id| {
             let (clock, last_sent) = (self.local.world.clock.clone(), self.last_sent.clone());
-            Connection::new(id, self.local.pid(0, 0), &established, write, busy_limit, clock, last_sent)
+            Connection::new(id, self.local.pid(0, 0), &established, conn.write, busy_limit, clock, last_sent)
         });
         let Some(connection) = connection else { return };
         let _live = Live::new(self.clone());
@@ -155,16 +155,14 @@ impl Inner {
             let now = self.local.world.clock.mono();
             Ticker::new(ticktime, self.options.net_tickintensity, !connection.is_visible(), now)
         });
-        let reading = {
-            let (inner, connection) = (self.clone(), connection.clone());
-            async move {
-                let reason = connection.read(&inner, &mut read, rest, ticker).await;
-                (reason, read)
-            }
-        };
-        let (reason, mut read) = match conn.wait {
-            Some(wait) => lone::read(&self, &connection, Box::pin(reading), wait).await,
-            None => reading.await,
+        let mut reader = Box::new(Reader::new(&self, &connection, conn.read, rest, ticker));
+        let (reason, reader) = match conn.wait {
+            Some(wait) => lone::read(&self, &connection, reader, wait).await,
+            None => loop {
+                if let Some(reason) = connection.read(&self, &mut reader, None).await {
+                    break (reason, reader);
+                }
+            },
         };
         match &reason {
             DisconnectReason::Protocol(error) => {
@@ -185,6 +183,7 @@ impl Inner {
             // The peer has been told that no more comes. If the socket closed now, with something from the peer still unread, the
             // system would reset the connection, and what this node sent last could be lost on the way.
             let mut unread = [0; 4096];
+            let mut read = reader.read;
             let drain = async { while read.read(&mut unread).await.is_ok_and(|len| len > 0) {} };
             let _ = self.local.world.timeout(LINGER, drain).await;
         }

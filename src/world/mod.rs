@@ -74,7 +74,7 @@ pub enum Wait {}
 impl Wait {
     pub(crate) const LEN: usize = 0;
 
-    pub(crate) fn begin(&self) {
+    pub(crate) fn begin(&self, _: &mut BoxRead) {
         match *self {}
     }
 
@@ -82,7 +82,7 @@ impl Wait {
         match *self {}
     }
 
-    pub(crate) fn for_more(&self, _: &mut Vec<u8>) -> Option<usize> {
+    pub(crate) fn for_more(&self, _: &mut bytes::BytesMut) -> io::Result<Option<usize>> {
         match *self {}
     }
 }

@@ -16,11 +16,12 @@ use std::io::{self, IoSlice};
 use std::net::{Shutdown, TcpStream as StdTcpStream};
 use std::os::fd::{AsRawFd, RawFd};
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
+use bytes::BytesMut;
 use socket2::SockRef;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
@@ -39,12 +40,7 @@ pub(super) fn split(stream: TcpStream) -> io::Result<(BoxRead, BoxWrite, Wait)> 
     socket.set_nonblocking(false)?;
     socket.set_read_timeout(Some(WAIT))?;
     let socket = Arc::new(Socket(socket));
-    let wait = Wait(Arc::new(Waiting {
-        socket: socket.clone(),
-        begun: AtomicBool::new(false),
-        arrived: Mutex::default(),
-        is_left: AtomicBool::new(false),
-    }));
+    let wait = Wait(Arc::new(Waiting { socket: socket.clone(), begun: AtomicBool::new(false) }));
     let read = ReadHalf { driver: Some(register(socket.clone(), Interest::READABLE)?), wait: wait.clone() };
     Ok((Box::new(read), Box::new(WriteHalf { socket, driver: None }), wait))
 }
@@ -63,73 +59,59 @@ impl AsRawFd for Socket {
     }
 }
 
-/// Waits in the system's read for what a reading half reads, and has it ready for that.
+/// Waits in the system's read for what a reading half would read.
 #[derive(Clone)]
 pub struct Wait(Arc<Waiting>);
 
 struct Waiting {
     socket: Arc<Socket>,
-    /// Whether the reading half has what this brings, and nothing else.
+    /// Whether the reading half leaves all that comes to this.
     begun: AtomicBool,
-    arrived: Mutex<Arrived>,
-    /// Whether something of that may be left.
-    is_left: AtomicBool,
-}
-
-#[derive(Default)]
-struct Arrived {
-    bytes: Vec<u8>,
-    error: Option<io::Error>,
 }
 
 impl Wait {
     /// The most that one wait brings. Messages that are as long are not worth waiting for that way.
     pub(crate) const LEN: usize = 4096;
 
-    /// From now on the reading half has what [`Wait::for_more`] brings.
-    pub(crate) fn begin(&self) {
+    /// From now on the reading half has nothing.
+    pub(crate) fn begin(&self, read: &mut BoxRead) {
         self.0.begun.store(true, Ordering::Release);
+        // It hears of it by being asked, and gives up the driver, which would be woken by all that comes.
+        let nothing =
+            Pin::new(read).poll_read(&mut Context::from_waker(Waker::noop()), &mut ReadBuf::new(&mut []));
+        debug_assert!(nothing.is_pending());
     }
 
-    /// From now on it reads by itself, after what is left.
+    /// From now on it reads again.
     pub(crate) fn end(&self) {
         self.0.begun.store(false, Ordering::Release);
     }
 
-    /// Blocks the thread until something has come, or nothing for a while. Returns how much has, and `None` if nothing; the end of what the
-    /// peer sends is left to the reading half, which also has what went wrong. What is in the buffer, which is for the next wait, is lost.
-    pub(crate) fn for_more(&self, buffer: &mut Vec<u8>) -> Option<usize> {
-        buffer.clear();
-        buffer.reserve(Self::LEN);
-        let read = SockRef::from(&self.0.socket.0).recv(&mut buffer.spare_capacity_mut()[..Self::LEN]);
-        let mut error = None;
-        let len = match read {
-            Ok(0) => return None,
-            Ok(len) => len,
+    /// Blocks the thread until something has come, which is added to `input`, or nothing for a while. Returns how much has, and `None` if
+    /// nothing; the end of what the peer sends is left to the reading half.
+    ///
+    /// # Errors
+    /// What went wrong. The reading half does not hear of it.
+    #[inline]
+    pub(crate) fn for_more(&self, input: &mut BytesMut) -> io::Result<Option<usize>> {
+        let room = input.spare_capacity_mut();
+        let room_len = room.len().min(Self::LEN);
+        match SockRef::from(&self.0.socket.0).recv(&mut room[..room_len]) {
+            Ok(0) => Ok(None),
+            Ok(len) => {
+                // SAFETY: the system has written so many bytes behind those that are there.
+                unsafe { input.set_len(input.len() + len) };
+                Ok(Some(len))
+            }
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
-                return None;
+                cold_path();
+                Ok(None)
             }
-            Err(wrong) => {
-                error = Some(wrong);
-                0
+            Err(error) => {
+                cold_path();
+                Err(error)
             }
-        };
-        // SAFETY: the system has written so many bytes.
-        unsafe { buffer.set_len(len) };
-        let mut arrived = self.arrived();
-        arrived.error = error.or(arrived.error.take());
-        if arrived.bytes.is_empty() {
-            std::mem::swap(&mut arrived.bytes, buffer);
-        } else {
-            cold_path();
-            arrived.bytes.extend_from_slice(buffer);
         }
-        self.0.is_left.store(true, Ordering::Release);
-        Some(len)
-    }
-
-    fn arrived(&self) -> MutexGuard<'_, Arrived> {
-        self.0.arrived.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -139,29 +121,10 @@ struct ReadHalf {
     wait: Wait,
 }
 
-impl ReadHalf {
-    /// Takes what a wait has brought.
-    fn take(&self, buf: &mut ReadBuf<'_>) -> io::Result<()> {
-        let mut arrived = self.wait.arrived();
-        if let Some(error) = arrived.error.take() {
-            return Err(error);
-        }
-        let len = arrived.bytes.len().min(buf.remaining());
-        buf.put_slice(&arrived.bytes[..len]);
-        arrived.bytes.drain(..len);
-        self.wait.0.is_left.store(!arrived.bytes.is_empty(), Ordering::Release);
-        Ok(())
-    }
-}
-
 impl AsyncRead for ReadHalf {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.wait.0.is_left.load(Ordering::Acquire) {
-            return Poll::Ready(this.take(buf));
-        }
         if this.wait.0.begun.load(Ordering::Acquire) {
-            // Or all that comes would wake the driver all the same.
             this.driver = None;
             return Poll::Pending;
         }
@@ -286,54 +249,69 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_wait_has_brought_is_read_before_what_came_after_it() {
+    async fn what_a_wait_brings_stands_between_what_the_reading_half_reads_before_and_after_it() {
         let (ours, mut theirs) = pair().await;
         let (mut read, _write, wait) = split(ours).unwrap();
         let mut word = [0; 5];
         theirs.write_all(b"first").await.unwrap();
         read.read_exact(&mut word).await.unwrap();
         assert_eq!(&word, b"first");
-        wait.begin();
-        theirs.write_all(b"secondthird").await.unwrap();
-        assert_eq!(wait.for_more(&mut Vec::new()), Some(11));
-        // Less than it has brought.
-        read.read_exact(&mut word).await.unwrap();
-        assert_eq!(&word, b"secon");
-        theirs.write_all(b"more").await.unwrap();
-        assert_eq!(wait.for_more(&mut Vec::new()), Some(4));
+        wait.begin(&mut read);
+        let mut input = BytesMut::with_capacity(100);
+        for word in [&b"second"[..], b"third"] {
+            theirs.write_all(word).await.unwrap();
+            assert_eq!(wait.for_more(&mut input).unwrap(), Some(word.len()));
+        }
+        assert_eq!(&input[..], b"secondthird");
         wait.end();
         theirs.write_all(b"fourth").await.unwrap();
         drop(theirs);
         let mut rest = Vec::new();
         read.read_to_end(&mut rest).await.unwrap();
-        assert_eq!(rest, b"dthirdmorefourth");
+        assert_eq!(rest, b"fourth");
+    }
+
+    #[tokio::test]
+    async fn a_wait_brings_no_more_than_there_is_room_for() {
+        let (ours, mut theirs) = pair().await;
+        let (mut read, _write, wait) = split(ours).unwrap();
+        theirs.write_all(&[7; 10_000]).await.unwrap();
+        wait.begin(&mut read);
+        let mut input = BytesMut::with_capacity(3);
+        let room = input.capacity();
+        assert_eq!(wait.for_more(&mut input).unwrap(), Some(room));
+        input.reserve(10_000);
+        assert_eq!(wait.for_more(&mut input).unwrap(), Some(Wait::LEN));
+        wait.end();
+        let mut rest = vec![0; 10_000 - room - Wait::LEN];
+        read.read_exact(&mut rest).await.unwrap();
+        assert!(input.iter().chain(&rest).all(|byte| *byte == 7));
     }
 
     #[tokio::test]
     async fn a_wait_for_nothing_ends_and_so_does_one_for_a_peer_that_is_gone() {
         let (ours, theirs) = pair().await;
         let (mut read, _write, wait) = split(ours).unwrap();
-        wait.begin();
-        assert_eq!(wait.for_more(&mut Vec::new()), None);
+        let mut input = BytesMut::with_capacity(100);
+        wait.begin(&mut read);
+        assert_eq!(wait.for_more(&mut input).unwrap(), None);
         drop(theirs);
-        assert_eq!(wait.for_more(&mut Vec::new()), None);
+        assert_eq!(wait.for_more(&mut input).unwrap(), None);
         wait.end();
         assert_eq!(read.read(&mut [0]).await.unwrap(), 0);
     }
 
     #[tokio::test]
-    async fn what_went_wrong_while_it_waited_is_what_the_reading_half_says() {
+    async fn a_wait_says_what_went_wrong() {
         let (ours, theirs) = pair().await;
         let (mut read, mut write, wait) = split(ours).unwrap();
         // With something unread, the system resets the connection.
         write.write_all(b"unread").await.unwrap();
         theirs.readable().await.unwrap();
         drop(theirs);
-        wait.begin();
-        assert_eq!(wait.for_more(&mut Vec::new()), Some(0));
-        wait.end();
-        let said = read.read(&mut [0]).await;
-        assert_eq!(said.map_err(|error| error.kind()), Err(io::ErrorKind::ConnectionReset));
+        wait.begin(&mut read);
+        let waited = wait.for_more(&mut BytesMut::with_capacity(100));
+        assert_eq!(waited.map_err(|error| error.kind()), Err(io::ErrorKind::ConnectionReset));
     }
 
     #[tokio::test]
