@@ -16,8 +16,8 @@ use crate::dist::handshake::{Simultaneous, simultaneous};
 use crate::dist::{Control, handshake};
 use crate::etf::{EncodeError, Payload, Writer};
 use crate::process::{
-    ConnectionId, Distribution, Encode, Local, NodeEvent, Relation, Sent, SpawnReply, TextHasher, Traffic,
-    Write,
+    ConnectionId, Distribution, Encode, Link, Local, NodeEvent, Relation, Sent, SpawnReply, TextHasher,
+    Traffic, Write,
 };
 use crate::term::{Atom, Pid};
 use crate::world::BoxFuture;
@@ -324,6 +324,18 @@ impl Found {
     }
 }
 
+impl Link for Connection {
+    fn send(
+        &self,
+        local: &Local,
+        sender: &Pid,
+        control: &Control<Encode<'_>>,
+        write: Write,
+    ) -> Result<Sent, EncodeError> {
+        send_on(local, self, Some(sender), None, std::slice::from_ref(control), write)
+    }
+}
+
 impl Distribution for Inner {
     fn send(
         &self,
@@ -455,6 +467,10 @@ impl Distribution for Inner {
 
     fn is_stopping(&self) -> bool {
         self.is_stopping()
+    }
+
+    fn link(&self, node: &Atom) -> Option<Arc<dyn Link>> {
+        self.connection(node).map(|connection| connection as Arc<dyn Link>)
     }
 
     fn connection_to(&self, node: &Atom) -> Option<ConnectionId> {

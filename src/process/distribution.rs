@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 
+use super::Local;
 use crate::dist::Control;
 use crate::etf::{EncodeError, Writer};
 use crate::term::{Atom, Pid};
@@ -64,6 +65,9 @@ pub(crate) trait Distribution: Send + Sync {
     /// Whether the node is about to stop, and closes all its connections.
     fn is_stopping(&self) -> bool;
 
+    /// The way over the connection to `node`, if one stands.
+    fn link(&self, node: &Atom) -> Option<Arc<dyn Link>>;
+
     /// The connection to `node`, if one stands.
     fn connection_to(&self, node: &Atom) -> Option<ConnectionId>;
 
@@ -76,6 +80,21 @@ pub(crate) trait Distribution: Send + Sync {
         connection: ConnectionId,
         sender: &Pid,
         control: &Control<Encode<'_>>,
+    ) -> Result<Sent, EncodeError>;
+}
+
+/// The way over one connection, for as long as it stands.
+pub(crate) trait Link: Send + Sync {
+    /// As [`Distribution::send`], of the node `local`, over this connection or not at all.
+    ///
+    /// # Errors
+    /// If a value in the signal has no external form.
+    fn send(
+        &self,
+        local: &Local,
+        sender: &Pid,
+        control: &Control<Encode<'_>>,
+        write: Write,
     ) -> Result<Sent, EncodeError>;
 }
 

@@ -14,6 +14,7 @@ use super::names::Names;
 use super::relations::Monitored;
 use super::scheduler::Schedulers;
 use super::signal::Relation;
+use super::spare::{self, Way};
 use super::table::Table;
 use serde::Serialize;
 
@@ -355,8 +356,32 @@ impl Local {
         }
         let priority = taking == Taking::Priority;
         let control = Control::Send { from: Some(sender.clone()), to: target, message: encode, priority };
+        self.send_soon(node, sender, &control)
+    }
+
+    /// Sends a message to another node. Who sends more than one there within a turn looks for the way once.
+    fn send_soon(
+        &self,
+        node: &Atom,
+        sender: &Pid,
+        control: &Control<Encode<'_>>,
+    ) -> Result<Delivery, EncodeError> {
+        let known = match spare::take_way(self, node) {
+            Some(way) => {
+                let sent = way.send(self, sender, control)?;
+                if let Sent::Queued { .. } = sent {
+                    spare::keep_way(way);
+                    return Ok(delivery(sent));
+                }
+                true
+            }
+            None => false,
+        };
         let Some(distribution) = self.distribution() else { return Ok(Delivery::Done) };
-        Ok(delivery(distribution.send(node, Some(sender), None, &[control], Write::Soon)?))
+        let sent = distribution.send(node, Some(sender), None, std::slice::from_ref(control), Write::Soon)?;
+        let link = if known { distribution.link(node) } else { None };
+        spare::keep_way(Way::new(self, node.clone(), link));
+        Ok(delivery(sent))
     }
 
     /// Sends a message to another node over a certain connection, or not at all: `None` if that does not stand.

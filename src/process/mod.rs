@@ -73,7 +73,7 @@ pub(crate) use self::bound::{AnyBound, Taking};
 pub(crate) use self::call::{Asking, Caller, DEFAULT_TIMEOUT, end_of, multi_call};
 pub(crate) use self::deadline::Deadline;
 pub(crate) use self::distribution::{
-    Busy, ConnectionId, Delivery, Distribution, Encode, Sent, Traffic, Write,
+    Busy, ConnectionId, Delivery, Distribution, Encode, Link, Sent, Traffic, Write,
 };
 pub(crate) use self::functions::{
     ANY_MODULE, Exported, Failed, Invocation, NoValue, Outcome, Run, SpawnReply, SpawnRequest,

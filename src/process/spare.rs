@@ -1,4 +1,5 @@
-//! What is made and dropped with each call, kept from one to the next until the scheduler's turn ends: memory, a waker, and a reference.
+//! What is made, found or dropped with each call or message, kept from one to the next until the scheduler's turn ends: memory, a waker,
+//! a reference, and the way to another node.
 #![expect(unsafe_code, reason = "an allocation outlives what was in it, and takes the next")]
 
 use std::alloc::{Layout, dealloc};
@@ -9,11 +10,21 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use super::scheduler::InTurn;
+use super::{Encode, Link, Local, Sent, Write};
+use crate::dist::Control;
+use crate::etf::EncodeError;
+use crate::term::{Atom, Pid};
 
 thread_local! {
     /// What is kept on this thread. Nothing is outside a scheduler's turn.
     static SPARE: Spare = const {
-        Spare { turn: Cell::new(false), kept: Cell::new(None), waker: InTurn::new(), server: InTurn::new() }
+        Spare {
+            turn: Cell::new(false),
+            kept: Cell::new(None),
+            waker: InTurn::new(),
+            server: InTurn::new(),
+            way: InTurn::new(),
+        }
     };
 }
 
@@ -25,6 +36,37 @@ struct Spare {
     waker: InTurn<Waker>,
     /// The server that was called last, and mostly is called again.
     server: InTurn<Arc<dyn Any + Send + Sync>>,
+    /// To where the last message went.
+    way: InTurn<Way>,
+}
+
+/// The way from one node to another.
+pub(super) struct Way {
+    /// The address of the one, which outlives the turn of its process.
+    from: usize,
+    to: Atom,
+    /// `None` after the first message: most turns send no second one.
+    link: Option<Arc<dyn Link>>,
+}
+
+impl Way {
+    pub(super) fn new(from: &Local, to: Atom, link: Option<Arc<dyn Link>>) -> Self {
+        Self { from: std::ptr::from_ref(from).addr(), to, link }
+    }
+
+    /// Sends a message there, if there is a connection that stands.
+    #[inline]
+    pub(super) fn send(
+        &self,
+        from: &Local,
+        sender: &Pid,
+        control: &Control<Encode<'_>>,
+    ) -> Result<Sent, EncodeError> {
+        match &self.link {
+            Some(link) => link.send(from, sender, control, Write::Soon),
+            None => Ok(Sent::NoConnection),
+        }
+    }
 }
 
 /// Whether there is something to keep things for.
@@ -77,6 +119,23 @@ pub(super) fn keep_waker(waker: Waker) {
     SPARE.with(|spare| {
         if spare.turn.get() {
             drop(spare.waker.replace(Some(waker)));
+        }
+    });
+}
+
+/// The way that is kept, if it is this one.
+#[inline]
+pub(super) fn take_way(from: &Local, to: &Atom) -> Option<Way> {
+    let way = SPARE.with(|spare| spare.way.take())?;
+    (way.from == std::ptr::from_ref(from).addr() && way.to == *to).then_some(way)
+}
+
+/// Keeps a way in the place of the former one.
+#[inline]
+pub(super) fn keep_way(way: Way) {
+    SPARE.with(|spare| {
+        if spare.turn.get() {
+            drop(spare.way.replace(Some(way)));
         }
     });
 }
@@ -142,6 +201,7 @@ impl Drop for Turn {
             free(spare.kept.take());
             drop(spare.waker.take());
             drop(spare.server.take());
+            drop(spare.way.take());
         });
     }
 }
@@ -151,6 +211,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::world::World;
 
     fn address<T>(value: &T) -> usize {
         std::ptr::from_ref(value).addr()
@@ -215,5 +276,39 @@ mod tests {
             keep_server(clone_server::<i32>(&other));
         }
         assert_eq!(counts(), (2, 1), "the turn is over");
+    }
+
+    #[test]
+    fn the_way_to_another_node_is_kept_for_who_sends_there_again_within_a_turn_alone() {
+        struct Closed;
+        impl Link for Closed {
+            fn send(
+                &self,
+                _: &Local,
+                _: &Pid,
+                _: &Control<Encode<'_>>,
+                _: Write,
+            ) -> Result<Sent, EncodeError> {
+                Ok(Sent::NoConnection)
+            }
+        }
+        let (here, there, link) = (Atom::from("here@h"), Atom::from("there@h"), Arc::new(Closed));
+        let one = Local::new(here.clone(), 1, World::tokio(), 10);
+        let other = Local::new(here, 1, World::tokio(), 10);
+        let way = || Way::new(&one, there.clone(), Some(link.clone()));
+        keep_way(way());
+        assert_eq!(Arc::strong_count(&link), 1, "there is no turn");
+        {
+            let _turn = Turn::begin();
+            keep_way(way());
+            assert_eq!(Arc::strong_count(&link), 2);
+            assert!(take_way(&one, &there).is_some());
+            for (from, to) in [(&one, "elsewhere@h"), (&other, "there@h")] {
+                keep_way(way());
+                assert!(take_way(from, &Atom::from(to)).is_none(), "another way");
+            }
+            keep_way(way());
+        }
+        assert_eq!(Arc::strong_count(&link), 1, "the turn is over");
     }
 }
