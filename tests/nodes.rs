@@ -100,6 +100,63 @@ async fn a_name_stands_for_who_has_it_now_whomever_it_stood_for_before() {
 }
 
 #[tokio::test]
+async fn what_comes_together_is_received_in_the_order_in_which_it_was_sent() {
+    let epmd = epmd();
+    let (one, other) = (node("one@127.0.0.1", "c", &epmd).await, node("other@127.0.0.1", "c", &epmd).await);
+    let receiver = |names: &'static str| {
+        let (seen, messages) = mpsc::unbounded_channel();
+        let body = move |mut cx: process::Context<Term>| async move {
+            cx.trap_exit(true);
+            cx.register(names).expect("the name is free");
+            while seen.send(cx.receive().await).is_ok() {}
+            ExitReason::Normal
+        };
+        (one.spawn(body).expect("it starts"), messages)
+    };
+    let ((first, mut of_first), (second, mut of_second)) = (receiver("first"), receiver("second"));
+    other.connect("one@127.0.0.1").await.expect("they connect");
+    let (to_first, to_second) = (first.clone(), second.clone());
+    let sender = move |cx: process::Context<Term>| async move {
+        // In one turn: they share a write, and a read.
+        for round in 0..20_i64 {
+            for n in 0..100 {
+                cx.send(("first", "one@127.0.0.1"), 100 * round + n).expect("it is sent");
+            }
+            cx.exit(&to_first, ExitReason::atom("signal"));
+            cx.send(to_first.clone(), -round).expect("it is sent");
+            for n in 0..3 {
+                cx.send(to_second.clone(), 3 * round + n).expect("it is sent");
+                cx.send(to_first.clone(), n).expect("it is sent");
+            }
+        }
+        for n in 0..10 {
+            cx.send(to_second.clone(), n).expect("it is sent");
+        }
+        ExitReason::Normal
+    };
+    let sender = other.spawn(sender).expect("it starts");
+    let exit = Term::tuple([Term::atom("EXIT"), sender.into(), Term::atom("signal")]);
+    for round in 0..20_i64 {
+        for n in 0..100 {
+            assert_eq!(of_first.recv().await, Some(Term::from(100 * round + n)));
+        }
+        assert_eq!(of_first.recv().await.as_ref(), Some(&exit));
+        for n in [-round, 0, 1, 2] {
+            assert_eq!(of_first.recv().await, Some(Term::from(n)));
+        }
+        for n in 0..3 {
+            assert_eq!(of_second.recv().await, Some(Term::from(3 * round + n)));
+        }
+    }
+    for n in 0..10 {
+        assert_eq!(of_second.recv().await, Some(Term::from(n)), "nothing follows them");
+    }
+    for node in [one, other] {
+        node.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn what_was_cast_before_a_node_stops_arrives() {
     let epmd = epmd();
     let (one, other) = (node("one@127.0.0.1", "c", &epmd).await, node("other@127.0.0.1", "c", &epmd).await);

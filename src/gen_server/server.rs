@@ -133,6 +133,15 @@ async fn serve<S: GenServer>(server: &mut S, cx: &mut Context<S>) -> ExitReason 
             message
         } else if plain && let Some(message) = cx.take_own() {
             message
+        } else if plain && let Some(message) = cx.pop_or_take_term() {
+            match understand(server, S::read(message), None, cx) {
+                Ok(Some(message)) => message,
+                Ok(None) => continue,
+                Err(reason) => {
+                    cold_path();
+                    return reason;
+                }
+            }
         } else if plain && !cx.has_queued() {
             cx.queued().await;
             continue;

@@ -13,10 +13,10 @@ use tokio::task::yield_now;
 use tokio::time::Sleep;
 
 use super::connection::Connection;
+use super::router::Incoming;
 use super::{DisconnectReason, Inner};
 use crate::dist::channel::{ChannelError, Next, Receiver};
 use crate::dist::{Control, Tick, Ticker};
-use crate::process::Found;
 use crate::world::{BoxRead, Mono, Wait};
 
 /// A connection without ticks gives up what memory it keeps for more to come as often as one with the usual ticks.
@@ -53,8 +53,7 @@ pub(super) struct Reader {
     input: BytesMut,
     receiver: Receiver,
     ticker: Option<Ticker>,
-    /// Whom the last name stood for.
-    named: Option<Found>,
+    incoming: Incoming,
 }
 
 impl Reader {
@@ -67,7 +66,7 @@ impl Reader {
         ticker: Option<Ticker>,
     ) -> Self {
         let receiver = Receiver::new(connection.peer.clone(), connection.flags, inner.options.channel);
-        Self { read, input, receiver, ticker, named: None }
+        Self { read, input, receiver, ticker, incoming: Incoming::default() }
     }
 
     /// Has room in its input for what comes.
@@ -204,7 +203,15 @@ impl Connection {
     /// Delivers all signals that have come as a whole.
     #[inline]
     pub(super) fn receive(&self, inner: &Inner, reader: &mut Reader) -> Result<(), ChannelError> {
-        let Reader { receiver, input, named, .. } = reader;
+        let received = self.receive_each(inner, reader);
+        // Also before an error: they have come.
+        inner.deliver(&mut reader.incoming);
+        received
+    }
+
+    #[inline]
+    fn receive_each(&self, inner: &Inner, reader: &mut Reader) -> Result<(), ChannelError> {
+        let Reader { receiver, input, incoming, .. } = reader;
         let mut messages = 0;
         loop {
             match receiver.receive_next(input)? {
@@ -214,8 +221,9 @@ impl Connection {
                         // Before it is delivered: the answer may come at once.
                         self.note_message(messages > 1 || !input.is_empty());
                     }
-                    inner.receive(self, receiver.signal(), named);
-                    if input.is_empty() {
+                    let (again, more) = (receiver.is_again(), !input.is_empty());
+                    inner.receive(self, receiver.signal(), again, more, incoming);
+                    if !more {
                         return Ok(());
                     }
                 }

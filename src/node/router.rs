@@ -7,22 +7,50 @@ use crate::dist::{Control, Item, Target};
 use crate::etf::Payload;
 use crate::process::{AnyProcess, ExitReason, Found, Pushed, Relation, SpawnReply, SpawnRequest, Taking};
 use crate::term::{Pid, Reference};
+use std::hint::cold_path;
 use std::sync::Arc;
+
+/// So many messages are queued together at most: whom they are for is not to wait for long.
+const TOGETHER: usize = 32;
+
+/// What the reader of a connection has from one signal to the next.
+#[derive(Default)]
+pub(super) struct Incoming {
+    /// Whom the last name stood for.
+    named: Option<Found>,
+    /// Whom the last message went to, unless that was to an alias, while messages are read that have come together.
+    to: Option<Arc<dyn AnyProcess>>,
+    /// Those after it that are for the same, to be queued together.
+    messages: Vec<Payload>,
+}
 
 impl Inner {
     /// Acts on a signal from the peer, and takes it from its place: of a message the message alone, as the next one may have the rest in common
-    /// with it. Signals to nobody are dropped, but a link or a monitor is answered. `named` is whom the last name stood for.
+    /// with it. Signals to nobody are dropped, but a link or a monitor is answered. `again` is whether it is a message to the same process or
+    /// name as the last one, or like that to an alias, and `more` whether more has come, which may be others.
     #[inline]
     pub(super) fn receive(
         &self,
         connection: &Connection,
         signal: &mut Option<Control>,
-        named: &mut Option<Found>,
+        again: bool,
+        more: bool,
+        incoming: &mut Incoming,
     ) {
+        if again && let (Some(Control::Send { message, .. }), Some(_)) = (&mut *signal, &incoming.to) {
+            incoming.messages.push(std::mem::replace(message, Payload::none()));
+            if incoming.messages.len() == TOGETHER {
+                self.deliver_together(incoming);
+            }
+            return;
+        }
+        self.deliver(incoming);
+        let Incoming { named, to: last, .. } = incoming;
         match signal {
             Some(Control::Send { to, message, priority, .. }) => {
                 let message = std::mem::replace(message, Payload::none());
-                return self.message(to, message, *priority, named);
+                *last = self.message(to, message, *priority, more, named);
+                return;
             }
             Some(Control::Monitor { from, item, reference }) => {
                 self.monitor(connection, from, item, reference, named);
@@ -39,20 +67,58 @@ impl Inner {
         *signal = None;
     }
 
-    fn message(&self, to: &Target, message: Payload, priority: bool, named: &mut Option<Found>) {
+    /// Delivers a message. Returns to whom, if more may follow.
+    fn message(
+        &self,
+        to: &Target,
+        message: Payload,
+        priority: bool,
+        more: bool,
+        named: &mut Option<Found>,
+    ) -> Option<Arc<dyn AnyProcess>> {
         let local = &self.local;
-        match to {
-            Target::Pid(pid) => local.deliver(pid, message),
-            Target::Name(name) => {
-                let process = local.names.get_again(name, named);
-                let pushed = process.map_or(Pushed::Ended, |process| process.push_term(message));
-                local.delivered(pushed, "no such name");
+        let found;
+        let (process, nobody) = match to {
+            Target::Pid(pid) => {
+                found = local.process(pid);
+                (found.as_ref(), "no such process")
             }
+            Target::Name(name) => (local.names.get_again(name, named), "no such name"),
             Target::Alias(alias) => {
                 let taking = if priority { Taking::Priority } else { Taking::Message };
                 let pushed = local.deliver_to_alias(alias, message, taking);
                 local.delivered(pushed, "no such alias");
+                return None;
             }
+        };
+        let pushed = process.map_or(Pushed::Ended, |process| process.push_term(message));
+        local.delivered(pushed, nobody);
+        process.filter(|_| more).cloned()
+    }
+
+    /// Delivers what is to be queued together, and knows no more to whom: the next signal goes to another.
+    #[inline]
+    pub(super) fn deliver(&self, incoming: &mut Incoming) {
+        if incoming.to.is_some() {
+            cold_path();
+            self.deliver_together(incoming);
+            incoming.to = None;
+        }
+    }
+
+    #[inline(never)]
+    fn deliver_together(&self, Incoming { to, messages, .. }: &mut Incoming) {
+        let Some(process) = to else { return };
+        let mut ended = false;
+        if !messages.is_empty() {
+            process.push_terms(messages, &mut |pushed| {
+                ended |= matches!(pushed, Pushed::Ended);
+                self.local.delivered(pushed, "no such process");
+            });
+        }
+        if ended {
+            // Another may have its name by now.
+            *to = None;
         }
     }
 

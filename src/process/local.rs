@@ -223,13 +223,7 @@ impl Local {
         self.dropped.load(Ordering::Relaxed)
     }
 
-    /// Delivers an encoded message to a process of this node.
-    pub(crate) fn deliver(&self, to: &Pid, message: Payload) {
-        let pushed = self.process(to).map_or(Pushed::Ended, |process| process.push_term(message));
-        self.delivered(pushed, "no such process");
-    }
-
-    /// As [`Local::deliver`], for what the process takes however many messages wait.
+    /// Delivers a message to a process of this node, which takes it however many wait.
     pub(crate) fn deliver_always(&self, to: &Pid, message: Payload) {
         let process = self.process(to);
         let pushed = process.map_or(Pushed::Ended, |process| process.push_term_as(message, Taking::Always));

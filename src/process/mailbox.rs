@@ -13,6 +13,7 @@ use super::ProcessMessage;
 use super::scheduler::Schedulers;
 use super::signal::Signal;
 use super::signals::Signals;
+use crate::etf::Payload;
 
 /// With each so many more that are queued, the receiver is behind a sender that lets nobody else run.
 const LONG: usize = 8192;
@@ -33,8 +34,10 @@ pub(crate) struct SignalQueue<M: ProcessMessage> {
 const EMPTY: u8 = 0;
 /// A message of the process's own type is first.
 const OWN: u8 = 1;
+/// A message in its external form is.
+const TERM: u8 = 2;
 /// Another signal is.
-const OTHER: u8 = 2;
+const OTHER: u8 = 3;
 
 struct Queue<M: ProcessMessage> {
     /// The first of the signals, if there are any. A process whose signals come one at a time needs no more than this.
@@ -95,7 +98,11 @@ fn all<M: ProcessMessage>((first, mut rest): (Option<Signal<M>>, Signals<M>)) ->
 
 #[inline(always)]
 fn kind<M>(signal: &Signal<M>) -> u8 {
-    if let Signal::Message(_) = signal { OWN } else { OTHER }
+    match signal {
+        Signal::Message(_) => OWN,
+        Signal::Term(_) => TERM,
+        Signal::Relation(_) | Signal::Counted(_) => OTHER,
+    }
 }
 
 impl<M: ProcessMessage> Queue<M> {
@@ -164,6 +171,34 @@ impl<M: ProcessMessage> SignalQueue<M> {
             Schedulers::share_next();
         }
         Ok(())
+    }
+
+    /// As [`SignalQueue::push`], for messages in their external form, all at once, which are taken out then. Returns whether they are.
+    pub(super) fn push_terms(&self, messages: &mut Vec<Payload>, wake: impl FnOnce()) -> bool {
+        let mut queue = self.lock();
+        // Who polls a process that no scheduler runs is woken for each.
+        if queue.takes != Takes::All || queue.waker.is_some() {
+            return false;
+        }
+        let mut messages = messages.drain(..).map(Signal::Term);
+        let before = queue.rest.len();
+        let wakes = queue.first.is_none();
+        if wakes && let Some(first) = messages.next() {
+            self.first.store(kind(&first), Ordering::Release);
+            queue.first = Some(first);
+        }
+        for message in messages {
+            queue.rest.push_back(message);
+        }
+        let long = before / LONG != queue.rest.len() / LONG;
+        drop(queue);
+        if wakes {
+            wake();
+        }
+        if long {
+            Schedulers::share_next();
+        }
+        true
     }
 
     /// From now on messages are to be counted, or told.
@@ -245,22 +280,51 @@ impl<M: ProcessMessage> SignalQueue<M> {
     /// As [`SignalQueue::take_into`] if a message of the process's own type is first, and nothing but messages is queued: it is moved once.
     #[inline(always)]
     pub(super) fn take_own_into(&self, inbox: &mut Signals<M>) -> Option<M> {
-        if self.first.load(Ordering::Acquire) != OWN {
+        let first = |first: &mut Option<Signal<M>>| match first {
+            Some(Signal::Message(_)) => match first.take() {
+                Some(Signal::Message(message)) => Some(message),
+                _ => None,
+            },
+            _ => None,
+        };
+        self.take_first_into(OWN, first, inbox)
+    }
+
+    /// As [`SignalQueue::take_own_into`], if a message in its external form is first.
+    #[inline(always)]
+    pub(super) fn take_term_into(&self, inbox: &mut Signals<M>) -> Option<Payload> {
+        let first = |first: &mut Option<Signal<M>>| match first {
+            Some(Signal::Term(_)) => match first.take() {
+                Some(Signal::Term(message)) => Some(message),
+                _ => None,
+            },
+            _ => None,
+        };
+        self.take_first_into(TERM, first, inbox)
+    }
+
+    #[inline(always)]
+    fn take_first_into<T>(
+        &self,
+        kind: u8,
+        take: impl FnOnce(&mut Option<Signal<M>>) -> Option<T>,
+        inbox: &mut Signals<M>,
+    ) -> Option<T> {
+        if self.first.load(Ordering::Acquire) != kind {
             return None;
         }
         let mut queue = self.lock();
-        if !matches!(queue.first, Some(Signal::Message(_))) || self.relations.load(Ordering::Relaxed) {
+        if self.relations.load(Ordering::Relaxed) {
             return None;
         }
+        // It may be another one by now.
+        let first = take(&mut queue.first)?;
         self.first.store(EMPTY, Ordering::Release);
         if !queue.rest.is_empty() {
             std::mem::swap(&mut queue.rest, inbox);
         }
         queue.messages = 0;
-        match queue.first.take() {
-            Some(Signal::Message(message)) => Some(message),
-            _ => None,
-        }
+        Some(first)
     }
 
     /// Has the memory of a burst where the next one is queued, still in the cache.

@@ -175,6 +175,8 @@ pub(crate) trait AnyProcess: Send + Sync {
     fn push_term(&self, message: Payload) -> Pushed;
     /// As [`AnyProcess::push_term`], for a message that is no message like any other.
     fn push_term_as(&self, message: Payload, taking: Taking) -> Pushed;
+    /// As [`AnyProcess::push_term`] for one after the other, which it takes out, with what became of each that was not taken.
+    fn push_terms(&self, messages: &mut Vec<Payload>, refused: &mut dyn FnMut(Pushed));
     /// Queues a message to an alias.
     fn push_to_alias(&self, alias: &Reference, message: Payload, taking: Taking) -> Pushed;
     /// Moves a message of the process's own type out of `value`, an `Option<T>`.
@@ -433,6 +435,20 @@ impl<M: ProcessMessage> AnyProcess for Process<M> {
 
     fn push_term(&self, message: Payload) -> Pushed {
         self.push_term_as(message, Taking::Message)
+    }
+
+    fn push_terms(&self, messages: &mut Vec<Payload>, refused: &mut dyn FnMut(Pushed)) {
+        let calls = self.shared.open_calls.load(Ordering::Acquire) != 0;
+        if !calls && self.mailbox.push_terms(messages, || self.wake_up()) {
+            return;
+        }
+        cold_path();
+        for message in messages.drain(..) {
+            match self.push_term(message) {
+                Pushed::Taken => {}
+                pushed => refused(pushed),
+            }
+        }
     }
 
     #[inline]

@@ -144,6 +144,19 @@ impl<M: ProcessMessage> Context<M> {
         Some(message)
     }
 
+    /// As [`Context::pop_own`] or [`Context::take_own`], if the message is in its external form.
+    #[inline(always)]
+    pub(crate) fn pop_or_take_term(&mut self) -> Option<Payload> {
+        let message = match self.inbox.pop_term() {
+            Some(message) => message,
+            None if self.inbox.is_kept() => return None,
+            None => self.process.mailbox.take_term_into(&mut self.inbox)?,
+        };
+        self.received += 1;
+        self.process.task.set_unreceived(self.inbox.len());
+        Some(message)
+    }
+
     /// Its turn is over.
     fn count_received(&mut self) {
         self.process.task.count_received(std::mem::take(&mut self.received));

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 
 use super::ProcessMessage;
 use super::signal::Signal;
+use crate::etf::Payload;
 
 /// What a burst may leave allocated in an idle queue.
 const IDLE_SIGNALS_MAX: usize = 64;
@@ -156,6 +157,19 @@ impl<M: ProcessMessage> Signals<M> {
         }
         match is_own.then(|| lanes.signals.pop_front()) {
             Some(Some(Signal::Message(message))) => Some(message),
+            _ => None,
+        }
+    }
+
+    /// The first signal, if it is a message in its external form.
+    #[inline(always)]
+    pub(super) fn pop_term(&mut self) -> Option<Payload> {
+        let lanes = self.0.as_mut()?;
+        if !lanes.is_first_whole() || !matches!(lanes.signals.front(), Some(Signal::Term(_))) {
+            return None;
+        }
+        match lanes.signals.pop_front() {
+            Some(Signal::Term(message)) => Some(message),
             _ => None,
         }
     }

@@ -81,6 +81,8 @@ pub struct Receiver {
     signal: Option<Control>,
     /// What the packet of that signal began with.
     front: ReadFront,
+    /// Whether that signal is a message to the same process or name as the one before, or to an alias, like that.
+    again: bool,
     reassembly: Reassembly,
     /// The later fragment that the next bytes belong to.
     fragment: Option<Fragment>,
@@ -120,6 +122,7 @@ impl Receiver {
             cache: ReceiveCache::new(),
             signal: None,
             front: ReadFront::new(),
+            again: false,
             reassembly,
             fragment: None,
             finished: None,
@@ -145,6 +148,12 @@ impl Receiver {
         &mut self.signal
     }
 
+    /// Whether the signal in that place is a message to the same process or name as the one before, or to an alias, like that.
+    #[inline]
+    pub(crate) fn is_again(&self) -> bool {
+        self.again
+    }
+
     /// As [`receive`](Self::receive), which leaves the signal in its [place](Self::signal).
     pub(crate) fn receive_next(&mut self, input: &mut BytesMut) -> Result<Next, ChannelError> {
         loop {
@@ -155,6 +164,7 @@ impl Receiver {
             if let Some((head, payload)) = self.finished.take() {
                 cold_path();
                 self.front.forget();
+                self.again = false;
                 self.signal = Some(self.complete(head, &payload)?);
                 return Ok(Next::Signal);
             }
@@ -293,9 +303,13 @@ impl Receiver {
     fn packet(&mut self, input: &mut BytesMut, len: usize) -> Result<bool, ChannelError> {
         let packet = input.get(LENGTH_LEN..LENGTH_LEN + len).unwrap_or_default();
         let start = match self.signal.as_mut().and_then(|signal| self.front.read(packet, signal)) {
-            Some(payload_at) => payload_at,
+            Some(payload_at) => {
+                self.again = true;
+                payload_at
+            }
             None => {
                 self.front.forget();
+                self.again = false;
                 match *packet {
                     [VERSION_MAGIC, DIST_HEADER, ..] if self.flags.header() => self.control(packet)?,
                     _ => {

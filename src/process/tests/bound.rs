@@ -37,8 +37,11 @@ async fn a_full_mailbox_refuses_until_a_message_is_received() {
     assert_eq!(call(&local, &pid).await, Err(CallError::MailboxFull));
     // From another node: the sender is not told.
     assert_eq!(local.dropped(), 0);
-    local.deliver(&pid, Payload::encode(&3).unwrap());
+    deliver(&local, &pid, &3);
     assert_eq!(local.dropped(), 1);
+    let process = local.process(&pid).unwrap();
+    deliver_together(&local, &process, 3..6);
+    assert_eq!(local.dropped(), 4);
     assert_eq!(slow.receive().await, Some(term("one")));
     assert!(matches!(typed(&local, &pid, "three"), Delivery::Done));
     assert!(matches!(typed(&local, &pid, "four"), Delivery::Full));
@@ -47,6 +50,8 @@ async fn a_full_mailbox_refuses_until_a_message_is_received() {
     local.send_exit(&pid, &pid, &ExitReason::Kill);
     settle().await;
     assert!(matches!(typed(&local, &pid, "five"), Delivery::NoProc));
+    deliver_together(&local, &process, 5..8);
+    assert_eq!(local.dropped(), 7);
 }
 
 #[tokio::test(start_paused = true)]
@@ -81,7 +86,7 @@ async fn what_is_no_ordinary_message_is_taken_whatever_the_bound() {
     local.send_exit(&mortal, &pid, &ExitReason::Shutdown);
     local.deliver_always(&pid, Payload::encode(&(Atom::from_static("nodedown"), "a@h")).unwrap());
     let system = (Atom::from_static("system"), local.pid(1, 1), Atom::from_static("suspend"));
-    local.deliver(&pid, Payload::encode(&system).unwrap());
+    deliver(&local, &pid, &system);
     local.world.sleep(Duration::from_millis(20)).await;
     let mut tags = Vec::new();
     for _ in 0..6 {
@@ -145,7 +150,7 @@ async fn messages_fall_back_once_and_say_from_where() {
     let pid = slow.pid().clone();
     assert!(matches!(encoded(&local, &pid, 7), Delivery::Done));
     local.names.register(Atom::from_static("slow"), local.process(&pid).unwrap()).unwrap();
-    local.deliver(&pid, Payload::encode(&term("#{a => [1, 2]}")).unwrap());
+    deliver(&local, &pid, &term("#{a => [1, 2]}"));
     let pid = Term::from(pid);
     let of = |process: Term, message| {
         Term::tuple([Term::atom("fallback"), process, term("{tag, 1}"), term(message)])
@@ -173,7 +178,7 @@ async fn what_cannot_fall_back_is_refused() {
         assert!(matches!(encoded(&local, slow.pid(), 7), Delivery::Full));
         assert!(matches!(typed(&local, slow.pid(), "no_function"), Delivery::Full));
     }
-    local.deliver(ping.pid(), Payload::encode(&7).unwrap());
+    deliver(&local, ping.pid(), &7);
     assert_eq!(local.dropped(), 1);
 }
 

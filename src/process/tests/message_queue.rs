@@ -134,8 +134,37 @@ async fn a_flushed_down_waits_no_longer() {
     assert_eq!(told.recv().await, Some(vec![]));
     send(&local, &watcher, term("go"));
     send(&local, &target, term("done"));
-    local.deliver(&watcher, crate::etf::Payload::encode(&1).unwrap());
+    deliver(&local, &watcher, &1);
     assert_eq!(told.recv().await, Some(vec![3, 2, 1]));
+}
+
+#[tokio::test]
+async fn messages_that_come_together_are_received_in_order_with_those_before_and_after_them() {
+    let local = local();
+    let (pid, mut messages) = observer(&local, |_| {});
+    let process = local.process(&pid).unwrap();
+    // The first of them wakes it, or none does.
+    for round in 0..3 {
+        if round > 0 {
+            send(&local, &pid, term("own"));
+            deliver(&local, &pid, &"before");
+        }
+        deliver_together(&local, &process, 0..40);
+        deliver_together(&local, &process, [0; 0]);
+        deliver(&local, &pid, &"after");
+        if round > 0 {
+            assert_eq!(messages.recv().await, Some(term("own")));
+            assert_eq!(messages.recv().await, Some(term("<<\"before\">>")));
+        }
+        for n in 0..40 {
+            assert_eq!(messages.recv().await, Some(n.into()));
+        }
+        assert_eq!(messages.recv().await, Some(term("<<\"after\">>")));
+    }
+    // It waits: they wake it.
+    deliver_together(&local, &process, 0..2);
+    assert_eq!(messages.recv().await, Some(0.into()));
+    assert_eq!(messages.recv().await, Some(1.into()));
 }
 
 #[test]

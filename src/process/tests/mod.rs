@@ -13,9 +13,13 @@ mod timers;
 
 use std::sync::Arc;
 
+use serde::Serialize;
 use tokio::sync::mpsc;
 
-use super::{AnyBound, AnyProcess, Context, ExitReason, Local, Mailbox, Process, SpawnOptions, spawn};
+use super::{
+    AnyBound, AnyProcess, Context, ExitReason, Local, Mailbox, Process, Pushed, SpawnOptions, spawn,
+};
+use crate::etf::Payload;
 use crate::term::{Atom, Pid, Term};
 use crate::world::World;
 
@@ -56,6 +60,24 @@ async fn mortal(mut cx: Context<Term>) -> ExitReason {
 fn send(local: &Local, to: &Pid, message: Term) {
     // Whether there is a receiver is what the tests find out.
     let _ = local.send(&local.pid(0, 0), &to.into(), message);
+}
+
+/// Delivers a message as from another node, whose sender is not told what becomes of it.
+fn deliver(local: &Local, to: &Pid, message: &impl Serialize) {
+    let message = Payload::encode(message).expect("it has an external form");
+    let pushed = local.process(to).map_or(Pushed::Ended, |process| process.push_term(message));
+    local.delivered(pushed, "no such process");
+}
+
+/// As [`deliver`] for one after the other, which come together.
+fn deliver_together<T: Serialize>(
+    local: &Local,
+    to: &Arc<dyn AnyProcess>,
+    messages: impl IntoIterator<Item = T>,
+) {
+    let messages =
+        messages.into_iter().map(|message| Payload::encode(&message).expect("it has an external form"));
+    to.push_terms(&mut messages.collect(), &mut |pushed| local.delivered(pushed, "no such process"));
 }
 
 fn term(text: &str) -> Term {
