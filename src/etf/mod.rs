@@ -30,5 +30,5 @@ pub use self::serde::{deserialize, from_bytes, from_slice, from_term, serialize,
 pub(crate) use self::tags::{
     ATOM_CACHE_REF, NEW_PID_EXT, NEWER_REFERENCE_EXT, SMALL_INTEGER_EXT, SMALL_TUPLE_EXT, VERSION_MAGIC,
 };
-pub(crate) use self::writer::Checkpoint;
 pub use self::writer::{AtomRefs, Encoded, FunMark, Writer};
+pub(crate) use self::writer::{Checkpoint, ListId};

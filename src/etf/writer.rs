@@ -8,6 +8,7 @@ use std::hint::cold_path;
 use bytes::{BufMut, Bytes};
 
 pub use self::atom_refs::AtomRefs;
+pub(crate) use self::atom_refs::ListId;
 pub(crate) use self::reuse::Checkpoint;
 use super::tags::*;
 use super::{DecodeError, DecodeErrorKind, EncodeError, Limits, Reader, f64Bits};

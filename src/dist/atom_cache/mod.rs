@@ -8,7 +8,7 @@ use std::hint::cold_path;
 use bytes::{BufMut, BytesMut};
 use smallvec::SmallVec;
 
-use crate::etf::Atoms;
+use crate::etf::{Atoms, ListId};
 use crate::term::Atom;
 
 /// How many earlier headers are known by heart: the signals of a few hundred processes have few different ones.
@@ -263,6 +263,8 @@ pub(crate) struct SendCache {
     /// signal follow one another. Void when a slot is given a text.
     last: FewRefs,
     by_heart: Vec<Atom>,
+    /// What that header's atoms were when it was written last, if that was said.
+    list: Option<ListId>,
 }
 
 /// A header of few atoms without new ones, and its length.
@@ -274,23 +276,30 @@ struct FewRefs {
 
 impl SendCache {
     pub(crate) fn new() -> Self {
-        Self { slots: Slots::new(), last: FewRefs::default(), by_heart: Vec::new() }
+        Self { slots: Slots::new(), last: FewRefs::default(), by_heart: Vec::new(), list: None }
     }
 
     /// Writes the atoms of a header, at most [`HEADER_ATOMS_MAX`] distinct ones, and gives them slots. Headers must be sent in the
-    /// order in which they are written.
-    pub(crate) fn write_header<A: Borrow<Atom>>(&mut self, atoms: &[A], out: &mut BytesMut) {
+    /// order in which they are written. `list` says which atoms they are, if that is known: of the same ones as the last time they are not
+    /// looked at.
+    pub(crate) fn write_header<A: Borrow<Atom>>(
+        &mut self,
+        atoms: &[A],
+        list: Option<ListId>,
+        out: &mut BytesMut,
+    ) {
         debug_assert!(atoms.len() <= HEADER_ATOMS_MAX);
         if atoms.is_empty() {
             cold_path();
             out.put_u8(0);
             return;
         }
-        if atoms.len() <= FEW && self.write_known(atoms, out) {
+        if atoms.len() <= FEW && self.write_known(atoms, list, out) {
             return;
         }
         cold_path();
         self.by_heart.clear();
+        self.list = None;
         out.put_u8(atoms.len() as u8);
         // Their slots, and whether they are new.
         let mut refs = SmallVec::<[(u16, bool); 16]>::new();
@@ -357,14 +366,22 @@ impl SendCache {
 
     /// Writes the header of a few atoms that are all in their places already, as those of most signals are.
     #[inline]
-    fn write_known<A: Borrow<Atom>>(&mut self, atoms: &[A], out: &mut BytesMut) -> bool {
-        let same = self.by_heart.len() == atoms.len()
-            && self.by_heart.iter().zip(atoms).all(|(known, atom)| known == atom.borrow());
-        if !same {
-            cold_path();
-            if !self.find_known(atoms) {
-                return false;
+    fn write_known<A: Borrow<Atom>>(
+        &mut self,
+        atoms: &[A],
+        list: Option<ListId>,
+        out: &mut BytesMut,
+    ) -> bool {
+        if list.is_none() || self.list != list {
+            let same = self.by_heart.len() == atoms.len()
+                && self.by_heart.iter().zip(atoms).all(|(known, atom)| known == atom.borrow());
+            if !same {
+                cold_path();
+                if !self.find_known(atoms) {
+                    return false;
+                }
             }
+            self.list = list;
         }
         // All of its room, and the rest taken back: a copy of a length known to the compiler takes no call.
         let end = out.len() + usize::from(self.last.len);

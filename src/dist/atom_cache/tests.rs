@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::etf::Writer;
 
 fn atom(text: &str) -> Atom {
     Atom::new(text).unwrap()
@@ -22,7 +23,7 @@ fn read(cache: &mut ReceiveCache, header: &[u8]) -> Result<Vec<Atom>, HeaderErro
 
 fn write(cache: &mut SendCache, atoms: &[Atom]) -> BytesMut {
     let mut out = BytesMut::new();
-    cache.write_header(atoms, &mut out);
+    cache.write_header(atoms, None, &mut out);
     out
 }
 
@@ -100,6 +101,24 @@ fn a_header_of_255_atoms_never_fills_a_slot_twice() {
             let slot = usize::from(halves[i] & 7) << 8 | usize::from(header[at]);
             assert_eq!(receiver.slots.get(slot as u16), Some(expected));
             at += if halves[i] & 8 == 0 { 1 } else { 2 + usize::from(header[at + 1]) };
+        }
+    }
+}
+
+#[test]
+fn atoms_that_are_the_same_as_the_last_time_are_spelled_out_again_if_they_were_pushed_out() {
+    let (mut sender, mut receiver, mut writer) = (SendCache::new(), ReceiveCache::new(), Writer::default());
+    for round in 0..3 {
+        for _ in 0..2 {
+            writer.begin(true);
+            writer.atom(&atom("same"));
+            let mut header = BytesMut::new();
+            sender.write_header(writer.atom_refs(), writer.atom_list(), &mut header);
+            assert_eq!(read(&mut receiver, &header).unwrap(), ["same"]);
+        }
+        for n in 0..2 * SLOTS {
+            let header = write(&mut sender, &[atom(&format!("{round}_{n}"))]);
+            read(&mut receiver, &header).unwrap();
         }
     }
 }

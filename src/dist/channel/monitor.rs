@@ -93,7 +93,7 @@ impl Sender {
             }
         }
         terms.reference(reference);
-        self.push_terms(&terms.atoms, &terms.bytes[..terms.len]);
+        self.push_terms(&terms.atoms, None, &terms.bytes[..terms.len]);
         true
     }
 }

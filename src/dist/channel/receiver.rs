@@ -1,6 +1,7 @@
 //! Packets in.
 
 use std::hint::cold_path;
+use std::iter::repeat_n;
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -25,6 +26,9 @@ const FRAGMENT_HEAD_LEN: usize = 18;
 
 /// A packet's length, and the above.
 const NEXT_HEAD_LEN: usize = LENGTH_LEN + FRAGMENT_HEAD_LEN;
+
+/// So many references to atoms are counted at once at most.
+const COUNTS_MAX: usize = 32;
 
 /// From so many missing bytes on, the rest of a fragment is read straight to its place.
 const DIRECT_MIN: usize = 4 << 10;
@@ -83,6 +87,11 @@ pub struct Receiver {
     front: ReadFront,
     /// Whether that signal is a message to the same process or name as the one before, or to an alias, like that.
     again: bool,
+    /// References to the atoms of that signal, for those that follow it and are like it: they are counted many at once, as those in use are
+    /// dropped on other threads.
+    counted: Vec<Atoms>,
+    /// So many are counted the next time.
+    counts: usize,
     reassembly: Reassembly,
     /// The later fragment that the next bytes belong to.
     fragment: Option<Fragment>,
@@ -123,6 +132,8 @@ impl Receiver {
             signal: None,
             front: ReadFront::new(),
             again: false,
+            counted: Vec::new(),
+            counts: 1,
             reassembly,
             fragment: None,
             finished: None,
@@ -305,11 +316,18 @@ impl Receiver {
         let start = match self.signal.as_mut().and_then(|signal| self.front.read(packet, signal)) {
             Some(payload_at) => {
                 self.again = true;
+                if self.counted.is_empty() {
+                    self.count_atoms();
+                }
                 payload_at
             }
             None => {
                 self.front.forget();
                 self.again = false;
+                if self.counts > 1 {
+                    self.counted.clear();
+                    self.counts = 1;
+                }
                 match *packet {
                     [VERSION_MAGIC, DIST_HEADER, ..] if self.flags.header() => self.control(packet)?,
                     _ => {
@@ -327,7 +345,10 @@ impl Receiver {
             input.advance(LENGTH_LEN + len);
             return Ok(true);
         };
-        let atoms = self.atoms_for(control);
+        let atoms = match self.counted.pop() {
+            Some(atoms) => atoms,
+            None => self.atoms_for(control),
+        };
         let payload_len = self.check_payload(packet.get(start..).unwrap_or_default(), &atoms)?;
         input.advance(LENGTH_LEN + start);
         let payload = input.split_to(payload_len).freeze();
@@ -420,6 +441,14 @@ impl Receiver {
         } else {
             Atoms::default()
         }
+    }
+
+    /// Counts references to the atoms of the packet that was read last, for packets that begin as it does. More each time: one that is
+    /// not like it makes them useless.
+    #[inline(never)]
+    fn count_atoms(&mut self) {
+        self.counted.extend(repeat_n(self.cache.shared_atoms(), self.counts));
+        self.counts = (2 * self.counts).min(COUNTS_MAX);
     }
 
     /// Joins a control message with the payload that came in fragments.

@@ -9,7 +9,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use crate::dist::atom_cache::SendCache;
 use crate::dist::fragment::{FRAGMENT_LEN, LONE_FRAGMENT_LEN};
 use crate::dist::{Control, Flags, VERSION_MAGIC};
-use crate::etf::{AtomRefs, EncodeError, Payload, Writer};
+use crate::etf::{AtomRefs, EncodeError, ListId, Payload, Writer};
 use crate::term::{Atom, Pid, Reference};
 use crate::world::Mono;
 
@@ -214,7 +214,7 @@ impl Sender {
         let waits = signal.sender.is_some_and(|key| self.has_behind(key));
         match signal.writer.as_slice() {
             Some(terms) if terms.len() <= COPY_MAX && !waits => {
-                self.push_terms(signal.writer.atom_refs(), terms);
+                self.push_terms(signal.writer.atom_refs(), signal.writer.atom_list(), terms);
             }
             _ => {
                 cold_path();
@@ -234,11 +234,11 @@ impl Sender {
         self.short_turns = short_turns;
     }
 
-    /// Queues the packet of a small signal.
-    pub(super) fn push_terms<A: Borrow<Atom>>(&mut self, atoms: &[A], terms: &[u8]) {
+    /// Queues the packet of a small signal; `list` says which atoms it has, if that is known.
+    pub(super) fn push_terms<A: Borrow<Atom>>(&mut self, atoms: &[A], list: Option<ListId>, terms: &[u8]) {
         self.queued += terms.len();
         self.make_room(terms.len());
-        let start = self.begin_whole(atoms);
+        let start = self.begin_whole(atoms, list);
         self.chunk.put_slice(terms);
         self.chunk_terms += terms.len();
         self.end_packet(start, 0);
@@ -389,7 +389,7 @@ impl Sender {
 
     fn write_whole(&mut self, mut message: Outgoing) {
         self.make_room(message.len.min(COPY_MAX));
-        let start = self.begin_whole(message.atoms.atoms());
+        let start = self.begin_whole(message.atoms.atoms(), message.atoms.list());
         self.write_parts(start, &mut message.parts, message.len);
     }
 
@@ -407,7 +407,7 @@ impl Sender {
         self.chunk.put_slice(&[VERSION_MAGIC, DIST_FRAG_HEADER]);
         self.chunk.put_u64(sequence);
         self.chunk.put_u64(fragment);
-        self.cache.write_header(message.atoms.atoms(), &mut self.chunk);
+        self.cache.write_header(message.atoms.atoms(), message.atoms.list(), &mut self.chunk);
         let Outgoing { mut parts, len, control_len, sender, .. } = message;
         let first = control_len + FRAGMENT_LEN;
         self.write_parts(start, &mut parts, first);
@@ -459,7 +459,7 @@ impl Sender {
 
     /// Begins a packet that is no fragment.
     #[inline]
-    fn begin_whole<A: Borrow<Atom>>(&mut self, atoms: &[A]) -> usize {
+    fn begin_whole<A: Borrow<Atom>>(&mut self, atoms: &[A], list: Option<ListId>) -> usize {
         if self.open_messages > 0 {
             cold_path();
             if self.short_turns == 0
@@ -473,7 +473,7 @@ impl Sender {
             let start = self.chunk.len();
             // The packet's length is filled in at its end.
             self.chunk.put_slice(&[0, 0, 0, 0, VERSION_MAGIC, DIST_HEADER]);
-            self.cache.write_header(atoms, &mut self.chunk);
+            self.cache.write_header(atoms, list, &mut self.chunk);
             return start;
         }
         cold_path();

@@ -1,6 +1,8 @@
 //! The atoms of a packet by number.
 
+use std::cell::Cell;
 use std::hint::cold_path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::term::Atom;
 
@@ -28,6 +30,37 @@ pub struct AtomRefs {
     used: usize,
     /// Open addressing by a hash of the text: number + 1, or 0 for a free slot. Empty as long as few atoms are there.
     slots: Vec<u8>,
+    /// Of the atoms, those behind the packet's own included: another one since one of them was added, and that of no other atoms.
+    /// 0 as long as there are none.
+    version: u64,
+}
+
+/// Which atoms a packet has: two that are equal are of the same ones, in the same order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ListId {
+    version: u64,
+    count: usize,
+}
+
+/// So many versions are a thread's own.
+const VERSIONS: u64 = 1 << 32;
+
+thread_local! {
+    static LAST_VERSION: Cell<u64> = const { Cell::new(0) };
+}
+
+fn next_version() -> u64 {
+    static THREADS: AtomicU64 = AtomicU64::new(0);
+    LAST_VERSION.with(|last| {
+        let next = if last.get() % VERSIONS == 0 {
+            cold_path();
+            THREADS.fetch_add(1, Ordering::Relaxed) * VERSIONS + 1
+        } else {
+            last.get() + 1
+        };
+        last.set(next);
+        next
+    })
 }
 
 /// How many atoms a packet has had so far, and how many uses of them are remembered.
@@ -38,6 +71,12 @@ pub(super) struct AtomsUsed {
 }
 
 impl AtomRefs {
+    /// `None` if there are none.
+    #[inline]
+    pub(crate) fn list(&self) -> Option<ListId> {
+        (self.version != 0).then_some(ListId { version: self.version, count: self.count })
+    }
+
     pub(super) fn used(&self) -> AtomsUsed {
         AtomsUsed { count: self.count, used: self.used }
     }
@@ -104,6 +143,7 @@ impl AtomRefs {
             if self.atoms.get(self.count) != Some(atom) {
                 self.atoms.truncate(self.count);
                 self.atoms.push(atom.clone());
+                self.version = next_version();
             }
             self.count += 1;
             return Some(self.count as u8 - 1);
@@ -123,6 +163,7 @@ impl AtomRefs {
             return None;
         }
         self.atoms.push(atom.clone());
+        self.version = next_version();
         self.count += 1;
         self.slots[slot] = self.count as u8;
         Some(self.slots[slot] - 1)

@@ -4,7 +4,7 @@ use std::hint::cold_path;
 
 use super::super::tags::VERSION_MAGIC;
 use super::atom_refs::AtomsUsed;
-use super::{AtomRefs, Writer};
+use super::{AtomRefs, ListId, Writer};
 use crate::term::Atom;
 
 /// What a writer keeps of its room from one message to the next.
@@ -49,6 +49,12 @@ impl Writer {
     /// The atoms that are referred to by number.
     pub(crate) fn atom_refs(&self) -> &[Atom] {
         self.atoms.as_ref().map_or(&[], AtomRefs::atoms)
+    }
+
+    /// Which they are.
+    #[inline]
+    pub(crate) fn atom_list(&self) -> Option<ListId> {
+        self.atoms.as_ref().and_then(AtomRefs::list)
     }
 
     /// Begins anew with the version byte, where no atoms are collected and what is left over is short.
