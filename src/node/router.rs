@@ -18,7 +18,7 @@ const TOGETHER: usize = 32;
 pub(super) struct Incoming {
     /// Whom the last name stood for.
     named: Option<Found>,
-    /// Whom the last message went to, unless that was to an alias, while messages are read that have come together.
+    /// Whom the last two messages went to, unless that was an alias, while messages are read that have come together.
     to: Option<Arc<dyn AnyProcess>>,
     /// Those after it that are for the same, to be queued together.
     messages: Vec<Payload>,
@@ -49,7 +49,8 @@ impl Inner {
         match signal {
             Some(Control::Send { to, message, priority, .. }) => {
                 let message = std::mem::replace(message, Payload::none());
-                *last = self.message(to, message, *priority, more, named);
+                // From the third of its kind on: most messages are not one of many.
+                *last = self.message(to, message, *priority, again && more, named);
                 return;
             }
             Some(Control::Monitor { from, item, reference }) => {
@@ -67,13 +68,13 @@ impl Inner {
         *signal = None;
     }
 
-    /// Delivers a message. Returns to whom, if more may follow.
+    /// Delivers a message. Returns to whom, if others like it may follow.
     fn message(
         &self,
         to: &Target,
         message: Payload,
         priority: bool,
-        more: bool,
+        follow: bool,
         named: &mut Option<Found>,
     ) -> Option<Arc<dyn AnyProcess>> {
         let local = &self.local;
@@ -93,7 +94,7 @@ impl Inner {
         };
         let pushed = process.map_or(Pushed::Ended, |process| process.push_term(message));
         local.delivered(pushed, nobody);
-        process.filter(|_| more).cloned()
+        process.filter(|_| follow).cloned()
     }
 
     /// Delivers what is to be queued together, and knows no more to whom: the next signal goes to another.
