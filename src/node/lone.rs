@@ -6,13 +6,13 @@
 //! handled quickly; otherwise the reader's task goes on as before.
 
 use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::connection::Connection;
 use super::reading::Reader;
 use super::{DisconnectReason, Inner};
-use crate::dist::channel::ChannelError;
 use crate::process::Guest;
 use crate::world::Wait;
 
@@ -49,18 +49,19 @@ pub(super) async fn read(
             connection: connection.clone(),
             wait: wait.clone(),
             guest,
-            state: Mutex::new(State { reader: Some(reader), ..State::default() }),
+            turns: AtomicU64::new(0),
+            is_left: AtomicBool::new(false),
+            state: Mutex::new(State { reader: Some(reader), lost: None }),
         }));
-        Lone::on_thread(&lone.0).await;
+        let state = Lone::on_thread(&lone.0).await;
         wait.end();
         connection.forget_lone_messages();
-        let mut state = lone.0.state();
-        reader = state.reader.take().expect("the thread has ended, or is left while it lends it");
-        if let Some(reason) = state.lost.take() {
+        reader = state.reader.expect("nobody else has taken it");
+        if let Some(reason) = state.lost {
             return (reason, reader);
         }
-        patience =
-            if state.turns < WORTHWHILE { (2 * patience).min(LONE_MESSAGES_MAX) } else { LONE_MESSAGES };
+        let turns = lone.0.turns.load(Ordering::Relaxed);
+        patience = if turns < WORTHWHILE { (2 * patience).min(LONE_MESSAGES_MAX) } else { LONE_MESSAGES };
     }
 }
 
@@ -70,20 +71,19 @@ struct Lone {
     connection: Arc<Connection>,
     wait: Wait,
     guest: Guest,
+    /// So often something was read. Only the thread counts.
+    turns: AtomicU64,
+    /// Whether nobody waits for the thread any more.
+    is_left: AtomicBool,
+    /// Locked by the thread but while it runs processes.
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
-    /// While the thread reads, it has it itself.
+    /// `None` once others go on reading.
     reader: Option<Box<Reader>>,
     lost: Option<DisconnectReason>,
-    /// So often something was read.
-    turns: u64,
-    /// Whether processes run that it was delivered to.
-    runs: bool,
-    /// Whether the thread is to leave the reading to others. Said while it runs processes, or when nobody waits for it any more.
-    is_left: bool,
 }
 
 /// Has the thread end when its connection's task does.
@@ -91,85 +91,78 @@ struct Left(Arc<Lone>);
 
 impl Drop for Left {
     fn drop(&mut self) {
-        self.0.state().is_left = true;
+        self.0.is_left.store(true, Ordering::Relaxed);
     }
 }
 
 impl Lone {
     /// Waits for the end of the thread, or until it is stuck.
-    async fn on_thread(this: &Arc<Self>) {
+    async fn on_thread(this: &Arc<Self>) -> State {
         let (lone, world) = (this.clone(), &this.inner.local.world);
         let mut thread = world.spawn_blocking(move || lone.run());
         let mut stuck = None;
         loop {
             match world.timeout(STUCK, &mut thread).await {
-                Ok(Ok(())) => return,
+                Ok(Ok(())) => break,
                 Ok(Err(error)) => match error.try_into_panic() {
                     Ok(panic) => resume_unwind(panic),
                     // The runtime ends, and has not begun it.
-                    Err(_) => return,
+                    Err(_) => break,
                 },
                 Err(_) => {
-                    let mut state = this.state();
-                    if state.runs && stuck == Some(state.turns) {
-                        state.is_left = true;
-                        return;
+                    let Ok(mut state) = this.state.try_lock() else { continue };
+                    // It runs processes, or is about to.
+                    let turns = this.turns.load(Ordering::Relaxed);
+                    if stuck == Some(turns) {
+                        return std::mem::take(&mut *state);
                     }
-                    stuck = state.runs.then_some(state.turns);
+                    stuck = Some(turns);
                 }
             }
         }
+        std::mem::take(&mut *this.state())
     }
 
     /// The thread.
     fn run(&self) {
-        let Some(mut reader) = self.state().reader.take() else { return };
         let clock = &self.inner.local.world.clock;
-        let (mut was_slow, due) = (false, reader.due(clock.mono()));
+        let (mut state, mut was_slow) = (self.state(), false);
+        let Some(due) = state.reader.as_ref().map(|reader| reader.due(clock.mono())) else { return };
         for turn in 1_u64.. {
+            let State { reader: Some(reader), lost: None } = &mut *state else { return };
             let len = match reader.wait_for_more(&self.wait) {
                 Ok(Some(len)) => len,
-                Ok(None) => break,
+                Ok(None) => return,
                 Err(error) => {
-                    self.state().lost = Some(error.into());
-                    break;
+                    state.lost = Some(error.into());
+                    return;
                 }
             };
             self.connection.note_received(len);
             let looks = was_slow || turn.is_multiple_of(TURNS_PER_LOOK);
             let begun = looks.then(|| clock.mono());
             self.guest.turn(|| {
-                let received = self.connection.receive(&self.inner, &mut reader);
-                self.lend(reader, received);
+                let mut state = state;
+                let State { reader: Some(reader), lost } = &mut *state else { return };
+                let received = self.connection.receive(&self.inner, reader);
+                *lost = received.err().map(DisconnectReason::Protocol);
+                self.turns.store(turn, Ordering::Relaxed);
+                drop(state);
                 self.guest.share();
             });
-            let Some(lent) = self.take_back() else { return };
-            reader = lent;
             let slow = begun.is_some_and(|begun| clock.mono().since(begun) > QUICK);
             // Once may be the system's doing, which ran something else on this core meanwhile.
             let ends = slow && was_slow || len >= Wait::LEN || self.connection.is_crowded();
-            if ends || begun.is_some_and(|begun| begun >= due) || self.connection.closed().is_some() {
-                break;
+            if ends
+                || begun.is_some_and(|begun| begun >= due)
+                || self.connection.closed().is_some()
+                || self.is_left.load(Ordering::Relaxed)
+            {
+                return;
             }
             was_slow = slow;
+            state = self.state();
         }
-        self.state().reader = Some(reader);
-    }
-
-    /// While processes run, others can go on reading.
-    fn lend(&self, reader: Box<Reader>, received: Result<(), ChannelError>) {
-        let mut state = self.state();
-        state.reader = Some(reader);
-        state.lost = received.err().map(DisconnectReason::Protocol);
-        state.turns += 1;
-        state.runs = true;
-    }
-
-    /// `None` if they do, or nobody is to.
-    fn take_back(&self) -> Option<Box<Reader>> {
-        let mut state = self.state();
-        state.runs = false;
-        if state.is_left || state.lost.is_some() { None } else { state.reader.take() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
