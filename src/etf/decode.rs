@@ -164,6 +164,9 @@ pub(super) fn build(reader: &mut Reader<'_>, source: Option<&Bytes>) -> Result<T
     if let Some(atom) = reader.short_atom_ref() {
         return Ok(Term::Atom(atom.clone()));
     }
+    if let Some(slice) = reader.short_binary() {
+        return Ok(Term::Binary(binary(slice, source)));
+    }
     match build_within(reader, source, Room::ENDLESS)? {
         Some(term) => Ok(term),
         None => Err(reader.truncated()),
@@ -388,6 +391,18 @@ fn leaves(
             [NIL_EXT, after @ ..] => {
                 put(children, Term::nil);
                 after
+            }
+            [NEW_PID_EXT, ..] => {
+                reader.rest = rest;
+                let Some(pid) = reader.short_pid() else { break };
+                put(children, || Term::Pid(pid));
+                reader.rest
+            }
+            [NEWER_REFERENCE_EXT, ..] => {
+                reader.rest = rest;
+                let Some(reference) = reader.short_reference() else { break };
+                put(children, || reference.into());
+                reader.rest
             }
             _ => break,
         };

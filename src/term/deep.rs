@@ -90,6 +90,7 @@ fn drop_within(mut terms: Vec<Term>, depth: u32, deeper: &mut Vec<Vec<Term>>) {
             term if plain(term) => continue,
             Term::Atom(atom) if !atom.is_heap_allocated() => continue,
             Term::Binary(binary) if binary.shared().is_none() => continue,
+            Term::Pid(pid) if !pid.node.is_heap_allocated() => continue,
             Term::List(children) | Term::Tuple(children) | Term::Map(Map(children)) => {
                 mem::take(&mut children.0)
             }
