@@ -22,7 +22,8 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use socket2::SockRef;
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, send, sendmsg};
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
@@ -96,20 +97,20 @@ impl Wait {
     pub(crate) fn for_more(&self, input: &mut BytesMut) -> io::Result<Option<usize>> {
         let room = input.spare_capacity_mut();
         let room_len = room.len().min(Self::LEN);
-        match SockRef::from(&self.0.socket.0).recv(&mut room[..room_len]) {
+        match recv(&self.0.socket.0, &mut room[..room_len], RecvFlags::empty()).map(|(_, len)| len) {
             Ok(0) => Ok(None),
             Ok(len) => {
                 // SAFETY: the system has written so many bytes behind those that are there.
                 unsafe { input.set_len(input.len() + len) };
                 Ok(Some(len))
             }
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+            Err(Errno::AGAIN | Errno::INTR) => {
                 cold_path();
                 Ok(None)
             }
             Err(error) => {
                 cold_path();
-                Err(error)
+                Err(error.into())
             }
         }
     }
@@ -141,8 +142,8 @@ impl AsyncRead for ReadHalf {
             // SAFETY: nothing is taken out of it, and the system only writes there.
             let room = unsafe { buf.unfilled_mut() };
             let room_len = room.len();
-            match SockRef::from(&driver.get_ref().0).recv_with_flags(room, libc::MSG_DONTWAIT) {
-                Ok(len) => {
+            match recv(&driver.get_ref().0, room, RecvFlags::DONTWAIT) {
+                Ok((_, len)) => {
                     // Less than there was room for is all that there was: the next read need not ask.
                     if len > 0 && len < room_len {
                         ready.clear_ready();
@@ -152,9 +153,9 @@ impl AsyncRead for ReadHalf {
                     buf.advance(len);
                     return Poll::Ready(Ok(()));
                 }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => cold_path(),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
-                Err(error) => return Poll::Ready(Err(error)),
+                Err(Errno::INTR) => cold_path(),
+                Err(Errno::AGAIN) => ready.clear_ready(),
+                Err(error) => return Poll::Ready(Err(error.into())),
             }
         }
     }
@@ -170,18 +171,18 @@ impl WriteHalf {
     fn poll_with(
         &mut self,
         cx: &mut Context<'_>,
-        write: impl Fn(&SockRef<'_>, i32) -> io::Result<usize>,
+        write: impl Fn(&StdTcpStream, SendFlags) -> rustix::io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
         // A socket that always has room must let others run, too.
         ready!(pin!(consume_budget()).poll(cx));
         loop {
-            match write(&SockRef::from(&self.socket.0), libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => cold_path(),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            match write(&self.socket.0, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+                Err(Errno::INTR) => cold_path(),
+                Err(Errno::AGAIN) => {
                     cold_path();
                     ready!(self.poll_full(cx))?;
                 }
-                written => return Poll::Ready(written),
+                written => return Poll::Ready(written.map_err(io::Error::from)),
             }
         }
     }
@@ -204,7 +205,7 @@ impl WriteHalf {
 
 impl AsyncWrite for WriteHalf {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.get_mut().poll_with(cx, |socket, flags| socket.send_with_flags(buf, flags))
+        self.get_mut().poll_with(cx, |socket, flags| send(socket, buf, flags))
     }
 
     fn poll_write_vectored(
@@ -212,7 +213,8 @@ impl AsyncWrite for WriteHalf {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.get_mut().poll_with(cx, |socket, flags| socket.send_vectored_with_flags(bufs, flags))
+        let sends = |socket: &_, flags| sendmsg(socket, bufs, &mut SendAncillaryBuffer::default(), flags);
+        self.get_mut().poll_with(cx, sends)
     }
 
     fn is_write_vectored(&self) -> bool {
