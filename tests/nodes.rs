@@ -7,7 +7,7 @@ use std::time::Duration;
 use beamline::epmd::EpmdOptions;
 use beamline::gen_server::{Context, GenServer, Reply, ReplyTo};
 use beamline::node::{ConnectError, Node};
-use beamline::process::{self, CallError, ExitReason};
+use beamline::process::{self, CallError, Destination, ExitReason};
 use beamline::term::{Atom, Reference, Term};
 use beamline::testing::TestNode;
 use bytes::Bytes;
@@ -94,6 +94,48 @@ async fn a_name_stands_for_who_has_it_now_whomever_it_stood_for_before() {
     one.register("probe", first.pid()).expect("the name is free");
     cast(6);
     assert_eq!(of_first.recv().await, Some(Term::from(6)));
+    for node in [one, other] {
+        node.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn each_gets_what_is_for_it_whomever_the_last_message_was_for() {
+    let epmd = epmd();
+    let (one, other) = (node("one@127.0.0.1", "c", &epmd).await, node("other@127.0.0.1", "c", &epmd).await);
+    let probe = async |name: &'static str| {
+        let (seen, casts) = mpsc::unbounded_channel();
+        let probe = Probe::start(&one, seen).name(name).await.expect("it starts");
+        let pid = Destination::from(probe.pid().clone());
+        let alias: Reference = other.call(pid.clone(), Atom::from("alias")).await.expect("an alias");
+        let name = Destination::from((name, "one@127.0.0.1"));
+        (probe, casts, [pid, name, Destination::from(&alias)])
+    };
+    let (_first, mut of_first, to_first) = probe("first").await;
+    let (second, mut of_second, to_second) = probe("second").await;
+    let cast = |to: &Destination, n: i64| other.cast(to.clone(), &n).expect("it is sent");
+    for to_one in &to_first {
+        for to_other in &to_second {
+            for n in 0..3 {
+                cast(to_one, n);
+                cast(to_other, -n);
+            }
+            common::eventually(|| of_first.len() + of_second.len() == 6).await;
+            for n in 0..3 {
+                assert_eq!(of_first.try_recv(), Ok(Term::from(n)), "{to_one}, {to_other}");
+                assert_eq!(of_second.try_recv(), Ok(Term::from(-n)), "{to_one}, {to_other}");
+            }
+        }
+    }
+    second.stop(ExitReason::Shutdown).await;
+    for to_other in &to_second {
+        let before = one.dropped_messages();
+        cast(to_other, 0);
+        cast(&to_first[0], 1);
+        common::eventually(|| of_first.len() == 1).await;
+        assert_eq!(of_first.try_recv(), Ok(Term::from(1)));
+        assert_eq!(one.dropped_messages(), before + 1, "{to_other}");
+    }
     for node in [one, other] {
         node.stop().await;
     }

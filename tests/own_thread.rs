@@ -194,6 +194,49 @@ fn what_is_sent_arrives_in_order_while_its_reader_changes() {
     }
 }
 
+/// Answers a call with what a server of a third node answers.
+struct Relay;
+
+impl GenServer for Relay {
+    type Args = ();
+    type Call = i64;
+    type Reply = i64;
+    type Cast = Term;
+    type Info = Term;
+
+    async fn init((): (), _: &mut Context<Self>) -> Result<Self, ExitReason> {
+        Ok(Self)
+    }
+
+    async fn handle_call(
+        &mut self,
+        call: i64,
+        from: ReplyTo<i64>,
+        cx: &mut Context<Self>,
+    ) -> Result<Reply, ExitReason> {
+        let answer = cx.call::<i64, _>(("server", "third@127.0.0.1"), call).await;
+        Ok(from.reply(answer.map_or(-1, |answer| answer + 1)))
+    }
+}
+
+#[test]
+fn who_is_run_there_calls_a_third_node_before_it_answers() {
+    let nodes = Nodes::on_two_threads();
+    let (sees, seen) = mpsc::channel();
+    nodes.runtime.block_on(async {
+        let third = node("third@127.0.0.1", &nodes.epmd).await;
+        Server::start(&third, sees).name("server").await.expect("it starts");
+        Relay::start(&nodes.one, ()).name("relay").await.expect("it starts");
+        let relay = ("relay", "one@127.0.0.1");
+        // Far more than give it its own thread.
+        for n in 0..2000_i64 {
+            assert_eq!(nodes.other.call::<i64, _>(relay, n).await, Ok(n + 1));
+            assert_eq!(seen.recv_timeout(PATIENCE).expect("it was called").0, n.into());
+        }
+        third.stop().await;
+    });
+}
+
 #[test]
 fn large_messages_arrive_whole_on_a_connection_that_had_its_own_thread() {
     let nodes = Nodes::on_two_threads();

@@ -17,7 +17,7 @@ use crate::dist::{Control, handshake};
 use crate::etf::{EncodeError, Payload, Writer};
 use crate::process::{
     ConnectionId, Distribution, Encode, Link, Local, NodeEvent, Relation, Sent, SpawnReply, TextHasher,
-    Traffic, Write,
+    Traffic, Way, Write,
 };
 use crate::term::{Atom, Pid};
 use crate::world::BoxFuture;
@@ -324,7 +324,22 @@ impl Found {
     }
 }
 
+impl Connection {
+    /// Makes `way` the one over this connection.
+    #[inline]
+    pub(super) fn lead(self: &Arc<Self>, local: &Local, way: &mut Option<Way>) {
+        if !way.as_ref().is_some_and(|way| way.is_over(self.id)) {
+            cold_path();
+            *way = Some(Way::new(local, self.peer.clone(), Some(self.clone())));
+        }
+    }
+}
+
 impl Link for Connection {
+    fn id(&self) -> ConnectionId {
+        self.id
+    }
+
     fn send(
         &self,
         local: &Local,

@@ -126,7 +126,7 @@ impl Lone {
     /// The thread.
     fn run(&self) {
         let clock = &self.inner.local.world.clock;
-        let (mut state, mut was_slow) = (self.state(), false);
+        let (mut state, mut way, mut was_slow) = (self.state(), None, false);
         let Some(due) = state.reader.as_ref().map(|reader| reader.due(clock.mono())) else { return };
         for turn in 1_u64.. {
             let State { reader: Some(reader), lost: None } = &mut *state else { return };
@@ -141,7 +141,8 @@ impl Lone {
             self.connection.note_received(len);
             let looks = was_slow || turn.is_multiple_of(TURNS_PER_LOOK);
             let begun = looks.then(|| clock.mono());
-            self.guest.turn(|| {
+            self.connection.lead(&self.inner.local, &mut way);
+            self.guest.turn(&mut way, || {
                 let mut state = state;
                 let State { reader: Some(reader), lost } = &mut *state else { return };
                 let received = self.connection.receive(&self.inner, reader);

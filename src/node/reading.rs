@@ -4,6 +4,7 @@ use std::future::{Future, poll_fn};
 use std::hint::cold_path;
 use std::io;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -105,7 +106,7 @@ impl Connection {
     /// Reads and delivers signals, and keeps the connection alive, until it is closed. Returns why it was, or `None` after so many messages
     /// that came alone if they are given, with nothing more to read.
     pub(super) async fn read(
-        &self,
+        self: &Arc<Self>,
         inner: &Inner,
         reader: &mut Reader,
         lone_messages: Option<u32>,
@@ -118,11 +119,14 @@ impl Connection {
         };
         // One timer from tick to tick: a read costs none.
         let mut sleep = pin!(until_due(reader));
-        let (mut registered, mut turn) = (None, Turn::default());
+        let (mut registered, mut turn, mut way) = (None, Turn::default(), None);
         let is_lone = || lone_messages.is_some_and(|messages| self.lone_messages() >= messages);
         loop {
             let received = match &guest {
-                Some(guest) => guest.turn(|| self.receive(inner, reader)),
+                Some(guest) => {
+                    self.lead(&inner.local, &mut way);
+                    guest.turn(&mut way, || self.receive(inner, reader))
+                }
                 None => self.receive(inner, reader),
             };
             if let Err(error) = received {

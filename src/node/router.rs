@@ -5,7 +5,9 @@ use super::connection::Connection;
 use crate::dist::{self, channel::Outgoing};
 use crate::dist::{Control, Item, Target};
 use crate::etf::Payload;
-use crate::process::{AnyProcess, ExitReason, Found, Pushed, Relation, SpawnReply, SpawnRequest, Taking};
+use crate::process::{
+    AnyProcess, ExitReason, Found, Pushed, Relation, SpawnReply, SpawnRequest, Taking, is_reference_of,
+};
 use crate::term::{Pid, Reference};
 use std::hint::cold_path;
 use std::sync::Arc;
@@ -18,9 +20,10 @@ const TOGETHER: usize = 32;
 pub(super) struct Incoming {
     /// Whom the last name stood for.
     named: Option<Found>,
-    /// Whom the last two messages went to, unless that was an alias, while messages are read that have come together.
-    to: Option<Arc<dyn AnyProcess>>,
-    /// Those after it that are for the same, to be queued together.
+    /// Whom the last message to a pid or an alias was for, or those are for that are queued together.
+    known: Option<Arc<dyn AnyProcess>>,
+    /// Whether messages that are for it as well are queued together: the last two were, and have come with more.
+    together: bool,
     messages: Vec<Payload>,
 }
 
@@ -37,7 +40,10 @@ impl Inner {
         more: bool,
         incoming: &mut Incoming,
     ) {
-        if again && let (Some(Control::Send { message, .. }), Some(_)) = (&mut *signal, &incoming.to) {
+        if again
+            && incoming.together
+            && let Some(Control::Send { message, .. }) = &mut *signal
+        {
             incoming.messages.push(std::mem::replace(message, Payload::none()));
             if incoming.messages.len() == TOGETHER {
                 self.deliver_together(incoming);
@@ -45,16 +51,15 @@ impl Inner {
             return;
         }
         self.deliver(incoming);
-        let Incoming { named, to: last, .. } = incoming;
         match signal {
             Some(Control::Send { to, message, priority, .. }) => {
                 let message = std::mem::replace(message, Payload::none());
                 // From the third of its kind on: most messages are not one of many.
-                *last = self.message(to, message, *priority, again && more, named);
+                self.message(to, message, *priority, again && more, incoming);
                 return;
             }
             Some(Control::Monitor { from, item, reference }) => {
-                self.monitor(connection, from, item, reference, named);
+                self.monitor(connection, from, item, reference, &mut incoming.named);
             }
             Some(Control::Demonitor { from, item, reference }) => {
                 self.demonitor(connection, from, item, reference);
@@ -68,59 +73,60 @@ impl Inner {
         *signal = None;
     }
 
-    /// Delivers a message. Returns to whom, if others like it may follow.
-    fn message(
-        &self,
-        to: &Target,
-        message: Payload,
-        priority: bool,
-        follow: bool,
-        named: &mut Option<Found>,
-    ) -> Option<Arc<dyn AnyProcess>> {
-        let local = &self.local;
-        let found;
+    /// Delivers a message, which others may `follow` to the same process.
+    fn message(&self, to: &Target, message: Payload, priority: bool, follow: bool, incoming: &mut Incoming) {
+        let (local, Incoming { named, known, together, .. }) = (&self.local, incoming);
         let (process, nobody) = match to {
             Target::Pid(pid) => {
-                found = local.process(pid);
-                (found.as_ref(), "no such process")
+                if known.as_ref().is_none_or(|known| known.pid() != pid) {
+                    *known = local.process(pid);
+                }
+                (known.as_ref(), "no such process")
             }
-            Target::Name(name) => (local.names.get_again(name, named), "no such name"),
+            Target::Name(name) => {
+                let process = local.names.get_again(name, named);
+                if follow {
+                    *known = process.cloned();
+                }
+                (process, "no such name")
+            }
             Target::Alias(alias) => {
+                if !known.as_ref().is_some_and(|known| is_reference_of(alias, known.pid())) {
+                    *known = local.process_of_alias(alias);
+                }
                 let taking = if priority { Taking::Priority } else { Taking::Message };
-                let pushed = local.deliver_to_alias(alias, message, taking);
-                local.delivered(pushed, "no such alias");
-                return None;
+                let pushed = known
+                    .as_ref()
+                    .map_or(Pushed::Ended, |process| process.push_to_alias(alias, message, taking));
+                return local.delivered(pushed, "no such alias");
             }
         };
         let pushed = process.map_or(Pushed::Ended, |process| process.push_term(message));
+        *together = follow && process.is_some();
         local.delivered(pushed, nobody);
-        process.filter(|_| follow).cloned()
     }
 
-    /// Delivers what is to be queued together, and knows no more to whom: the next signal goes to another.
+    /// Delivers what is to be queued together: the next signal may go to another.
     #[inline]
     pub(super) fn deliver(&self, incoming: &mut Incoming) {
-        if incoming.to.is_some() {
+        if incoming.together {
             cold_path();
             self.deliver_together(incoming);
-            incoming.to = None;
+            incoming.together = false;
         }
     }
 
     #[inline(never)]
-    fn deliver_together(&self, Incoming { to, messages, .. }: &mut Incoming) {
-        let Some(process) = to else { return };
-        let mut ended = false;
-        if !messages.is_empty() {
-            process.push_terms(messages, &mut |pushed| {
-                ended |= matches!(pushed, Pushed::Ended);
-                self.local.delivered(pushed, "no such process");
-            });
+    fn deliver_together(&self, Incoming { known, together, messages, .. }: &mut Incoming) {
+        let Some(process) = known else { return };
+        if messages.is_empty() {
+            return;
         }
-        if ended {
+        process.push_terms(messages, &mut |pushed| {
             // Another may have its name by now.
-            *to = None;
-        }
+            *together &= !matches!(pushed, Pushed::Ended);
+            self.local.delivered(pushed, "no such process");
+        });
     }
 
     fn receive_rarer(&self, connection: &Connection, signal: Control) {

@@ -85,6 +85,8 @@ pub(crate) trait Distribution: Send + Sync {
 
 /// The way over one connection, for as long as it stands.
 pub(crate) trait Link: Send + Sync {
+    fn id(&self) -> ConnectionId;
+
     /// As [`Distribution::send`], of the node `local`, over this connection or not at all.
     ///
     /// # Errors

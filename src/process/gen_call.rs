@@ -243,7 +243,7 @@ impl ReplyAddress {
         let alias = self.tag.alias();
         let node = alias.map_or(&self.pid.node, |alias| &alias.node);
         if !local.is_local(node) {
-            let control = [Control::Send {
+            let control = Control::Send {
                 from: Some(sender.clone()),
                 to: match alias {
                     Some(alias) => Target::Alias(alias.clone()),
@@ -254,11 +254,8 @@ impl ReplyAddress {
                 },
                 message: &encode as Encode<'_>,
                 priority: false,
-            }];
-            if let Some(distribution) = local.distribution() {
-                distribution.send(node, Some(sender), None, &control, Write::Now)?;
-            }
-            return Ok(());
+            };
+            return local.send_there(node, None, sender, &control, Write::Now).map(drop);
         }
         let message = Payload::from_writer(encode)?;
         match alias {

@@ -10,6 +10,7 @@ use tokio::task::coop;
 
 use super::deadline;
 use super::scheduler::{RUNS_PER_LOOK, RUNS_PER_TURN, Runnable, Schedulers, TURN, Turn};
+use super::spare::{self, Way};
 use crate::world::Mono;
 
 /// A place among the schedulers of a node for who is none.
@@ -25,14 +26,18 @@ impl Guest {
         Some(Self { schedulers: schedulers.clone(), index })
     }
 
-    /// Runs the processes that `deliver` wakes, until they wait or have had their turn.
-    pub(crate) fn turn<T>(&self, deliver: impl FnOnce() -> T) -> T {
+    /// Runs the processes that `deliver` wakes, until they wait or have had their turn. They know `way` to another node.
+    pub(crate) fn turn<T>(&self, way: &mut Option<Way>, deliver: impl FnOnce() -> T) -> T {
         let turn = Turn::begin(&self.schedulers, self.index);
+        if let Some(way) = way.take() {
+            spare::keep_way(way);
+        }
         let delivered = deliver();
         match self.schedulers.places().get(self.index) {
             None => self.work(&turn, |runnable| runnable.run()),
             Some(place) => self.work(&turn, |runnable| place.run(runnable)),
         }
+        *way = spare::any_way();
         drop(turn);
         self.schedulers.take_over(self.index);
         delivered

@@ -79,6 +79,13 @@ pub(super) fn reference_words(count: u64) -> (u32, u32) {
     ((count & ((1 << FIRST_WORD_BITS) - 1)) as u32, (count >> FIRST_WORD_BITS) as u32)
 }
 
+/// Whether a process has made a reference: the last words of its own name it.
+#[inline]
+pub(crate) fn is_reference_of(reference: &Reference, pid: &Pid) -> bool {
+    let named = matches!(reference.words(), [_, _, id, serial] if (*id, *serial) == (pid.id, pid.serial));
+    named && reference.creation == pid.creation && reference.node == pid.node
+}
+
 /// What the sender of a message to another node learns.
 fn delivery(sent: Sent) -> Delivery {
     match sent {
@@ -350,32 +357,38 @@ impl Local {
         }
         let priority = taking == Taking::Priority;
         let control = Control::Send { from: Some(sender.clone()), to: target, message: encode, priority };
-        self.send_soon(node, sender, &control)
+        Ok(delivery(self.send_there(node, None, sender, &control, Write::Soon)?))
     }
 
-    /// Sends a message to another node. Who sends more than one there within a turn looks for the way once.
-    fn send_soon(
+    /// Sends a message to another node, if there is to be a certain connection then over that one or not at all. Who sends more than one
+    /// there within a turn looks for the way once.
+    pub(super) fn send_there(
         &self,
         node: &Atom,
+        over: Option<ConnectionId>,
         sender: &Pid,
         control: &Control<Encode<'_>>,
-    ) -> Result<Delivery, EncodeError> {
-        let known = match spare::take_way(self, node) {
-            Some(way) => {
-                let sent = way.send(self, sender, control)?;
-                if let Sent::Queued { .. } = sent {
-                    spare::keep_way(way);
-                    return Ok(delivery(sent));
-                }
-                true
+        write: Write,
+    ) -> Result<Sent, EncodeError> {
+        let way = spare::take_way(self, node);
+        let known = way.is_some();
+        if let Some(way) = way
+            && over.is_none_or(|connection| way.is_over(connection))
+        {
+            let sent = way.send(self, sender, control, write)?;
+            if let Sent::Queued { .. } = sent {
+                spare::keep_way(way);
+                return Ok(sent);
             }
-            None => false,
+        }
+        let Some(distribution) = self.distribution() else { return Ok(Sent::NoConnection) };
+        let sent = match over {
+            Some(connection) => distribution.send_over(connection, sender, control)?,
+            None => distribution.send(node, Some(sender), None, std::slice::from_ref(control), write)?,
         };
-        let Some(distribution) = self.distribution() else { return Ok(Delivery::Done) };
-        let sent = distribution.send(node, Some(sender), None, std::slice::from_ref(control), Write::Soon)?;
         let link = if known { distribution.link(node) } else { None };
         spare::keep_way(Way::new(self, node.clone(), link));
-        Ok(delivery(sent))
+        Ok(sent)
     }
 
     /// Sends a message to another node over a certain connection, or not at all: `None` if that does not stand.
@@ -386,10 +399,9 @@ impl Local {
         to: &Destination,
         encode: Encode<'_>,
     ) -> Result<Option<Delivery>, EncodeError> {
-        let Some(distribution) = self.distribution() else { return Ok(None) };
-        let (_, to) = self.address(to);
+        let (node, to) = self.address(to);
         let control = Control::Send { from: Some(sender.clone()), to, message: encode, priority: false };
-        Ok(match distribution.send_over(connection, sender, &control)? {
+        Ok(match self.send_there(node, Some(connection), sender, &control, Write::Now)? {
             Sent::NoConnection => None,
             sent @ Sent::Queued { .. } => Some(delivery(sent)),
         })

@@ -81,13 +81,14 @@ pub(crate) use self::functions::{
 pub(crate) use self::gen_call::labelled_call;
 pub(crate) use self::guest::Guest;
 pub(crate) use self::heritage::Heritage;
-pub(crate) use self::local::Local;
+pub(crate) use self::local::{Local, is_reference_of};
 pub(crate) use self::names::{Found, TextHasher};
 pub(crate) use self::receive::Received;
 pub(crate) use self::relations::Number;
 pub(crate) use self::reply_cell::{Giver, Taker, reply_cell, reply_cell_for};
 pub(crate) use self::run::{SpawnOptions, run_inline, spawn};
 pub(crate) use self::signal::{Relation, Signal};
+pub(crate) use self::spare::Way;
 pub(crate) use self::usage::Usage;
 
 use self::mailbox::SignalQueue;

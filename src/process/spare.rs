@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use super::scheduler::InTurn;
-use super::{Encode, Link, Local, Sent, Write};
+use super::{ConnectionId, Encode, Link, Local, Sent, Write};
 use crate::dist::Control;
 use crate::etf::EncodeError;
 use crate::term::{Atom, Pid};
@@ -41,7 +41,7 @@ struct Spare {
 }
 
 /// The way from one node to another.
-pub(super) struct Way {
+pub(crate) struct Way {
     /// The address of the one, which outlives the turn of its process.
     from: usize,
     to: Atom,
@@ -50,7 +50,7 @@ pub(super) struct Way {
 }
 
 impl Way {
-    pub(super) fn new(from: &Local, to: Atom, link: Option<Arc<dyn Link>>) -> Self {
+    pub(crate) fn new(from: &Local, to: Atom, link: Option<Arc<dyn Link>>) -> Self {
         Self { from: std::ptr::from_ref(from).addr(), to, link }
     }
 
@@ -61,11 +61,18 @@ impl Way {
         from: &Local,
         sender: &Pid,
         control: &Control<Encode<'_>>,
+        write: Write,
     ) -> Result<Sent, EncodeError> {
         match &self.link {
-            Some(link) => link.send(from, sender, control, Write::Soon),
+            Some(link) => link.send(from, sender, control, write),
             None => Ok(Sent::NoConnection),
         }
+    }
+
+    /// Whether it is the way over this connection.
+    #[inline]
+    pub(crate) fn is_over(&self, connection: ConnectionId) -> bool {
+        self.link.as_ref().is_some_and(|link| link.id() == connection)
     }
 }
 
@@ -123,10 +130,16 @@ pub(super) fn keep_waker(waker: Waker) {
     });
 }
 
+/// The way that is kept.
+#[inline]
+pub(super) fn any_way() -> Option<Way> {
+    SPARE.with(|spare| spare.way.take())
+}
+
 /// The way that is kept, if it is this one.
 #[inline]
 pub(super) fn take_way(from: &Local, to: &Atom) -> Option<Way> {
-    let way = SPARE.with(|spare| spare.way.take())?;
+    let way = any_way()?;
     (way.from == std::ptr::from_ref(from).addr() && way.to == *to).then_some(way)
 }
 
@@ -282,6 +295,10 @@ mod tests {
     fn the_way_to_another_node_is_kept_for_who_sends_there_again_within_a_turn_alone() {
         struct Closed;
         impl Link for Closed {
+            fn id(&self) -> ConnectionId {
+                ConnectionId(1)
+            }
+
             fn send(
                 &self,
                 _: &Local,
@@ -302,7 +319,10 @@ mod tests {
             let _turn = Turn::begin();
             keep_way(way());
             assert_eq!(Arc::strong_count(&link), 2);
-            assert!(take_way(&one, &there).is_some());
+            let taken = take_way(&one, &there).expect("it is kept");
+            assert_eq!([1, 2].map(|id| taken.is_over(ConnectionId(id))), [true, false]);
+            assert!(!Way::new(&one, there.clone(), None).is_over(ConnectionId(1)), "it is not known yet");
+            drop(taken);
             for (from, to) in [(&one, "elsewhere@h"), (&other, "there@h")] {
                 keep_way(way());
                 assert!(take_way(from, &Atom::from(to)).is_none(), "another way");
