@@ -91,7 +91,7 @@ impl Inner {
                 (process, "no such name")
             }
             Target::Alias(alias) => {
-                if !known.as_ref().is_some_and(|known| is_reference_of(alias, known.pid())) {
+                if known.as_ref().is_none_or(|known| !is_reference_of(alias, known.pid())) {
                     *known = local.process_of_alias(alias);
                 }
                 let taking = if priority { Taking::Priority } else { Taking::Message };
