@@ -331,4 +331,34 @@ mod tests {
         }
         assert_eq!(Arc::strong_count(&link), 1, "the turn is over");
     }
+
+    #[test]
+    fn what_is_to_go_over_one_connection_takes_no_way_over_another() {
+        struct Stands;
+        impl Link for Stands {
+            fn id(&self) -> ConnectionId {
+                ConnectionId(1)
+            }
+
+            fn send(
+                &self,
+                _: &Local,
+                _: &Pid,
+                _: &Control<Encode<'_>>,
+                _: Write,
+            ) -> Result<Sent, EncodeError> {
+                Ok(Sent::Queued { connection: ConnectionId(1), busy: None })
+            }
+        }
+        // It has no connections but this one.
+        let local = Local::new("here@h".into(), 1, World::tokio(), 10);
+        let there = Atom::from("there@h");
+        let to = Pid { node: there.clone(), ..local.pid(0, 0) }.into();
+        let _turn = Turn::begin();
+        for (over, goes) in [(1, true), (1, true), (2, false)] {
+            keep_way(Way::new(&local, there.clone(), Some(Arc::new(Stands))));
+            let sent = local.send_over(ConnectionId(over), &local.pid(1, 0), &to, &|_| Ok(()));
+            assert_eq!(sent.expect("it has an external form").is_some(), goes);
+        }
+    }
 }
