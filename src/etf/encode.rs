@@ -180,6 +180,11 @@ const MANY: usize = 32;
 /// The longest term that is copied out of the buffer that it was written into.
 const SCRATCH_LEN_MAX: usize = 16 * 1024;
 
+/// A binary from so long on is copied to an address that differs from its own by a multiple of [`ALIGNMENT`]. Some processors copy
+/// otherwise in 1.15 of the time, and none in less.
+const ALIGNED_FROM: usize = 64 * 1024;
+const ALIGNMENT: usize = 16;
+
 thread_local! {
     /// A writer for [`to_bytes`]. A copy of just the right length costs less than a buffer that grows and then, as it is longer
     /// than what is in it, has to be shared through another allocation. What is in it has no meaning when nobody writes.
@@ -199,11 +204,7 @@ enum End {
 /// If a float in it is not finite, or something does not fit the external form.
 pub fn to_bytes(term: &Term) -> Result<Bytes, EncodeError> {
     if let Term::Binary(binary) = term {
-        // Its length is known, and it is copied once.
-        let mut writer = Writer::with_buffer(Vec::with_capacity(1 + COUNTED_LEN + binary.len()));
-        writer.raw(&[VERSION_MAGIC]);
-        writer.binary(binary)?;
-        return Ok(writer.into_bytes());
+        return binary_to_bytes(binary);
     }
     SCRATCH.with_borrow_mut(|writer| {
         writer.restart();
@@ -216,6 +217,19 @@ pub fn to_bytes(term: &Term) -> Result<Bytes, EncodeError> {
             }
         }
     })
+}
+
+/// A binary alone: its length is known, and it is copied once.
+fn binary_to_bytes(binary: &[u8]) -> Result<Bytes, EncodeError> {
+    const HEAD_LEN: usize = 1 + COUNTED_LEN;
+    let aligned = if binary.len() < ALIGNED_FROM { 1 } else { ALIGNMENT };
+    let out = Vec::<u8>::with_capacity(aligned - 1 + HEAD_LEN + binary.len());
+    let before = binary.as_ptr().addr().wrapping_sub(out.as_ptr().addr() + HEAD_LEN) % aligned;
+    let mut writer = Writer::with_buffer(out);
+    writer.raw(&[0; ALIGNMENT][..before]);
+    writer.raw(&[VERSION_MAGIC]);
+    writer.binary(binary)?;
+    Ok(writer.into_bytes().split_off(before))
 }
 
 /// As [`to_bytes`], compressed with zlib at `level` (0 to 9), unless that would be longer; `term_to_binary/2` with `{compressed, Level}`.

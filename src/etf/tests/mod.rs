@@ -208,6 +208,18 @@ fn equal_keys_are_found_whatever_their_form() {
 }
 
 #[test]
+fn a_binary_is_written_whole_wherever_it_begins() {
+    let bytes: Bytes = (0..70_000_u32).map(|n| n as u8).collect();
+    for len in [1, 100, 65_535, 65_536, 69_000] {
+        for at in 0..=16 {
+            let binary = bytes.slice(at..at + len);
+            let expected = [&[131, 109][..], &(len as u32).to_be_bytes(), &binary].concat();
+            assert_eq!(to_bytes(&Term::from(binary)).unwrap(), expected, "{len} bytes from {at} on");
+        }
+    }
+}
+
+#[test]
 fn limits_are_kept_to_exactly() {
     let skip =
         |bytes: &[u8], limits: &Limits| Reader::new(bytes, &[]).skip(limits).map_err(|error| error.kind);
