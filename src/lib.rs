@@ -40,6 +40,9 @@
 
 // The derive macros name the library as its users do.
 extern crate self as beamline;
+// All of the library places functions.
+#[macro_use(hot)]
+extern crate beamline_macros;
 
 pub use beamline_macros::{Protocol, sim};
 

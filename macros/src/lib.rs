@@ -64,3 +64,20 @@ pub fn sim(options: TokenStream, function: TokenStream) -> TokenStream {
         .unwrap_or_else(|e| e.into_compile_error())
         .into()
 }
+
+/// Places a function beside the others that every message runs through, so that they take few pages of memory.
+///
+/// Of a large program's instructions these are some hundred functions among thousands. Scattered, each is on a page of its own, and on
+/// processors that forget their translations of addresses when another program runs each costs a walk through the page tables.
+///
+/// Not part of the interface: for beamline itself.
+#[doc(hidden)]
+#[proc_macro_attribute]
+pub fn hot(_: TokenStream, function: TokenStream) -> TokenStream {
+    // A section's name is unsafe as a linker may give it a meaning; to this one none does.
+    let placed =
+        r#"#[cfg_attr(target_os = "linux", allow(unsafe_code), unsafe(link_section = ".beamline.text"))]"#;
+    let mut out: TokenStream = placed.parse().expect("an attribute");
+    out.extend(function);
+    out
+}

@@ -156,6 +156,7 @@ pub(super) fn checked(
 
 /// Builds the next term. Its counts have to be true, so [`Reader::skip`] goes first. Binaries are slices of `source`, if
 /// the reader's input is part of it.
+#[hot]
 pub(super) fn build(reader: &mut Reader<'_>, source: Option<&Bytes>) -> Result<Term, DecodeError> {
     // What many a call asks for and is answered.
     if let Some(value) = reader.short_integer() {

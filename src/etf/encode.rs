@@ -18,6 +18,7 @@ impl Writer {
     ///
     /// # Errors
     /// If a float is not finite, or something does not fit the external form. What was written by then stays.
+    #[hot]
     pub fn term(&mut self, term: &Term) -> Result<(), EncodeError> {
         let Some((children, end)) = self.enter(term)? else { return Ok(()) };
         let rest = self.children(children);
@@ -107,6 +108,7 @@ impl Writer {
     }
 
     /// Writes what of a term stands before its children, and returns the children to write and what ends them.
+    #[hot]
     fn head<'a>(&mut self, term: &'a Term) -> Result<Option<(&'a [Term], End)>, EncodeError> {
         match term {
             Term::Integer(value) => self.integer(*value),

@@ -94,6 +94,7 @@ impl Payload {
     ///
     /// # Errors
     /// If the term is not of that type; the error names the place.
+    #[hot]
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
         serde::read(&mut self.reader(), Source::Checked(&self.bytes))
     }

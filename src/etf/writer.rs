@@ -284,6 +284,7 @@ impl Writer {
     }
 
     /// An atom by its number, if it gets one.
+    #[hot]
     fn numbered_atom(&mut self, atom: &Atom) {
         match self.number(atom) {
             Some(number) => self.tagged(ATOM_CACHE_REF, [number]),
@@ -536,6 +537,7 @@ impl Writer {
     }
 
     /// A pid.
+    #[hot]
     pub fn pid(&mut self, pid: &Pid) {
         if let Some(number) = self.number(&pid.node) {
             // In one piece: the buffer looks for room at each.
@@ -569,6 +571,7 @@ impl Writer {
     }
 
     /// A reference.
+    #[hot]
     pub fn reference(&mut self, reference: &Reference) {
         let words = reference.words();
         if let Some(number) = self.number(&reference.node) {

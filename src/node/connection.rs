@@ -172,6 +172,7 @@ impl Half {
         }
     }
 
+    #[hot]
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut total = 0;
         while let Some(first) = self.chunks.front() {
@@ -350,6 +351,7 @@ impl Connection {
     }
 
     /// Writes what is queued, or leaves it to who writes already.
+    #[hot]
     fn write_in_turn<'a>(
         &'a self,
         mut out: MutexGuard<'a, Out>,
@@ -371,6 +373,7 @@ impl Connection {
         self.pushed(&out, sender)
     }
 
+    #[hot]
     fn write_now<'a>(
         &'a self,
         mut out: MutexGuard<'a, Out>,

@@ -259,6 +259,7 @@ impl Inner {
     }
 }
 
+#[hot]
 fn send_on(
     local: &Local,
     connection: &Connection,
@@ -316,6 +317,7 @@ enum Found {
 }
 
 impl Found {
+    #[hot]
     fn id(&self) -> ConnectionId {
         match self {
             Self::Up(connection) => connection.id,
@@ -336,10 +338,12 @@ impl Connection {
 }
 
 impl Link for Connection {
+    #[hot]
     fn id(&self) -> ConnectionId {
         self.id
     }
 
+    #[hot]
     fn send(
         &self,
         local: &Local,

@@ -124,6 +124,7 @@ impl Lone {
     }
 
     /// The thread.
+    #[hot]
     fn run(&self) {
         let clock = &self.inner.local.world.clock;
         let (mut state, mut way, mut was_slow) = (self.state(), None, false);

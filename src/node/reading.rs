@@ -206,6 +206,7 @@ impl Connection {
 
     /// Delivers all signals that have come as a whole.
     #[inline]
+    #[hot]
     pub(super) fn receive(&self, inner: &Inner, reader: &mut Reader) -> Result<(), ChannelError> {
         let received = self.receive_each(inner, reader);
         // Also before an error: they have come.

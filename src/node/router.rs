@@ -74,6 +74,7 @@ impl Inner {
     }
 
     /// Delivers a message, which others may `follow` to the same process.
+    #[hot]
     fn message(&self, to: &Target, message: Payload, priority: bool, follow: bool, incoming: &mut Incoming) {
         let (local, Incoming { named, known, together, .. }) = (&self.local, incoming);
         let (process, nobody) = match to {

@@ -433,6 +433,7 @@ fn send_demonitor(shared: &Shared, monitor: &Monitor, reference: &Reference, wri
 }
 
 /// Hands a message to the call that it is the reply to, or back.
+#[hot]
 pub(super) fn give_reply(shared: &Shared, message: Payload) -> Result<(), Payload> {
     let Some((reference, start)) = reply_reference(&message) else { return Err(message) };
     let Some(Some(caller)) = shared.with_relations(|relations| relations.take_caller(&reference)) else {

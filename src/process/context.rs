@@ -542,6 +542,7 @@ impl Shared {
     }
 
     /// Notes what a send led to.
+    #[hot]
     pub(super) fn sent(&self, to: &Destination, delivery: Delivery) -> Result<(), SendError> {
         match delivery {
             Delivery::Done => Ok(()),

@@ -141,6 +141,7 @@ impl<'a> TurnReadings<'a> {
 }
 
 impl Drop for TurnReadings<'_> {
+    #[hot]
     fn drop(&mut self) {
         READINGS.with(|readings| {
             if let Some(next) = readings.next.take() {
@@ -197,6 +198,7 @@ impl Polling {
 
 impl Drop for Polling {
     #[inline]
+    #[hot]
     fn drop(&mut self) {
         POLLED.with(|polled| {
             polled.process.set(self.outer);
@@ -341,6 +343,7 @@ pub(crate) struct Deadline {
 
 impl Drop for Deadline {
     #[inline]
+    #[hot]
     fn drop(&mut self) {
         if let Began::Reading(reading) = std::mem::take(&mut self.began) {
             READINGS.with(|readings| match readings.clock.get() {

@@ -68,6 +68,7 @@ impl Tag {
 
 impl GenMessage {
     /// Looks at the message's outer form.
+    #[hot]
     pub fn new(message: Payload) -> Self {
         let mut reader = message.reader();
         if let Some(len @ (2 | 3)) = tuple(&mut reader)
@@ -127,6 +128,7 @@ fn tagged_from(pid: Pid, mut reader: Reader<'_>, message: &Payload) -> Option<(R
 
 /// The alias in a tag: `[alias | Alias]`, or `[[alias | Alias] | Monitor]` of `multi_call`; and whether it is the whole tag.
 #[inline]
+#[hot]
 fn tag_alias(reader: &mut Reader<'_>) -> Option<(Reference, bool)> {
     let 1 = list(reader)? else { return None };
     let whole = match reader.short_list() {
@@ -219,6 +221,7 @@ impl ReplyAddress {
     }
 
     /// Sends the reply, `{Tag, Reply}`.
+    #[hot]
     pub(crate) fn reply<T: Serialize + ?Sized>(
         &self,
         local: &Local,

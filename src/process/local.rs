@@ -362,6 +362,7 @@ impl Local {
 
     /// Sends a message to another node, if there is to be a certain connection then over that one or not at all. Who sends more than one
     /// there within a turn looks for the way once.
+    #[hot]
     pub(super) fn send_there(
         &self,
         node: &Atom,
@@ -392,6 +393,7 @@ impl Local {
     }
 
     /// Sends a message to another node over a certain connection, or not at all: `None` if that does not stand.
+    #[hot]
     pub(super) fn send_over(
         &self,
         connection: ConnectionId,

@@ -426,14 +426,17 @@ impl<M: ProcessMessage> Process<M> {
 }
 
 impl<M: ProcessMessage> AnyProcess for Process<M> {
+    #[hot]
     fn shared(&self) -> &Shared {
         &self.shared
     }
 
+    #[hot]
     fn pid(&self) -> &Pid {
         &self.shared.pid
     }
 
+    #[hot]
     fn push_term(&self, message: Payload) -> Pushed {
         self.push_term_as(message, Taking::Message)
     }
@@ -453,6 +456,7 @@ impl<M: ProcessMessage> AnyProcess for Process<M> {
     }
 
     #[inline]
+    #[hot]
     fn push_term_as(&self, message: Payload, taking: Taking) -> Pushed {
         match self.reply(message) {
             Ok(()) => Pushed::Taken,
@@ -460,6 +464,7 @@ impl<M: ProcessMessage> AnyProcess for Process<M> {
         }
     }
 
+    #[hot]
     fn push_to_alias(&self, alias: &Reference, message: Payload, taking: Taking) -> Pushed {
         let Err(message) = self.reply(message) else { return Pushed::Taken };
         cold_path();

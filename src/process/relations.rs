@@ -371,6 +371,7 @@ impl Relations {
     }
 
     /// Opens a call; `target` is what it is to monitor. Returns the connection of the kept monitor, if the call takes that.
+    #[hot]
     pub(super) fn open_call(
         &mut self,
         reference: Reference,
@@ -426,6 +427,7 @@ impl Relations {
     }
 
     /// Forgets a call. With `keep`, its monitor stays for the next one if it may.
+    #[hot]
     pub(super) fn close_call(&mut self, reference: &Reference, keep: bool) -> Closed {
         let number = number(reference);
         if self.call(reference).is_none() {

@@ -135,6 +135,7 @@ impl<T> Giver<T> {
 
     /// The last that is done with it.
     #[inline]
+    #[hot]
     fn end(&self, value: Option<T>) {
         let Self(side) = self;
         if side.cell().hold().is_err() {

@@ -359,11 +359,13 @@ impl Schedulers {
     }
 
     /// The next process in a guest's queue.
+    #[hot]
     pub(super) fn own(&self, guest: usize) -> Option<Arc<dyn Runnable>> {
         self.each[guest].pop()
     }
 
     /// A scheduler runs what a guest has left.
+    #[hot]
     pub(super) fn take_over(&self, guest: usize) {
         if self.each[guest].len() == 0 {
             return;
@@ -524,6 +526,7 @@ impl<'a> Turn<'a> {
 }
 
 impl Drop for Turn<'_> {
+    #[hot]
     fn drop(&mut self) {
         if let Some(place) = self.schedulers.places.get(self.index) {
             place.idle();

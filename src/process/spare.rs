@@ -208,6 +208,7 @@ impl Turn {
 }
 
 impl Drop for Turn {
+    #[hot]
     fn drop(&mut self) {
         SPARE.with(|spare| {
             spare.turn.set(self.outer);

@@ -37,6 +37,7 @@ impl Term {
     }
 
     /// A clone with these in place of its children.
+    #[hot]
     fn with_children(&self, children: Terms) -> Self {
         match self {
             Self::List(_) => Self::List(children),
@@ -69,6 +70,7 @@ impl Term {
 const DROP_DEPTH_MAX: u32 = 16;
 
 /// Drops terms.
+#[hot]
 pub(super) fn drop(terms: Vec<Term>) {
     if terms.capacity() == 0 {
         return;
@@ -113,6 +115,7 @@ fn drop_within(mut terms: Vec<Term>, depth: u32, deeper: &mut Vec<Vec<Term>>) {
     terms.into_iter().for_each(mem::forget);
 }
 
+#[hot]
 pub(super) fn clone(terms: &[Term]) -> Terms {
     let mut out = Vec::with_capacity(terms.len());
     let mut source = terms;

@@ -37,6 +37,7 @@ trait Native: Sized {
 struct Unmarked<'a, T>(&'a T);
 
 impl<T: Native> Serialize for Unmarked<'_, T> {
+    #[hot]
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if let Some(written) = etf::with_writer(|writer| self.0.write(writer)) {
             written.map_err(ser::Error::custom)?;

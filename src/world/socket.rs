@@ -204,10 +204,12 @@ impl WriteHalf {
 }
 
 impl AsyncWrite for WriteHalf {
+    #[hot]
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.get_mut().poll_with(cx, |socket, flags| send(socket, buf, flags))
     }
 
+    #[hot]
     fn poll_write_vectored(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,

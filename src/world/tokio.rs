@@ -132,6 +132,7 @@ struct SystemClock {
 }
 
 impl Clock for SystemClock {
+    #[hot]
     fn mono(&self) -> Mono {
         let elapsed = Instant::now().saturating_duration_since(self.start);
         // In 64 bits, which last for centuries: a call reads the clock.

@@ -282,6 +282,7 @@ impl SendCache {
     /// Writes the atoms of a header, at most [`HEADER_ATOMS_MAX`] distinct ones, and gives them slots. Headers must be sent in the
     /// order in which they are written. `list` says which atoms they are, if that is known: of the same ones as the last time they are not
     /// looked at.
+    #[hot]
     pub(crate) fn write_header<A: Borrow<Atom>>(
         &mut self,
         atoms: &[A],

@@ -118,6 +118,7 @@ impl WrittenFront {
 
     /// Has `writer` go back to the control message that it has written last, if that is `control`, too. Returns the payload that follows it.
     #[inline]
+    #[hot]
     pub(super) fn resume<'a, P>(
         &self,
         flags: Flags,
@@ -147,6 +148,7 @@ impl WrittenFront {
 
 /// Whether two references are the same but for what their words are.
 #[inline]
+#[hot]
 fn alike(one: &Reference, other: &Reference) -> bool {
     one.node == other.node && one.creation == other.creation && one.words().len() == other.words().len()
 }

@@ -166,6 +166,7 @@ impl Receiver {
     }
 
     /// As [`receive`](Self::receive), which leaves the signal in its [place](Self::signal).
+    #[hot]
     pub(crate) fn receive_next(&mut self, input: &mut BytesMut) -> Result<Next, ChannelError> {
         loop {
             if self.fragment.is_some() {
@@ -446,6 +447,7 @@ impl Receiver {
     /// Counts references to the atoms of the packet that was read last, for packets that begin as it does. More each time: one that is
     /// not like it makes them useless.
     #[inline(never)]
+    #[hot]
     fn count_atoms(&mut self) {
         self.counted.extend(repeat_n(self.cache.shared_atoms(), self.counts));
         self.counts = (2 * self.counts).min(COUNTS_MAX);

@@ -210,6 +210,7 @@ impl Sender {
     }
 
     /// As [`push`](Self::push).
+    #[hot]
     pub(crate) fn push_fresh(&mut self, signal: Fresh<'_>) {
         let waits = signal.sender.is_some_and(|key| self.has_behind(key));
         match signal.writer.as_slice() {
@@ -539,6 +540,7 @@ impl Sender {
 
     /// Takes the chunk that is being filled, if there is one. Returns its length.
     #[inline]
+    #[hot]
     fn take_chunk(&mut self, chunks: &mut VecDeque<Bytes>) -> usize {
         if self.chunk.is_empty() {
             return 0;

@@ -100,6 +100,7 @@ impl<'a> Reader<'a> {
 
     /// A reference of at most five words whose node is given by its number.
     #[inline]
+    #[hot]
     pub(crate) fn short_reference(&mut self) -> Option<Reference> {
         let [NEWER_REFERENCE_EXT, 0, len, ATOM_CACHE_REF, index, after @ ..] = self.rest else { return None };
         let len = usize::from(*len);

@@ -77,6 +77,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// If the bytes there are not a term, or go past a limit.
+    #[hot]
     pub fn skip(&mut self, limits: &Limits) -> Result<(), DecodeError> {
         if self.rest.len() <= SHORT && self.skip_short(limits) {
             return Ok(());
@@ -230,6 +231,7 @@ impl<'a> Reader<'a> {
     /// Steps over a short term without maps in it, which is what most messages are, if one is there. No level of it has to be known: a
     /// term is no deeper than it has containers.
     #[inline]
+    #[hot]
     fn skip_short(&mut self, limits: &Limits) -> bool {
         let (mut left, mut values, mut atoms, mut containers) = (1, 1, 0, 0);
         let mut rest = self.rest;
@@ -267,6 +269,7 @@ impl<'a> Reader<'a> {
     /// Steps over at most so many of the next values of a container, as long as they are what most values are. Returns how many
     /// of them are atoms that are spelled out. What is not read yet is kept in a register meanwhile.
     #[inline]
+    #[hot]
     fn skip_flat(&mut self, top: &mut Frame, run: usize, keys: &mut SmallVec<[&'a [u8]; 16]>) -> usize {
         let (mut rest, mut left, mut atoms) = (self.rest, run, 0);
         while left > 0 {
@@ -331,6 +334,7 @@ impl<'a> Reader<'a> {
 
     /// Steps over the rest of such a pid or reference, if it is one.
     #[inline]
+    #[hot]
     fn skip_short_identifier(&mut self, tag: u8) -> bool {
         match self.after_short_identifier(tag, self.rest) {
             Some(after) => {

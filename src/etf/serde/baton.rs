@@ -75,6 +75,7 @@ pub(crate) fn with_writer<T>(write: impl FnOnce(&mut Writer) -> T) -> Option<T> 
 }
 
 /// Calls `visit` with the term in the known place.
+#[hot]
 pub(super) fn lend_term<T>(term: Term, visit: impl FnOnce() -> T) -> T {
     lend(&TERM, &mut Some(term), visit)
 }
