@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use beamline::gen_server::{Context, GenServer, Reply, ReplyTo};
 use beamline::node::Node;
-use beamline::process::ExitReason;
+use beamline::process::{ExitReason, Mailbox};
 use beamline::term::{Atom, Term};
 use beamline_benches::echo::{node, run_in_process, runtime};
 use beamline_benches::peer::Peer;
@@ -18,6 +18,8 @@ use tokio::runtime::Runtime;
 /// What is sent is so many times a connection's busy limit, which is 1 MiB.
 const MESSAGES: u64 = 1024;
 const MESSAGE_LEN: usize = 1 << 16;
+/// How many of them the mailbox with a bound takes.
+const BOUND: usize = 16;
 /// A sender that has sent nothing for so long is suspended.
 const SUSPENDED_AFTER: Duration = Duration::from_millis(200);
 
@@ -51,8 +53,9 @@ impl GenServer for Slow {
     }
 }
 
-fn slow() -> (Atom, Atom) {
-    (Atom::from_static("slow"), Peer::server(0).1)
+/// The process of the peer that has that name.
+fn process(name: &'static str) -> (Atom, Atom) {
+    (Atom::from_static(name), Peer::server(0).1)
 }
 
 fn main() {
@@ -65,7 +68,11 @@ fn main() {
     }
     let start = || {
         Peer::start_with(|runtime, node, _| {
-            runtime.block_on(async { Slow::start(node, ()).name("slow").await }).expect("it starts");
+            runtime.block_on(async {
+                Slow::start(node, ()).name("slow").await.expect("it starts");
+                let bounded = Slow::start(node, ()).mailbox(Mailbox::bounded(BOUND));
+                bounded.name("bounded").await.expect("it starts");
+            });
         })
     };
     // The child that is the peer does not return from here.
@@ -84,7 +91,9 @@ fn main() {
         in_process("sender", &format!("{}:{}", peer.epmd_port, peer.id()))
     };
     table.sample("sender, its peer is stopped, bytes", stopped, sent);
-    table.sample("peer, its process is slow, bytes", || growth_of_receiver(&start()), sent);
+    let slow = |name| move || growth_of_receiver(&start(), process(name));
+    table.sample("peer, its process is slow, bytes", slow("slow"), sent);
+    table.sample("peer, its process is slow and bounded, bytes", slow("bounded"), sent);
     table.print();
 }
 
@@ -96,8 +105,8 @@ async fn send(cx: &beamline::process::Context<Term>, to: (Atom, Atom), sent: &At
         sent.fetch_add(1, Ordering::Relaxed);
         cx.yield_now().await;
     }
-    let reply = cx.call::<Term, _>(to, 42).infinity().await;
-    assert!(reply.is_ok(), "{reply:?}");
+    // A mailbox that is full takes no call either.
+    while cx.call::<Term, _>(to.clone(), 42).timeout(SUSPENDED_AFTER).await.is_err() {}
 }
 
 /// The sender's, while the operating system does not run the peer.
@@ -128,14 +137,14 @@ fn growth_while_stopped(epmd_port: u16, peer: &str) -> f64 {
 }
 
 /// The peer's, while its process works on each message for a millisecond.
-fn growth_of_receiver(peer: &Peer) -> f64 {
+fn growth_of_receiver(peer: &Peer, to: (Atom, Atom)) -> f64 {
     let runtime = runtime();
     let node = node(&runtime, "bench@127.0.0.1", peer.epmd_port);
     warm_up(&runtime, &node);
     let pid = peer.id().to_string();
     let before = resident_bytes(&pid);
     let sent = AtomicU64::new(0);
-    run_in_process(&runtime, &node, |cx| async move { send(&cx, slow(), &sent).await });
+    run_in_process(&runtime, &node, |cx| async move { send(&cx, to, &sent).await });
     let growth = resident_bytes_max(&pid) - before;
     runtime.block_on(node.stop());
     growth

@@ -81,6 +81,8 @@ const BARS: &[Bar] = &[
     ("99th percentile beside 100 MB", 10.0, Floor),
     // Four times a connection's busy limit, of the 64 MiB that are sent.
     ("sender, its peer is stopped, bytes", 1.0, Figure(4 << 20)),
+    // Eight times what its mailbox takes: a node that reads no less for a slow process reads in large pieces.
+    ("peer, its process is slow and bounded, bytes", 1.0, Figure(8 << 20)),
     ("call, a million alive", 1.5, Floor),
     ("cast, a million alive", 1.5, Floor),
     ("call to 100, a million alive", 1.5, Floor),
