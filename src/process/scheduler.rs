@@ -30,6 +30,8 @@ use crate::world::{Clock, Mono, World};
 pub(super) const RUNS_PER_TURN: u32 = 4096;
 /// or for so long, whichever is less: the runtime wakes another of its threads for each turn that ends with more to do.
 pub(super) const TURN: Duration = Duration::from_micros(200);
+/// So many connections can have a thread of their own at a time: mostly it sleeps.
+const GUESTS_MAX: usize = 64;
 /// After so many runs a scheduler looks at the clock.
 pub(super) const RUNS_PER_LOOK: u32 = 16;
 /// After so many looks into its queue a scheduler looks first at what was put to all of them, so that its own processes cannot keep
@@ -94,7 +96,7 @@ pub(super) trait Runnable: Send + Sync {
 pub(crate) struct Schedulers {
     /// How many there are.
     many: usize,
-    /// Theirs, and behind them those of as many guests.
+    /// Theirs, and behind them those of guests.
     each: Box<[RunQueue]>,
     /// A bit for each guest.
     guests: AtomicU64,
@@ -195,13 +197,13 @@ impl Schedulers {
         let many = world.threads().clamp(1, SCHEDULERS_MAX);
         let schedulers = Arc::new(Self {
             many,
-            each: (0..2 * many).map(|_| RunQueue::default()).collect(),
+            each: (0..many + GUESTS_MAX).map(|_| RunQueue::default()).collect(),
             guests: AtomicU64::new(0),
             injected: RunQueue::default(),
             injector: AtomicUsize::new(0),
             asleep: AtomicU64::new(0),
             closed: AtomicBool::new(false),
-            places: (0..if local.watchdog().is_some() { 2 * many } else { 0 })
+            places: (0..if local.watchdog().is_some() { many + GUESTS_MAX } else { 0 })
                 .map(|_| Place::default())
                 .collect(),
             world: world.clone(),
@@ -343,12 +345,19 @@ impl Schedulers {
 
     /// Whether there is something that a scheduler without work could take.
     fn any_to_take(&self) -> bool {
-        self.injected.len() > 0 || self.each.iter().any(|queue| queue.len() >= WORTH_TAKING)
+        self.injected.len() > 0 || self.in_use().iter().any(|queue| queue.len() >= WORTH_TAKING)
+    }
+
+    /// The queues of schedulers, and those of guests up to the last one that is here.
+    #[inline]
+    fn in_use(&self) -> &[RunQueue] {
+        let guests = u64::BITS - self.guests.load(Ordering::Relaxed).leading_zeros();
+        &self.each[..self.many + guests as usize]
     }
 
     /// The number of a guest that is new here.
     pub(super) fn invite(&self) -> Option<usize> {
-        let place = |guests: u64| Some(guests.trailing_ones() as usize).filter(|place| *place < self.many);
+        let place = |guests: u64| Some(guests.trailing_ones() as usize).filter(|place| *place < GUESTS_MAX);
         let add = |guests| Some(guests | 1 << place(guests)?);
         let before = self.guests.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).ok()?;
         Some(self.many + place(before)?)
@@ -477,13 +486,13 @@ impl<'a> Turn<'a> {
     /// The next process from whichever queue has any; with it come others.
     #[cold]
     fn take_some(&self) -> Option<Arc<dyn Runnable>> {
-        let Schedulers { each, injected, .. } = self.schedulers;
+        let each = self.schedulers.in_use();
         let own = &each[self.index];
         if let Some(runnable) = own.pop() {
             return Some(runnable);
         }
         let others = (1..each.len()).map(|next| &each[(self.index + next) % each.len()]);
-        let mut taken = injected.take_half(1);
+        let mut taken = self.schedulers.injected.take_half(1);
         for queue in others {
             if !taken.is_empty() {
                 break;
