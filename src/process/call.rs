@@ -243,7 +243,6 @@ fn open<Q: Serialize + ?Sized>(
     };
     // What is wrong with the destination arrives as the monitor's DOWN.
     if let (Some(connection), Some(target)) = (kept, &target) {
-        shared.forget(Attention::MONITORS);
         if let Some(delivery) = local.send_over(connection, &shared.pid, to, &message)? {
             let _ = shared.sent(to, delivery);
             return Ok(call);
@@ -305,10 +304,8 @@ pub(crate) fn end_of(
     let node = pid.node.clone();
     let mut call = OpenCall { process, reference, reply: end, node, deadline: Deadline::default() };
     let shared = call.process.shared();
-    if kept.is_some() {
-        // The loss of its connection ends the wait, too.
-        shared.forget(Attention::MONITORS);
-    } else {
+    // The loss of a kept one's connection ends the wait, too.
+    if kept.is_none() {
         let (connection, bound) =
             shared.local.send_monitor(&shared.pid, &target, &call.reference, Write::Now);
         shared.relations(|relations| relations.monitor_over(&call.reference, connection, bound));
@@ -389,8 +386,8 @@ impl OpenCall {
 }
 
 impl Drop for OpenCall {
-    /// Whatever ended the wait: the alias is inactive and the monitor gone, or left to the process's next call if that comes before
-    /// the process waits for anything else.
+    /// Whatever ended the wait: the alias is inactive and the monitor gone, or left to the process's next call of the same server if
+    /// that comes before the process waits for anything but a call.
     #[inline]
     fn drop(&mut self) {
         let shared = self.process.shared();
@@ -401,6 +398,7 @@ impl Drop for OpenCall {
             None => Closed::Nothing,
         };
         match closed {
+            Closed::Kept if shared.has(Attention::MONITORS) => {}
             Closed::Kept => shared.notice(Attention::MONITORS),
             Closed::Nothing => {}
             Closed::Demonitor(reference, monitor) => {
@@ -410,11 +408,14 @@ impl Drop for OpenCall {
     }
 }
 
-/// The process waits, and has not called whom it called last again: that one's monitor goes.
-pub(super) fn release_monitor(shared: &Shared) {
+/// The process waits for something else than a call: the monitors of those that it has called go.
+#[inline]
+pub(super) fn release_monitors(shared: &Shared) {
+    if shared.open_calls.load(Ordering::Acquire) != 0 {
+        return;
+    }
     shared.forget(Attention::MONITORS);
-    let kept = shared.with_relations(Relations::release_kept).flatten();
-    if let Some((reference, monitor)) = kept {
+    while let Some((reference, monitor)) = shared.with_relations(Relations::release_kept).flatten() {
         send_demonitor(shared, &monitor, &reference, Write::Later);
     }
 }

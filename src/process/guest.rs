@@ -20,7 +20,7 @@ pub(crate) struct Guest {
 }
 
 impl Guest {
-    /// `None` if there are as many guests as schedulers already.
+    /// `None` if there are as many as can be already.
     pub(super) fn new(schedulers: &Arc<Schedulers>) -> Option<Self> {
         let index = schedulers.invite()?;
         Some(Self { schedulers: schedulers.clone(), index })

@@ -26,6 +26,7 @@ mod gen_call;
 mod guest;
 mod heritage;
 mod info;
+mod kept;
 mod local;
 mod mailbox;
 mod names;
@@ -241,7 +242,7 @@ impl Attention {
     const KEEPS: Self = Self(16);
     /// It has: the memory is to be given back when nothing is left to receive.
     const KEPT: Self = Self(32);
-    /// The monitor of its last call stands, for a next one to the same process.
+    /// Monitors of calls stand, for further ones to the same processes.
     const MONITORS: Self = Self(64);
 }
 

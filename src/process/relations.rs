@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasherDefault, Hasher};
 use std::hint::cold_path;
 
+use super::kept::{Kept, KeptMonitors};
 use super::{ConnectionId, Destination, ExitReason, Giver, Usage};
 use crate::dist::Item;
 use crate::etf::Payload;
@@ -30,7 +31,7 @@ pub(super) struct Relations {
     /// Each with whether it takes priority messages.
     aliases: BTreeMap<Reference, bool>,
     calls: Calls,
-    kept: Option<Kept>,
+    kept: KeptMonitors,
     /// Requests for processes that are not answered yet, with the connection that each went over.
     spawns: BTreeMap<Reference, (Giver<SpawnOutcome>, Option<ConnectionId>)>,
     unlink_id: u64,
@@ -43,7 +44,7 @@ struct Call {
     reference: Reference,
     /// Until there is an outcome.
     caller: Option<Giver<CallOutcome>>,
-    /// Until it has fired. None if the call has the kept one, as most do that are made to other nodes: so it is boxed.
+    /// Until it has fired. None if the call has a kept one, as most do that are made to other nodes: so it is boxed.
     monitor: Option<Box<Monitor>>,
 }
 
@@ -109,15 +110,6 @@ impl Calls {
         all.sort_unstable_by_key(|(number, _)| *number);
         all
     }
-}
-
-/// The monitor of a call that has ended, for the next one to the same process of the same node.
-struct Kept {
-    reference: Reference,
-    pid: Pid,
-    connection: ConnectionId,
-    /// The number of the call that has it now.
-    call: Option<u64>,
 }
 
 /// What the end of a call leaves to do.
@@ -203,13 +195,6 @@ impl Monitor {
     /// One that nothing is known of yet but what it watches.
     fn of(target: Monitored) -> Self {
         Self { target, bound: None, connection: None }
-    }
-}
-
-impl Kept {
-    fn into_monitor(self) -> (Reference, Monitor) {
-        let target = Monitored::Process(self.pid);
-        (self.reference, Monitor { target, bound: None, connection: Some(self.connection) })
     }
 }
 
@@ -380,29 +365,28 @@ impl Relations {
     ) -> Option<ConnectionId> {
         let number = number(&reference);
         let call = self.calls.insert(number, reference, caller);
-        match (target, &mut self.kept) {
-            (Some(Monitored::Process(pid)), Some(kept)) if kept.call.is_none() && kept.pid == *pid => {
-                kept.call = Some(number);
-                Some(kept.connection)
-            }
-            _ => {
-                call.monitor = target.cloned().map(Monitor::of).map(Box::new);
-                None
-            }
+        if let Some(Monitored::Process(pid)) = target
+            && let Some(kept) = self.kept.find(|kept| kept.call.is_none() && kept.pid == *pid)
+        {
+            kept.call = Some(number);
+            return Some(kept.connection);
         }
+        call.monitor = target.cloned().map(Monitor::of).map(Box::new);
+        None
     }
 
     /// The kept monitor is of a connection that is lost: the call that has it gets one of its own.
     pub(super) fn monitor_anew(&mut self, reference: &Reference, target: &Monitored) {
-        self.kept = None;
+        let number = number(reference);
+        self.kept.remove(|kept| kept.call == Some(number));
         if let Some(call) = self.call(reference) {
             call.monitor = Some(Box::new(Monitor::of(target.clone())));
         }
     }
 
-    /// The kept monitor, if no call has it: nobody is going to take it.
+    /// A kept monitor that no call has, and nobody is going to take.
     pub(super) fn release_kept(&mut self) -> Option<(Reference, Monitor)> {
-        self.kept.take_if(|kept| kept.call.is_none()).map(Kept::into_monitor)
+        self.kept.remove(|kept| kept.call.is_none()).map(Kept::into_monitor)
     }
 
     #[inline(always)]
@@ -417,7 +401,7 @@ impl Relations {
 
     /// The monitor of a call has fired. `None` if it is no call's, else who waits, if anybody still does.
     pub(super) fn call_down(&mut self, reference: &Reference) -> Option<Option<Giver<CallOutcome>>> {
-        if let Some(kept) = self.kept.take_if(|kept| kept.reference == *reference) {
+        if let Some(kept) = self.kept.remove(|kept| kept.reference == *reference) {
             let call = kept.call.and_then(|number| self.calls.get_mut(number));
             return Some(call.and_then(|call| call.caller.take()));
         }
@@ -435,23 +419,24 @@ impl Relations {
             return Closed::Nothing;
         }
         let monitor = self.calls.remove(number).and_then(|call| call.monitor);
-        match (monitor.map(|monitor| *monitor), &mut self.kept) {
-            (None, Some(kept)) if kept.call == Some(number) => {
-                kept.call = None;
-                if keep {
-                    return Closed::Kept;
-                }
-                self.release_kept()
-                    .map_or(Closed::Nothing, |(reference, it)| Closed::Demonitor(reference, it))
+        match monitor.map(|monitor| *monitor) {
+            None if keep => {
+                self.kept.find(|kept| kept.call == Some(number)).map_or(Closed::Nothing, |kept| {
+                    kept.call = None;
+                    Closed::Kept
+                })
             }
-            (None, _) => Closed::Nothing,
-            (Some(Monitor { target: Monitored::Process(pid), connection: Some(connection), .. }), None)
-                if keep =>
+            None => {
+                let kept = self.kept.remove(|kept| kept.call == Some(number)).map(Kept::into_monitor);
+                kept.map_or(Closed::Nothing, |(reference, monitor)| Closed::Demonitor(reference, monitor))
+            }
+            Some(Monitor { target: Monitored::Process(pid), connection: Some(connection), .. })
+                if keep && self.kept.has_room() =>
             {
-                self.kept = Some(Kept { reference: reference.clone(), pid, connection, call: None });
+                self.kept.add(Kept { reference: reference.clone(), pid, connection, call: None });
                 Closed::Kept
             }
-            (Some(monitor), _) => Closed::Demonitor(reference.clone(), monitor),
+            Some(monitor) => Closed::Demonitor(reference.clone(), monitor),
         }
     }
 
@@ -561,7 +546,7 @@ impl Relations {
                 self.monitors.insert(number, (reference, *monitor));
             }
         }
-        let kept = self.kept.map(Kept::into_monitor);
+        let kept = self.kept.into_iter().map(Kept::into_monitor);
         self.watchers.extend(self.young_watchers);
         let links =
             self.links.into_iter().filter(|(_, link)| link.unlinking.is_none()).map(|(pid, _)| pid).collect();

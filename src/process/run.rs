@@ -214,7 +214,7 @@ impl<M: ProcessMessage, F: Future<Output = ExitReason>> Future for Run<M, F> {
                 }
             }
             if shared.has(Attention::MONITORS) {
-                call::release_monitor(shared);
+                call::release_monitors(shared);
             }
             if shared.has(Attention::TIMERS) {
                 let due = process.timers().as_ref().and_then(|timers| timers.next_due());

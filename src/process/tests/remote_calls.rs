@@ -100,18 +100,58 @@ async fn calls_that_follow_one_another_share_a_monitor() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn calls_to_two_servers_in_turns_monitor_both() {
+async fn calls_to_two_servers_in_turns_share_a_monitor_of_each() {
+    let ([a, b], echo) = cluster().await;
+    let other = Echo::start(&b, ()).await.expect("it starts").pid().clone();
+    let (caller, tell, mut shown) = caller(&a);
+    let calls = [&echo, &other].into_iter().cycle().zip(["1", "2", "3", "4", "ignore"]);
+    tell.send(calls.map(|(pid, request)| (pid.clone(), request)).collect()).unwrap();
+    a.settle().await;
+    assert_eq!(outcomes(&mut shown), ["1", "2", "3", "4"].map(|request| Ok(term(request))));
+    for pid in [&echo, &other] {
+        assert_eq!(monitored_by(&b, pid), std::slice::from_ref(&caller), "it waits for a call");
+    }
+    a.advance(TICKS).await;
+    for pid in [&echo, &other] {
+        assert_eq!(monitored_by(&b, pid), [], "it waits for something else");
+        assert_eq!(monitors(&b, pid), (1, 1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_to_many_servers_in_turns_share_the_monitors_of_so_many() {
+    const SHARED: usize = 256;
+    let ([a, b], _) = cluster().await;
+    let mut servers = Vec::new();
+    for _ in 0..SHARED + 2 {
+        servers.push(Echo::start(&b, ()).await.expect("it starts").pid().clone());
+    }
+    let (_, tell, mut shown) = caller(&a);
+    // In their order, and against it.
+    let calls = servers.iter().chain(servers.iter().rev());
+    tell.send(calls.map(|pid| (pid.clone(), "1")).collect()).unwrap();
+    a.advance(TICKS).await;
+    assert_eq!(outcomes(&mut shown), vec![Ok(term("1")); 2 * servers.len()]);
+    for (n, pid) in servers.iter().enumerate() {
+        let each = if n < SHARED { 1 } else { 2 };
+        assert_eq!(monitors(&b, pid), (each, each), "server {n}");
+        assert_eq!(monitored_by(&b, pid), []);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_calls_another_server_meanwhile_hears_of_the_end_of_the_first_by_its_next_call_alone() {
     let ([a, b], echo) = cluster().await;
     let other = Echo::start(&b, ()).await.expect("it starts").pid().clone();
     let (_, tell, mut shown) = caller(&a);
-    let calls = [&echo, &other].into_iter().cycle().zip(["1", "2", "3", "4"]);
-    tell.send(calls.map(|(pid, request)| (pid.clone(), request)).collect()).unwrap();
+    tell.send(vec![(echo.clone(), "1"), (other.clone(), "ignore"), (echo.clone(), "2")]).unwrap();
+    a.settle().await;
+    b.kill(&echo, ExitReason::Shutdown).await;
+    a.settle().await;
+    assert_eq!(outcomes(&mut shown), [Ok(term("1"))], "the call of the other goes on");
     a.advance(TICKS).await;
-    assert_eq!(outcomes(&mut shown).into_iter().map(Result::unwrap).collect::<Vec<_>>().len(), 4);
-    for pid in [&echo, &other] {
-        assert_eq!(monitored_by(&b, pid), []);
-        assert_eq!(monitors(&b, pid), (2, 2));
-    }
+    let timeout = Err(CallError::Timeout(Duration::from_secs(5)));
+    assert_eq!(outcomes(&mut shown), [timeout, Err(CallError::NoProc)]);
 }
 
 #[tokio::test(start_paused = true)]

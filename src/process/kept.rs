@@ -1,0 +1,76 @@
+//! Monitors of calls that outlive them, for further calls to the same processes of other nodes.
+
+use smallvec::SmallVec;
+
+use super::ConnectionId;
+use super::relations::{Monitor, Monitored};
+use crate::term::{Pid, Reference};
+
+/// So many processes' monitors are kept: of who calls more of them in turns, those of the first ones.
+const KEPT_MAX: usize = 256;
+
+/// The monitor of a call that has ended.
+pub(super) struct Kept {
+    pub(super) reference: Reference,
+    pub(super) pid: Pid,
+    pub(super) connection: ConnectionId,
+    /// The number of the call that has it now.
+    pub(super) call: Option<u64>,
+}
+
+impl Kept {
+    pub(super) fn into_monitor(self) -> (Reference, Monitor) {
+        let target = Monitored::Process(self.pid);
+        (self.reference, Monitor { target, bound: None, connection: Some(self.connection) })
+    }
+}
+
+/// Those of a process, until it waits for something else than a call.
+#[derive(Default)]
+pub(super) struct KeptMonitors {
+    /// Mostly it is one.
+    all: SmallVec<[Kept; 1]>,
+    /// Where the last one was found: the next is most often the same, or the one behind it.
+    last: usize,
+}
+
+impl KeptMonitors {
+    pub(super) fn has_room(&self) -> bool {
+        self.all.len() < KEPT_MAX
+    }
+
+    pub(super) fn add(&mut self, kept: Kept) {
+        self.all.push(kept);
+    }
+
+    #[inline]
+    pub(super) fn find(&mut self, is: impl Fn(&Kept) -> bool) -> Option<&mut Kept> {
+        let at = self.position(is)?;
+        self.all.get_mut(at)
+    }
+
+    #[inline]
+    fn position(&mut self, is: impl Fn(&Kept) -> bool) -> Option<usize> {
+        let last = self.last.min(self.all.len());
+        let mut places = (last..self.all.len()).chain(0..last);
+        self.last = places.find(|at| is(&self.all[*at]))?;
+        Some(self.last)
+    }
+
+    pub(super) fn remove(&mut self, is: impl Fn(&Kept) -> bool) -> Option<Kept> {
+        let kept = self.position(is).map(|at| self.all.swap_remove(at));
+        if self.all.is_empty() {
+            // Who called many does not keep memory for many.
+            *self = Self::default();
+        }
+        kept
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Kept> {
+        self.all.iter()
+    }
+
+    pub(super) fn into_iter(self) -> impl Iterator<Item = Kept> {
+        self.all.into_iter()
+    }
+}
