@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use beamline::node::Node;
+use beamline::process::Destination;
 use beamline::term::{Atom, Term};
-use beamline_benches::echo::{Echo, node, run_in_process, runtime};
-use beamline_benches::peer::{Peer, Tcp, time_tcp_in_turn};
+use beamline_benches::echo::{node, run_in_process, runtime};
+use beamline_benches::peer::{Peer, Tcp, start_servers, time_tcp_in_turn};
 use beamline_benches::{Table, again_on_one_core, on_one_core, wire};
 use tokio::runtime::Runtime;
 
@@ -35,7 +36,16 @@ impl Hub {
 
     /// Calls, in turn, so many of the servers.
     fn call(&self, servers: usize, times: u32) -> Duration {
-        let servers = self.servers[..servers].to_vec();
+        self.call_each(self.servers[..servers].iter().cloned().map(Destination::from).collect(), times)
+    }
+
+    /// The first server of each of so many of the peers, as one who calls it again and again knows it.
+    fn by_pid(&self, peers: usize) -> Vec<Destination> {
+        let pid = |peer| Peer::pids(&self.runtime, &self.node, peer)[0].clone().into();
+        self.servers[..peers].iter().map(|(_, peer)| pid(peer)).collect()
+    }
+
+    fn call_each(&self, servers: Vec<Destination>, times: u32) -> Duration {
         run_in_process(&self.runtime, &self.node, move |cx| async move {
             for (_, server) in (0..times).zip(servers.iter().cycle()) {
                 let reply = cx.call::<Term, _>(server.clone(), 42).await;
@@ -84,6 +94,13 @@ fn main() {
             let row = format!("remote call to each of {servers} peers, one core");
             table.measure(row, 5_000, |times| many.call(servers, times), floor);
         }
+        let (of_one, of_some) = (one.by_pid(1), many.by_pid(SOME));
+        table.measure(
+            format!("remote call by pid to each of {SOME} peers, one core"),
+            5_000,
+            |times| many.call_each(of_some.clone(), times),
+            |times| one.call_each(of_one.clone(), times),
+        );
         // What the system alone takes longer for.
         let (request_len, reply_len) = wire::call_to_name_len(&42.into());
         let connect = |_| one.runtime.block_on(Tcp::connect(peer.tcp_port(), request_len, reply_len));
@@ -115,9 +132,7 @@ fn name(n: u32) -> String {
 }
 
 fn one_of_many(runtime: &Runtime, n: u32, epmd_port: u16) -> Node {
-    use beamline::gen_server::GenServer;
     let node = node(runtime, &name(n), epmd_port);
-    let echo = runtime.block_on(async { Echo::<Term>::start(&node, ()).name("echo_0").await });
-    echo.expect("it starts");
+    start_servers(runtime, &node, 1);
     node
 }
