@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use beamline::gen_server::{Context, GenServer, Reply, ReplyTo};
 use beamline::node::Node;
-use beamline::process::{ExitReason, Mailbox};
+use beamline::process::{CallError, ExitReason, Mailbox};
 use beamline::term::{Atom, Term};
 use beamline_benches::echo::{node, run_in_process, runtime};
 use beamline_benches::peer::Peer;
@@ -106,7 +106,13 @@ async fn send(cx: &beamline::process::Context<Term>, to: (Atom, Atom), sent: &At
         cx.yield_now().await;
     }
     // A mailbox that is full takes no call either.
-    while cx.call::<Term, _>(to.clone(), 42).timeout(SUSPENDED_AFTER).await.is_err() {}
+    let reply = loop {
+        match cx.call::<Term, _>(to.clone(), 42).timeout(SUSPENDED_AFTER).await {
+            Err(CallError::Timeout(_)) => {}
+            reply => break reply,
+        }
+    };
+    assert!(reply.is_ok(), "{reply:?}");
 }
 
 /// The sender's, while the operating system does not run the peer.

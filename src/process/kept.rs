@@ -7,7 +7,7 @@ use super::relations::{Monitor, Monitored};
 use crate::term::{Pid, Reference};
 
 /// So many processes' monitors are kept: of who calls more of them in turns, those of the first ones.
-const KEPT_MAX: usize = 256;
+const MONITORS_MAX: usize = 256;
 
 /// The monitor of a call that has ended.
 pub(super) struct Kept {
@@ -36,7 +36,7 @@ pub(super) struct KeptMonitors {
 
 impl KeptMonitors {
     pub(super) fn has_room(&self) -> bool {
-        self.all.len() < KEPT_MAX
+        self.all.len() < MONITORS_MAX
     }
 
     pub(super) fn add(&mut self, kept: Kept) {

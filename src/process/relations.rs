@@ -642,4 +642,22 @@ mod tests {
         let monitors: Vec<_> = monitors.into_iter().map(|(reference, _)| reference).collect();
         assert_eq!(monitors, [reference(2), reference(3)]);
     }
+    #[test]
+    fn a_kept_monitor_of_a_lost_connection_is_forgotten_by_the_call_that_finds_it() {
+        let mut relations = Relations::default();
+        let target = Monitored::Process(pid(9));
+        let (lost, stands) = (ConnectionId(1), ConnectionId(2));
+        let open = |relations: &mut Relations, number| {
+            relations.open_call(reference(number), reply_cell().0, Some(&target))
+        };
+        assert_eq!(open(&mut relations, 0), None);
+        relations.monitor_over(&reference(0), Some(lost), None);
+        assert!(matches!(relations.close_call(&reference(0), true), Closed::Kept));
+        assert_eq!(open(&mut relations, 1), Some(lost));
+        relations.monitor_anew(&reference(1), &target);
+        relations.monitor_over(&reference(1), Some(stands), None);
+        assert!(matches!(relations.close_call(&reference(1), true), Closed::Kept));
+        assert_eq!(relations.connection_lost(lost).monitors, []);
+        assert_eq!(open(&mut relations, 2), Some(stands), "the new one is kept");
+    }
 }

@@ -292,25 +292,22 @@ mod tests {
         assert_eq!(counts(), (2, 1), "the turn is over");
     }
 
+    /// The connection 1, which takes all.
+    struct One;
+
+    impl Link for One {
+        fn id(&self) -> ConnectionId {
+            ConnectionId(1)
+        }
+
+        fn send(&self, _: &Local, _: &Pid, _: &Control<Encode<'_>>, _: Write) -> Result<Sent, EncodeError> {
+            Ok(Sent::Queued { connection: self.id(), busy: None })
+        }
+    }
+
     #[test]
     fn the_way_to_another_node_is_kept_for_who_sends_there_again_within_a_turn_alone() {
-        struct Closed;
-        impl Link for Closed {
-            fn id(&self) -> ConnectionId {
-                ConnectionId(1)
-            }
-
-            fn send(
-                &self,
-                _: &Local,
-                _: &Pid,
-                _: &Control<Encode<'_>>,
-                _: Write,
-            ) -> Result<Sent, EncodeError> {
-                Ok(Sent::NoConnection)
-            }
-        }
-        let (here, there, link) = (Atom::from("here@h"), Atom::from("there@h"), Arc::new(Closed));
+        let (here, there, link) = (Atom::from("here@h"), Atom::from("there@h"), Arc::new(One));
         let one = Local::new(here.clone(), 1, World::tokio(), 10);
         let other = Local::new(here, 1, World::tokio(), 10);
         let way = || Way::new(&one, there.clone(), Some(link.clone()));
@@ -335,29 +332,13 @@ mod tests {
 
     #[test]
     fn what_is_to_go_over_one_connection_takes_no_way_over_another() {
-        struct Stands;
-        impl Link for Stands {
-            fn id(&self) -> ConnectionId {
-                ConnectionId(1)
-            }
-
-            fn send(
-                &self,
-                _: &Local,
-                _: &Pid,
-                _: &Control<Encode<'_>>,
-                _: Write,
-            ) -> Result<Sent, EncodeError> {
-                Ok(Sent::Queued { connection: ConnectionId(1), busy: None })
-            }
-        }
         // It has no connections but this one.
         let local = Local::new("here@h".into(), 1, World::tokio(), 10);
         let there = Atom::from("there@h");
         let to = Pid { node: there.clone(), ..local.pid(0, 0) }.into();
         let _turn = Turn::begin();
         for (over, goes) in [(1, true), (1, true), (2, false)] {
-            keep_way(Way::new(&local, there.clone(), Some(Arc::new(Stands))));
+            keep_way(Way::new(&local, there.clone(), Some(Arc::new(One))));
             let sent = local.send_over(ConnectionId(over), &local.pid(1, 0), &to, &|_| Ok(()));
             assert_eq!(sent.expect("it has an external form").is_some(), goes);
         }
