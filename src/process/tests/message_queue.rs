@@ -167,6 +167,34 @@ async fn messages_that_come_together_are_received_in_order_with_those_before_and
     assert_eq!(messages.recv().await, Some(1.into()));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_several_threads_send_at_once_while_it_receives_arrives_whole_each_in_its_order() {
+    const SENDERS: i64 = 4;
+    const EACH: i64 = 20_000;
+    let local = local();
+    let (pid, mut messages) = observer(&local, |_| {});
+    let senders: Vec<_> = (0..SENDERS)
+        .map(|sender| {
+            let (local, pid) = (local.clone(), pid.clone());
+            std::thread::spawn(move || {
+                for number in 0..EACH {
+                    send(&local, &pid, Term::from(sender * EACH + number));
+                }
+            })
+        })
+        .collect();
+    let mut next: Vec<_> = (0..SENDERS).map(|sender| sender * EACH).collect();
+    for _ in 0..SENDERS * EACH {
+        let number = messages.recv().await.unwrap().as_integer().unwrap();
+        let next = &mut next[usize::try_from(number / EACH).unwrap()];
+        assert_eq!(number, *next);
+        *next += 1;
+    }
+    for sender in senders {
+        sender.join().unwrap();
+    }
+}
+
 #[test]
 fn what_a_process_looks_at_for_each_message_is_in_no_cache_line_that_its_senders_write() {
     const LINE: usize = 64;
