@@ -40,7 +40,11 @@ const BARS: &[Bar] = &[
     // 500 000 a second.
     ("start a server", 1.0, Figure(2_000)),
     ("idle process, bytes", 1.0, Figure(700)),
-    // Where the system cannot choose the core that it wakes each end on, for ours and for the floor each by itself.
+    // Here the system chooses the core that it wakes each end on, for ours and for the floor each by itself,
+    ("remote call, integer", 1.05, Floor),
+    ("remote call, string", 1.05, Floor),
+    ("remote call, tuple with a pid", 1.05, Floor),
+    // and here it cannot.
     ("remote call, integer, one core", 1.05, Floor),
     ("remote call, string, one core", 1.05, Floor),
     ("remote call, tuple with a pid, one core", 1.05, Floor),
