@@ -10,9 +10,7 @@
 )]
 
 use std::future::Future;
-use std::io::{self, IoSlice};
-#[cfg(not(target_os = "linux"))]
-use std::io::{Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, TcpStream as Socket};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -20,8 +18,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-#[cfg(target_os = "linux")]
-use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, recv, send, sendmsg};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::task::{consume_budget, yield_now};
@@ -34,8 +30,6 @@ const READ_LEN: usize = 64 << 10;
 
 /// For so long a reader looks again without giving up its turn, for which the runtime would wake another of its threads.
 const SPIN: Duration = Duration::from_micros(20);
-/// So often it looks again before it looks at the clock, which takes a sixth of a look.
-const LOOKS: u32 = 8;
 
 /// Two halves of a connection whose reader looks again for as long as `within` after something was read or written.
 pub(super) fn split(stream: TcpStream, within: Duration) -> io::Result<(BoxRead, BoxWrite)> {
@@ -59,37 +53,6 @@ impl Shared {
     }
 }
 
-/// On Linux without the C library's, which is ready to be cancelled at each of them.
-#[cfg(target_os = "linux")]
-impl Shared {
-    fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        Ok(recv(&self.socket, buffer, RecvFlags::empty())?.0)
-    }
-
-    fn write(&self, buffer: &[u8]) -> io::Result<usize> {
-        Ok(send(&self.socket, buffer, SendFlags::NOSIGNAL)?)
-    }
-
-    fn write_vectored(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
-        Ok(sendmsg(&self.socket, buffers, &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL)?)
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-impl Shared {
-    fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        (&self.socket).read(buffer)
-    }
-
-    fn write(&self, buffer: &[u8]) -> io::Result<usize> {
-        (&self.socket).write(buffer)
-    }
-
-    fn write_vectored(&self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
-        (&self.socket).write_vectored(buffers)
-    }
-}
-
 struct ReadHalf {
     shared: Arc<Shared>,
     within: Duration,
@@ -105,10 +68,10 @@ impl AsyncRead for ReadHalf {
         let this = self.get_mut();
         // A socket that always has something must let others run, too.
         ready!(pin!(consume_budget()).poll(cx));
-        let (mut begun, mut looks) = (None, 0_u32);
+        let mut begun = None;
         loop {
             let room = buf.remaining().min(READ_LEN);
-            match this.shared.read(&mut this.buffer[..room]) {
+            match (&this.shared.socket).read(&mut this.buffer[..room]) {
                 Ok(len) => {
                     (this.waits, this.active) = (None, None);
                     buf.put_slice(&this.buffer[..len]);
@@ -116,10 +79,6 @@ impl AsyncRead for ReadHalf {
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    looks += 1;
-                    if this.waits.is_none() && !looks.is_multiple_of(LOOKS) {
-                        continue;
-                    }
                     let now = Instant::now();
                     if this.shared.written.load(Ordering::Relaxed) {
                         this.shared.written.store(false, Ordering::Relaxed);
@@ -128,6 +87,7 @@ impl AsyncRead for ReadHalf {
                     let active = *this.active.get_or_insert(now);
                     if this.waits.is_none() && now - active < this.within {
                         if now - *begun.get_or_insert(now) < SPIN {
+                            std::hint::spin_loop();
                             continue;
                         }
                         // The task comes to its turn again once the thread has nothing else to do.
@@ -167,10 +127,10 @@ impl WriteHalf {
     fn poll_with(
         &mut self,
         cx: &mut Context<'_>,
-        write: impl Fn(&Shared) -> io::Result<usize>,
+        mut write: impl FnMut(&Socket) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
         loop {
-            match write(&self.shared) {
+            match write(&self.shared.socket) {
                 Ok(len) => {
                     self.waits = None;
                     self.shared.written.store(true, Ordering::Relaxed);
@@ -185,7 +145,7 @@ impl WriteHalf {
                     let waits = self.waits.insert(waits);
                     ready!(waits.poll_write_ready(cx))?;
                     // It may be ready from before: this clears that.
-                    match waits.try_io(tokio::io::Interest::WRITABLE, || write(&self.shared)) {
+                    match waits.try_io(tokio::io::Interest::WRITABLE, || write(&self.shared.socket)) {
                         Ok(len) => {
                             self.waits = None;
                             self.shared.written.store(true, Ordering::Relaxed);
@@ -203,7 +163,7 @@ impl WriteHalf {
 
 impl AsyncWrite for WriteHalf {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.get_mut().poll_with(cx, |shared| shared.write(buf))
+        self.get_mut().poll_with(cx, |mut socket| socket.write(buf))
     }
 
     fn poll_write_vectored(
@@ -211,7 +171,7 @@ impl AsyncWrite for WriteHalf {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.get_mut().poll_with(cx, |shared| shared.write_vectored(bufs))
+        self.get_mut().poll_with(cx, |mut socket| socket.write_vectored(bufs))
     }
 
     fn is_write_vectored(&self) -> bool {
