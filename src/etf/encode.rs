@@ -1,6 +1,7 @@
 //! From [`Term`]s to bytes.
 
 use std::cell::RefCell;
+use std::hint::cold_path;
 use std::io::Write;
 
 use bytes::Bytes;
@@ -20,13 +21,22 @@ impl Writer {
     /// If a float is not finite, or something does not fit the external form. What was written by then stays.
     #[hot]
     pub fn term(&mut self, term: &Term) -> Result<(), EncodeError> {
+        if let Term::Integer(value) = term {
+            self.integer(*value);
+            return Ok(());
+        }
         let Some((children, end)) = self.enter(term)? else { return Ok(()) };
         let rest = self.children(children);
         // Most containers have no others in them.
-        if rest.is_empty() { self.end(end) } else { self.nested(rest, end) }
+        if rest.is_empty() {
+            return self.end(end);
+        }
+        cold_path();
+        self.nested(rest, end)
     }
 
     /// The rest of a container that has others in it, and what ends it.
+    #[inline(never)]
     fn nested<'a>(&mut self, mut rest: &'a [Term], mut end: End) -> Result<(), EncodeError> {
         // The rest of each container entered, and how it ends.
         let mut stack: SmallVec<[(&'a [Term], End); 8]> = SmallVec::new();
@@ -71,6 +81,7 @@ impl Writer {
             match term {
                 Term::Integer(value) => self.integer(*value),
                 Term::Atom(atom) => self.atom(atom),
+                Term::Pid(pid) => self.pid(pid),
                 Term::Binary(binary) => match binary.inline() {
                     Some((bytes, len)) => self.inline_binary(bytes, len),
                     None => break,

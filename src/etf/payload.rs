@@ -1,6 +1,7 @@
 //! A term that is still in its external form: what a remote message is until its receiver decodes it.
 
 use std::fmt;
+use std::hint::cold_path;
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -36,7 +37,11 @@ impl Deref for Atoms {
 
     #[inline]
     fn deref(&self) -> &[Atom] {
-        self.0.as_ref().map_or(&[], |atoms| &atoms[..])
+        let Some(atoms) = &self.0 else { return &[] };
+        if atoms.spilled() {
+            cold_path();
+        }
+        atoms
     }
 }
 

@@ -149,6 +149,7 @@ impl Writer {
     }
 
     /// Bytes as they are: a version byte, or terms that are encoded already.
+    #[inline]
     pub fn raw(&mut self, bytes: &[u8]) {
         self.out.put_slice(bytes);
     }

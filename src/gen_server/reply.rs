@@ -55,13 +55,14 @@ impl<R: Serialize> ReplyTo<R> {
             To::Term(caller, _) => {
                 // It stays in its box: moved out, it would be copied.
                 let Caller { address, local, server, seen } = &*caller;
-                if let Some(seen) = seen
-                    && let Ok(reply) = Payload::encode(&reply)
-                {
+                if let Some(seen) = seen {
                     cold_path();
-                    seen.note(address.to_term(), reply.term());
+                    if let Ok(reply) = Payload::encode(&reply) {
+                        seen.note(address.to_term(), reply.term());
+                    }
                 }
                 if let Err(error) = address.reply(local, server, &reply) {
+                    cold_path();
                     tracing::error!(%server, %error, "a reply has no external form");
                 }
             }

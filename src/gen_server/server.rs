@@ -129,9 +129,10 @@ async fn serve<S: GenServer>(server: &mut S, cx: &mut Context<S>) -> ExitReason 
         }
         // Most messages: they are not moved by way of what else could be received. And nothing of this is kept while the server waits.
         let plain = timeout.is_none() && cx.suspension().is_none() && cx.may_take();
-        let message = if plain && let Some(message) = cx.pop_own() {
-            message
-        } else if plain && let Some(message) = cx.take_own() {
+        let message = if plain && !cx.has_queued() {
+            cx.queued().await;
+            continue;
+        } else if plain && let Some(message) = cx.pop_or_take_own() {
             message
         } else if plain && let Some(message) = cx.pop_or_take_term() {
             match understand(server, S::read(message), None, cx) {
@@ -142,9 +143,6 @@ async fn serve<S: GenServer>(server: &mut S, cx: &mut Context<S>) -> ExitReason 
                     return reason;
                 }
             }
-        } else if plain && !cx.has_queued() {
-            cx.queued().await;
-            continue;
         } else {
             let received = match (cx.suspension().is_some(), timeout) {
                 (false, None) => cx.receive_signal().await,

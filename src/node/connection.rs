@@ -8,19 +8,17 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::future::poll_fn;
 use std::hash::BuildHasherDefault;
 use std::hint::cold_path;
-use std::io::{self, IoSlice};
-use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
-use tokio::io::AsyncWrite;
+use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::task::yield_now;
 
 use super::DisconnectReason;
+use super::half::Half;
 use super::name_monitors::NameMonitors;
 use crate::dist::channel::{Fresh, Outgoing, OutgoingError, Pace, Sender};
 use crate::dist::handshake::Established;
@@ -34,8 +32,6 @@ use crate::world::{BoxWrite, Clock, Mono};
 const TRANSMIT_BYTES: usize = 1 << 20;
 /// How many such writes a sender does before it leaves the rest to the writer's task.
 const TRANSMITS_MAX: usize = 8;
-/// Slices in one vectored write; systems take at most 1024.
-const TRANSMIT_SLICES: usize = 64;
 /// Signals that follow one another so closely share writes, unless something arrived in between that they may be the answer to. The
 /// writer's task is far quicker; this is for a sender that computes and lets nobody else run, so that what it sends now and then is
 /// on its way at once.
@@ -123,6 +119,7 @@ impl Out {
     }
 
     /// Takes what one vectored write takes.
+    #[inline(always)]
     fn transmit_into(&mut self, chunks: &mut VecDeque<Bytes>, clock: &dyn Clock) {
         self.signals = 0;
         self.queue.transmit_into(TRANSMIT_BYTES, chunks, &|| clock.mono());
@@ -147,75 +144,6 @@ enum Writer {
     HandedOver(Box<Half>),
 }
 
-/// What writes: the socket, and what it is to take next.
-struct Half {
-    write: BoxWrite,
-    chunks: VecDeque<Bytes>,
-    /// Whether the socket has not all that was written: TLS may keep a part.
-    unflushed: bool,
-}
-
-impl Half {
-    /// Whether all that it was given is on its way.
-    fn is_done(&self) -> bool {
-        self.chunks.is_empty() && !self.unflushed
-    }
-
-    fn advance(&mut self, mut len: usize) {
-        while let Some(first) = self.chunks.front_mut() {
-            if len < first.len() {
-                first.advance(len);
-                return;
-            }
-            len -= first.len();
-            self.chunks.pop_front();
-        }
-    }
-
-    #[hot]
-    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let mut total = 0;
-        while let Some(first) = self.chunks.front() {
-            let write = Pin::new(&mut self.write);
-            let polled = if self.chunks.len() == 1 {
-                write.poll_write(cx, first)
-            } else {
-                cold_path();
-                let mut slices = [IoSlice::new(&[]); TRANSMIT_SLICES];
-                let count = self.chunks.len().min(TRANSMIT_SLICES);
-                for (slice, chunk) in slices.iter_mut().zip(&self.chunks) {
-                    *slice = IoSlice::new(chunk);
-                }
-                write.poll_write_vectored(cx, &slices[..count])
-            };
-            match polled {
-                Poll::Ready(Ok(0)) => {
-                    cold_path();
-                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-                }
-                Poll::Ready(Ok(len)) => {
-                    total += len;
-                    self.unflushed = true;
-                    self.advance(len);
-                }
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                // What was written counts now; the rest is tried again with a waker that listens.
-                Poll::Pending if total > 0 => return Poll::Ready(Ok(total)),
-                Poll::Pending => return Poll::Pending,
-            }
-        }
-        if self.unflushed {
-            match Pin::new(&mut self.write).poll_flush(cx) {
-                Poll::Ready(Ok(())) => self.unflushed = false,
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending if total > 0 => {}
-                Poll::Pending => return Poll::Pending,
-            }
-        }
-        Poll::Ready(Ok(total))
-    }
-}
-
 /// What queuing a signal led to.
 pub(super) enum Pushed {
     Queued,
@@ -237,7 +165,7 @@ impl Connection {
         let out = Out {
             queue: Sender::new(established.flags).paced(Pace::new(node)),
             signals: 0,
-            writer: Writer::Idle(Box::new(Half { write, chunks: VecDeque::new(), unflushed: false })),
+            writer: Writer::Idle(Box::new(Half::new(write))),
             written_at: Mono::default(),
             messages_then: 0,
             answers: false,
@@ -288,6 +216,7 @@ impl Connection {
     }
 
     /// Encodes a signal in the caller's task, and queues it as [`Connection::push`] does.
+    #[hot]
     pub(super) fn send<P>(
         &self,
         sender: Option<&Pid>,
@@ -344,8 +273,11 @@ impl Connection {
         }
         push(&mut out.queue);
         out.signals = out.signals.saturating_add(1);
-        if write == Write::Later && out.queue.queued_bytes() < LATER_BYTES_MAX {
-            return Pushed::Queued;
+        if write == Write::Later {
+            cold_path();
+            if out.queue.queued_bytes() < LATER_BYTES_MAX {
+                return Pushed::Queued;
+            }
         }
         self.write_in_turn(out, sender, write)
     }
@@ -358,22 +290,29 @@ impl Connection {
         sender: Option<&Pid>,
         write: Write,
     ) -> Pushed {
-        match std::mem::replace(&mut out.writer, Writer::Writing) {
-            Writer::Idle(half) if self.in_burst(&mut out, sender, write) => {
+        let half = match std::mem::replace(&mut out.writer, Writer::Writing) {
+            Writer::Idle(half) if !self.in_burst(&mut out, sender, write) => half,
+            Writer::Idle(half) => {
+                cold_path();
                 out.writer = Writer::HandedOver(half);
                 self.handed_over.notify_one();
+                return self.pushed(&out, sender);
             }
-            Writer::Idle(half) => return self.write_now(out, half, sender),
             // The writer's task has not come to its turn. If it has a rest, the socket is full.
             Writer::HandedOver(half) if half.is_done() && out.is_worth_a_write() => {
-                return self.write_now(out, half, sender);
+                cold_path();
+                half
             }
-            other => out.writer = other,
-        }
-        self.pushed(&out, sender)
+            other => {
+                cold_path();
+                out.writer = other;
+                return self.pushed(&out, sender);
+            }
+        };
+        self.write_now(out, half, sender)
     }
 
-    #[hot]
+    #[inline(always)]
     fn write_now<'a>(
         &'a self,
         mut out: MutexGuard<'a, Out>,
@@ -390,6 +329,7 @@ impl Connection {
             }
             out = self.out();
             if out.closed.is_some() {
+                cold_path();
                 return Pushed::Closed;
             }
             self.clear_busy(&out);
@@ -401,6 +341,11 @@ impl Connection {
             if !out.queue.has_next() {
                 out.writer = Writer::Idle(half);
                 self.tell_idle(&mut out);
+                // Mostly nothing is left, which is not looked through.
+                if out.queue.queued_bytes() == 0 {
+                    return Pushed::Queued;
+                }
+                cold_path();
                 return self.pushed(&out, sender);
             }
         }
@@ -447,8 +392,11 @@ impl Connection {
 
     /// Lets the suspended senders go on once half of what may be queued has drained.
     fn clear_busy(&self, out: &Out) {
-        if self.busy.is_set() && out.queue.queued_bytes() <= self.busy_limit / 2 {
-            self.busy.clear();
+        if self.busy.is_set() {
+            cold_path();
+            if out.queue.queued_bytes() <= self.busy_limit / 2 {
+                self.busy.clear();
+            }
         }
     }
 
@@ -458,6 +406,7 @@ impl Connection {
     }
 
     /// Lets those go on who wait for all to be written.
+    #[inline]
     fn tell_idle(&self, out: &mut Out) {
         if std::mem::take(&mut out.idle_awaited) {
             cold_path();

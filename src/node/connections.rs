@@ -259,7 +259,41 @@ impl Inner {
     }
 }
 
-#[hot]
+/// Sends one signal over a connection.
+#[inline(always)]
+fn send_one(
+    local: &Local,
+    connection: &Connection,
+    sender: Option<&Pid>,
+    interest: Option<&Pid>,
+    control: &Control<Encode<'_>>,
+    write: Write,
+) -> Result<Sent, EncodeError> {
+    let encode = |encode: &Encode<'_>, writer: &mut Writer| encode(writer);
+    let id = connection.id;
+    match connection.send(sender, interest, control, encode, write) {
+        Ok(Pushed::Queued) => Ok(Sent::Queued { connection: id, busy: None }),
+        Ok(Pushed::Busy(busy)) => {
+            cold_path();
+            Ok(Sent::Queued { connection: id, busy: Some(busy) })
+        }
+        Ok(Pushed::Closed) => {
+            cold_path();
+            Ok(Sent::NoConnection)
+        }
+        Err(OutgoingError::Encode(error)) => {
+            cold_path();
+            Err(error)
+        }
+        Err(error) => {
+            cold_path();
+            // What its sender waits for has come.
+            let answered = unsent(local, &connection.peer, control, &error);
+            Ok(if answered { Sent::Queued { connection: id, busy: None } } else { Sent::NoConnection })
+        }
+    }
+}
+
 fn send_on(
     local: &Local,
     connection: &Connection,
@@ -268,30 +302,14 @@ fn send_on(
     signals: &[Control<Encode<'_>>],
     write: Write,
 ) -> Result<Sent, EncodeError> {
-    let encode = |encode: &Encode<'_>, writer: &mut Writer| encode(writer);
     let mut sent = Sent::NoConnection;
     for (index, control) in signals.iter().enumerate() {
         // They go together.
         let write = if index + 1 < signals.len() { Write::Later } else { write };
-        let pushed = match connection.send(sender, interest, control, encode, write) {
-            Ok(pushed) => pushed,
-            Err(OutgoingError::Encode(error)) => {
-                cold_path();
-                return Err(error);
-            }
-            Err(error) if unsent(local, &connection.peer, control, &error) => {
-                // What its sender waits for has come.
-                let connection = connection.id;
-                return Ok(Sent::Queued { connection, busy: None });
-            }
-            Err(_) => return Ok(Sent::NoConnection),
-        };
-        let connection = connection.id;
-        sent = match pushed {
-            Pushed::Queued => Sent::Queued { connection, busy: None },
-            Pushed::Busy(busy) => Sent::Queued { connection, busy: Some(busy) },
-            Pushed::Closed => return Ok(Sent::NoConnection),
-        };
+        sent = send_one(local, connection, sender, interest, control, write)?;
+        if matches!(sent, Sent::NoConnection) {
+            break;
+        }
     }
     Ok(sent)
 }
@@ -351,7 +369,7 @@ impl Link for Connection {
         control: &Control<Encode<'_>>,
         write: Write,
     ) -> Result<Sent, EncodeError> {
-        send_on(local, self, Some(sender), None, std::slice::from_ref(control), write)
+        send_one(local, self, Some(sender), None, control, write)
     }
 }
 

@@ -5,6 +5,7 @@
 //! writes the answer. Here what comes next is read, delivered, handled and answered in one go, for as long as messages come alone and are
 //! handled quickly; otherwise the reader's task goes on as before.
 
+use std::hint::cold_path;
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -141,25 +142,34 @@ impl Lone {
             };
             self.connection.note_received(len);
             let looks = was_slow || turn.is_multiple_of(TURNS_PER_LOOK);
-            let begun = looks.then(|| clock.mono());
+            let begun = if looks {
+                cold_path();
+                Some(clock.mono())
+            } else {
+                None
+            };
             self.connection.lead(&self.inner.local, &mut way);
             self.guest.turn(&mut way, || {
                 let mut state = state;
                 let State { reader: Some(reader), lost } = &mut *state else { return };
-                let received = self.connection.receive(&self.inner, reader);
-                *lost = received.err().map(DisconnectReason::Protocol);
+                if let Err(error) = self.connection.receive(&self.inner, reader) {
+                    cold_path();
+                    *lost = Some(DisconnectReason::Protocol(error));
+                }
                 self.turns.store(turn, Ordering::Relaxed);
                 drop(state);
                 self.guest.share();
             });
-            let slow = begun.is_some_and(|begun| clock.mono().since(begun) > QUICK);
+            let (slow, is_due) = match begun {
+                Some(begun) => {
+                    cold_path();
+                    (clock.mono().since(begun) > QUICK, begun >= due)
+                }
+                None => (false, false),
+            };
             // Once may be the system's doing, which ran something else on this core meanwhile.
             let ends = slow && was_slow || len >= Wait::LEN || self.connection.is_crowded();
-            if ends
-                || begun.is_some_and(|begun| begun >= due)
-                || self.connection.closed().is_some()
-                || self.is_left.load(Ordering::Relaxed)
-            {
+            if ends || is_due || self.connection.closed().is_some() || self.is_left.load(Ordering::Relaxed) {
                 return;
             }
             was_slow = slow;

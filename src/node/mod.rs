@@ -7,6 +7,7 @@ mod builder;
 mod connection;
 mod connections;
 mod error;
+mod half;
 mod handshake;
 #[cfg_attr(not(target_os = "linux"), allow(unused, reason = "nothing waits that way there"))]
 mod lone;

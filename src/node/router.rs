@@ -74,12 +74,13 @@ impl Inner {
     }
 
     /// Delivers a message, which others may `follow` to the same process.
-    #[hot]
+    #[inline(always)]
     fn message(&self, to: &Target, message: Payload, priority: bool, follow: bool, incoming: &mut Incoming) {
         let (local, Incoming { named, known, together, .. }) = (&self.local, incoming);
         let (process, nobody) = match to {
             Target::Pid(pid) => {
                 if known.as_ref().is_none_or(|known| known.pid() != pid) {
+                    cold_path();
                     *known = local.process(pid);
                 }
                 (known.as_ref(), "no such process")
@@ -93,6 +94,7 @@ impl Inner {
             }
             Target::Alias(alias) => {
                 if known.as_ref().is_none_or(|known| !is_reference_of(alias, known.pid())) {
+                    cold_path();
                     *known = local.process_of_alias(alias);
                 }
                 let taking = if priority { Taking::Priority } else { Taking::Message };

@@ -170,11 +170,10 @@ where
     fn into_future(self) -> Self::IntoFuture {
         let Self { caller, to, label, request, timeout, .. } = self;
         match caller {
-            Caller::Process(process) => Box::pin(async move {
-                let mut call = open(process, &to, &label, &request)?;
-                // Decoded where it is found: a result of a result is moved for each.
-                poll_fn(|cx| call.poll(timeout, cx).map(|reply| Ok(reply?.decode()?))).await
-            }),
+            Caller::Process(process) => {
+                let (process, call, reply) = (Some(process), None, PhantomData);
+                Box::pin(ProcessCall { process, to, label, request, timeout, call, reply })
+            }
             // Apart, as it takes far more memory.
             Caller::Node(local) => Box::pin(async move {
                 let run = run_inline(&local, |cx| async move {
@@ -190,6 +189,39 @@ where
     }
 }
 
+/// A call of a process. Not an `async` block, whose code lies where the compiler puts it.
+struct ProcessCall<Q, R> {
+    /// `None` once the call is open.
+    process: Option<Arc<dyn AnyProcess>>,
+    to: Destination,
+    label: Atom,
+    request: Q,
+    timeout: Option<Duration>,
+    call: Option<OpenCall>,
+    reply: PhantomData<fn() -> R>,
+}
+
+// Nothing points into it.
+impl<Q, R> Unpin for ProcessCall<Q, R> {}
+
+impl<Q: Serialize, R: DeserializeOwned> Future for ProcessCall<Q, R> {
+    type Output = Result<R, CallError>;
+
+    #[hot]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        if let Some(process) = this.process.take() {
+            this.call = Some(open(process, &this.to, &this.label, &this.request)?);
+        }
+        let Some(call) = &mut this.call else { panic!("a call is polled after its end") };
+        let Poll::Ready(reply) = call.poll(this.timeout, cx) else { return Poll::Pending };
+        // Decoded where it is found: a result of a result is moved for each.
+        let outcome = reply.and_then(|reply| Ok(reply.decode()?));
+        this.call = None;
+        Poll::Ready(outcome)
+    }
+}
+
 /// A call that is under way.
 struct OpenCall {
     process: Arc<dyn AnyProcess>,
@@ -199,6 +231,7 @@ struct OpenCall {
     deadline: Deadline,
 }
 
+#[hot]
 fn open<Q: Serialize + ?Sized>(
     process: Arc<dyn AnyProcess>,
     to: &Destination,
@@ -411,9 +444,13 @@ impl Drop for OpenCall {
 /// The process waits for something else than a call: the monitors of those that it has called go.
 #[inline]
 pub(super) fn release_monitors(shared: &Shared) {
-    if shared.open_calls.load(Ordering::Acquire) != 0 {
-        return;
+    if shared.open_calls.load(Ordering::Acquire) == 0 {
+        release_kept(shared);
     }
+}
+
+#[cold]
+fn release_kept(shared: &Shared) {
     shared.forget(Attention::MONITORS);
     while let Some((reference, monitor)) = shared.with_relations(Relations::release_kept).flatten() {
         send_demonitor(shared, &monitor, &reference, Write::Later);

@@ -1,6 +1,7 @@
 //! What a process can do: its own view of itself and of the world.
 
 use std::future::{Future, poll_fn};
+use std::hint::cold_path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::task::Poll;
@@ -542,8 +543,17 @@ impl Shared {
     }
 
     /// Notes what a send led to.
-    #[hot]
+    #[inline]
     pub(super) fn sent(&self, to: &Destination, delivery: Delivery) -> Result<(), SendError> {
+        if let Delivery::Done = delivery {
+            return Ok(());
+        }
+        cold_path();
+        self.not_done(to, delivery)
+    }
+
+    #[inline(never)]
+    fn not_done(&self, to: &Destination, delivery: Delivery) -> Result<(), SendError> {
         match delivery {
             Delivery::Done => Ok(()),
             Delivery::NoProc => Err(SendError::NoProc(to.clone())),

@@ -141,7 +141,7 @@ impl<'a> TurnReadings<'a> {
 }
 
 impl Drop for TurnReadings<'_> {
-    #[hot]
+    #[inline(always)]
     fn drop(&mut self) {
         READINGS.with(|readings| {
             if let Some(next) = readings.next.take() {
@@ -151,7 +151,10 @@ impl Drop for TurnReadings<'_> {
             let (clock, last, next) = std::mem::take(&mut self.outer);
             readings.clock.set(clock);
             readings.last.set(last);
-            readings.next.replace(next);
+            if next.is_some() {
+                cold_path();
+                readings.next.replace(next);
+            }
         });
     }
 }
@@ -368,6 +371,7 @@ enum Began {
 impl Deadline {
     /// Whether `timeout` has passed since the first time that this was asked. If not, the caller is woken when it has.
     #[inline]
+    #[hot]
     pub(crate) fn poll(&mut self, timeout: Duration, local: &Local, cx: &mut Context<'_>) -> Poll<()> {
         if let Began::Not = self.began
             && timeout > Duration::ZERO

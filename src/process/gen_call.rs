@@ -70,6 +70,15 @@ impl GenMessage {
     /// Looks at the message's outer form.
     #[hot]
     pub fn new(message: Payload) -> Self {
+        if let Some((from, start)) = usual_call(message.reader()) {
+            return Self::Call { from, request: message.into_last(start) };
+        }
+        cold_path();
+        Self::other(message)
+    }
+
+    /// In whatever form.
+    fn other(message: Payload) -> Self {
         let mut reader = message.reader();
         if let Some(len @ (2 | 3)) = tuple(&mut reader)
             && let Some(label) = atom_of(&mut reader, ["$gen_call", "$gen_cast", "system"])
@@ -92,6 +101,19 @@ impl GenMessage {
         }
         Self::Info(message)
     }
+}
+
+/// Who calls and where the request begins, of a call in the form that nearly all have on a connection.
+#[inline(always)]
+fn usual_call(mut reader: Reader<'_>) -> Option<(ReplyAddress, usize)> {
+    let 3 = reader.short_tuple()? else { return None };
+    if *reader.short_atom_ref()? != GEN_CALL {
+        return None;
+    }
+    let 2 = reader.short_tuple()? else { return None };
+    let pid = reader.short_pid()?;
+    let alias = reader.short_alias(&ALIAS)?;
+    Some((ReplyAddress { pid, tag: Tag::Alias(alias) }, reader.offset()))
 }
 
 /// `{Label, {Pid, Tag}, Request}` with whatever label: `gen_event`'s is the caller's pid.
@@ -183,6 +205,13 @@ fn long_atom_of(reader: &mut Reader<'_>, atoms: &[&str]) -> Option<usize> {
 #[inline]
 pub(super) fn reply_reference(message: &Payload) -> Option<(Reference, usize)> {
     let mut reader = message.reader();
+    if let Some(2) = reader.short_tuple()
+        && let Some(alias) = reader.short_alias(&ALIAS)
+    {
+        return Some((alias, reader.offset()));
+    }
+    cold_path();
+    let mut reader = message.reader();
     let 2 = tuple(&mut reader)? else { return None };
     if let Some(len) = reader.short_list() {
         let (1, Some(0)) = (len, atom_of(&mut reader, ["alias"])) else { return None };
@@ -258,7 +287,12 @@ impl ReplyAddress {
                 message: &encode as Encode<'_>,
                 priority: false,
             };
-            return local.send_there(node, None, sender, &control, Write::Now).map(drop);
+            let sent = local.send_there(node, None, sender, &control, Write::Now);
+            // A message, which is dropped without a look at what else it could be.
+            if let Control::Send { from, to, .. } = control {
+                drop((from, to));
+            }
+            return sent.map(drop);
         }
         let message = Payload::from_writer(encode)?;
         match alias {

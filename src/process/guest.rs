@@ -4,6 +4,7 @@
 //! another of its threads, through the system, to look for work. Instead it is a scheduler itself for as long as what it has delivered
 //! has something to do.
 
+use std::hint::cold_path;
 use std::sync::Arc;
 
 use tokio::task::coop;
@@ -35,9 +36,15 @@ impl Guest {
         let delivered = deliver();
         match self.schedulers.places().get(self.index) {
             None => self.work(&turn, |runnable| runnable.run()),
-            Some(place) => self.work(&turn, |runnable| place.run(runnable)),
+            Some(place) => {
+                cold_path();
+                self.work(&turn, |runnable| place.run(runnable));
+            }
         }
-        *way = spare::any_way();
+        if let Some(former) = std::mem::replace(way, spare::any_way()) {
+            cold_path();
+            drop(former);
+        }
         drop(turn);
         self.schedulers.take_over(self.index);
         delivered
@@ -52,17 +59,19 @@ impl Guest {
     fn work(&self, turn: &Turn<'_>, run: impl Fn(Arc<dyn Runnable>)) {
         let clock = self.schedulers.clock();
         let (mut runs, mut end) = (0, Mono(u64::MAX));
-        while runs < RUNS_PER_TURN
-            && coop::has_budget_remaining()
-            && let Some(runnable) = turn.next().or_else(|| self.schedulers.own(self.index))
-        {
+        while let Some(runnable) = turn.next().or_else(|| self.schedulers.own(self.index)) {
             if runs == 1 {
+                cold_path();
                 // As in a scheduler's own turn.
                 end = deadline::read(clock) + TURN;
             }
             run(runnable);
             runs += 1;
-            if runs.is_multiple_of(RUNS_PER_LOOK) && deadline::read(clock) >= end {
+            if runs == RUNS_PER_TURN
+                || !coop::has_budget_remaining()
+                || runs.is_multiple_of(RUNS_PER_LOOK) && deadline::read(clock) >= end
+            {
+                cold_path();
                 break;
             }
         }

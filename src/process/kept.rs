@@ -1,5 +1,7 @@
 //! Monitors of calls that outlive them, for further calls to the same processes of other nodes.
 
+use std::hint::cold_path;
+
 use smallvec::SmallVec;
 
 use super::ConnectionId;
@@ -51,6 +53,10 @@ impl KeptMonitors {
 
     #[inline]
     fn position(&mut self, is: impl Fn(&Kept) -> bool) -> Option<usize> {
+        if self.all.get(self.last).is_some_and(&is) {
+            return Some(self.last);
+        }
+        cold_path();
         let last = self.last.min(self.all.len());
         let mut places = (last..self.all.len()).chain(0..last);
         self.last = places.find(|at| is(&self.all[*at]))?;

@@ -238,7 +238,12 @@ impl Local {
     }
 
     /// Counts a message whose sender is not told what became of it.
+    #[inline]
     pub(crate) fn delivered(&self, pushed: Pushed, nobody: &'static str) {
+        if let Pushed::Taken = pushed {
+            return;
+        }
+        cold_path();
         match pushed {
             Pushed::Taken => {}
             Pushed::Full => self.count_dropped("mailbox full"),
@@ -403,7 +408,12 @@ impl Local {
     ) -> Result<Option<Delivery>, EncodeError> {
         let (node, to) = self.address(to);
         let control = Control::Send { from: Some(sender.clone()), to, message: encode, priority: false };
-        Ok(match self.send_there(node, Some(connection), sender, &control, Write::Now)? {
+        let sent = self.send_there(node, Some(connection), sender, &control, Write::Now);
+        // A message, which is dropped without a look at what else it could be.
+        if let Control::Send { from, to, .. } = control {
+            drop((from, to));
+        }
+        Ok(match sent? {
             Sent::NoConnection => None,
             sent @ Sent::Queued { .. } => Some(delivery(sent)),
         })

@@ -100,6 +100,28 @@ fn all<M: ProcessMessage>((first, mut rest): (Option<Signal<M>>, Signals<M>)) ->
 }
 
 #[inline(always)]
+fn take_own<M>(first: &mut Option<Signal<M>>) -> Option<M> {
+    match first {
+        Some(Signal::Message(_)) => match first.take() {
+            Some(Signal::Message(message)) => Some(message),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+#[inline(always)]
+fn take_term<M>(first: &mut Option<Signal<M>>) -> Option<Payload> {
+    match first {
+        Some(Signal::Term(_)) => match first.take() {
+            Some(Signal::Term(message)) => Some(message),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+#[inline(always)]
 fn kind<M>(signal: &Signal<M>) -> u8 {
     match signal {
         Signal::Message(_) => OWN,
@@ -304,27 +326,13 @@ impl<M: ProcessMessage> SignalQueue<M> {
     /// As [`SignalQueue::take_into`] if a message of the process's own type is first, and nothing but messages is queued: it is moved once.
     #[inline(always)]
     pub(super) fn take_own_into(&self, inbox: &mut Signals<M>) -> Option<M> {
-        let first = |first: &mut Option<Signal<M>>| match first {
-            Some(Signal::Message(_)) => match first.take() {
-                Some(Signal::Message(message)) => Some(message),
-                _ => None,
-            },
-            _ => None,
-        };
-        self.take_first_into(OWN, first, inbox)
+        self.take_first_into(OWN, take_own, inbox)
     }
 
     /// As [`SignalQueue::take_own_into`], if a message in its external form is first.
     #[inline(always)]
     pub(super) fn take_term_into(&self, inbox: &mut Signals<M>) -> Option<Payload> {
-        let first = |first: &mut Option<Signal<M>>| match first {
-            Some(Signal::Term(_)) => match first.take() {
-                Some(Signal::Term(message)) => Some(message),
-                _ => None,
-            },
-            _ => None,
-        };
-        self.take_first_into(TERM, first, inbox)
+        self.take_first_into(TERM, take_term, inbox)
     }
 
     #[inline(always)]

@@ -275,6 +275,7 @@ struct Rare {
 }
 
 impl State {
+    #[inline]
     fn rare(&mut self) -> &mut Rare {
         self.rare.get_or_insert_default()
     }
@@ -300,6 +301,11 @@ impl Shared {
 
     fn has_any(&self) -> bool {
         self.attention.load(Ordering::Acquire) != 0
+    }
+
+    /// Whether there is anything but that.
+    fn has_more_than(&self, attention: Attention) -> bool {
+        self.attention.load(Ordering::Acquire) & !attention.0 != 0
     }
 
     fn notice(&self, attention: Attention) {
@@ -456,8 +462,7 @@ impl<M: ProcessMessage> AnyProcess for Process<M> {
         }
     }
 
-    #[inline]
-    #[hot]
+    #[inline(always)]
     fn push_term_as(&self, message: Payload, taking: Taking) -> Pushed {
         match self.reply(message) {
             Ok(()) => Pushed::Taken,

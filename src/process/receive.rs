@@ -115,42 +115,33 @@ impl<M: ProcessMessage> Context<M> {
         self.poll_signal(cx).map(Signal::receive)
     }
 
-    /// Whether [`Context::pop_own`] and [`Context::take_own`] may be asked: its turn is not over, and no priority message waits.
+    /// Whether [`Context::pop_or_take_own`] may be asked: its turn is not over, and no priority message waits.
     #[inline(always)]
     pub(crate) fn may_take(&self) -> bool {
         self.received < MESSAGES_PER_TURN && !self.shared().has(Attention::PRIORITY)
     }
 
-    /// The next message, if it is of the process's own type and was taken out of the queue already, as most that come one behind the
-    /// other: it is moved once on its way, where [`Context::poll_receive`] moves it from one result into the next.
+    /// The next message, if it is of the process's own type: it is moved once on its way, where [`Context::poll_receive`] moves it from one
+    /// result into the next. A burst's memory is looked after elsewhere.
     #[inline(always)]
-    pub(crate) fn pop_own(&mut self) -> Option<M> {
-        let message = self.inbox.pop_own()?;
+    pub(crate) fn pop_or_take_own(&mut self) -> Option<M> {
+        let message = if self.inbox.is_kept() {
+            self.inbox.pop_own()?
+        } else {
+            self.process.mailbox.take_own_into(&mut self.inbox)?
+        };
         self.received += 1;
         self.process.task.set_unreceived(self.inbox.len());
         Some(message)
     }
 
-    /// As [`Context::pop_own`], for one that is in the queue, as most that come one at a time.
-    #[inline(always)]
-    pub(crate) fn take_own(&mut self) -> Option<M> {
-        // A burst's memory is looked after elsewhere.
-        if self.inbox.is_kept() {
-            return None;
-        }
-        let message = self.process.mailbox.take_own_into(&mut self.inbox)?;
-        self.received += 1;
-        self.process.task.set_unreceived(self.inbox.len());
-        Some(message)
-    }
-
-    /// As [`Context::pop_own`] or [`Context::take_own`], if the message is in its external form.
+    /// As [`Context::pop_or_take_own`], if the message is in its external form.
     #[inline(always)]
     pub(crate) fn pop_or_take_term(&mut self) -> Option<Payload> {
-        let message = match self.inbox.pop_term() {
-            Some(message) => message,
-            None if self.inbox.is_kept() => return None,
-            None => self.process.mailbox.take_term_into(&mut self.inbox)?,
+        let message = if self.inbox.is_kept() {
+            self.inbox.pop_term()?
+        } else {
+            self.process.mailbox.take_term_into(&mut self.inbox)?
         };
         self.received += 1;
         self.process.task.set_unreceived(self.inbox.len());

@@ -356,7 +356,7 @@ impl Relations {
     }
 
     /// Opens a call; `target` is what it is to monitor. Returns the connection of the kept monitor, if the call takes that.
-    #[hot]
+    #[inline(always)]
     pub(super) fn open_call(
         &mut self,
         reference: Reference,
@@ -411,7 +411,7 @@ impl Relations {
     }
 
     /// Forgets a call. With `keep`, its monitor stays for the next one if it may.
-    #[hot]
+    #[inline(always)]
     pub(super) fn close_call(&mut self, reference: &Reference, keep: bool) -> Closed {
         let number = number(reference);
         if self.call(reference).is_none() {
@@ -419,13 +419,14 @@ impl Relations {
             return Closed::Nothing;
         }
         let monitor = self.calls.remove(number).and_then(|call| call.monitor);
+        if monitor.is_none() && keep {
+            return self.kept.find(|kept| kept.call == Some(number)).map_or(Closed::Nothing, |kept| {
+                kept.call = None;
+                Closed::Kept
+            });
+        }
+        cold_path();
         match monitor.map(|monitor| *monitor) {
-            None if keep => {
-                self.kept.find(|kept| kept.call == Some(number)).map_or(Closed::Nothing, |kept| {
-                    kept.call = None;
-                    Closed::Kept
-                })
-            }
             None => {
                 let kept = self.kept.remove(|kept| kept.call == Some(number)).map(Kept::into_monitor);
                 kept.map_or(Closed::Nothing, |(reference, monitor)| Closed::Demonitor(reference, monitor))

@@ -122,6 +122,7 @@ fn make<T>(waker: Option<Waker>) -> (Giver<T>, Taker<T>) {
 
 impl<T> Giver<T> {
     /// Gives the value; it is dropped if nobody waits any more.
+    #[hot]
     pub(crate) fn give(self, value: T) {
         // What it does when it is dropped is done here.
         let giver = std::mem::ManuallyDrop::new(self);
@@ -134,8 +135,7 @@ impl<T> Giver<T> {
     }
 
     /// The last that is done with it.
-    #[inline]
-    #[hot]
+    #[inline(always)]
     fn end(&self, value: Option<T>) {
         let Self(side) = self;
         if side.cell().hold().is_err() {
@@ -187,7 +187,10 @@ impl<T> Future for Taker<T> {
             if side.cell().hold().is_ok() {
                 let former = side.with(|inner| inner.waker.replace(waker));
                 side.let_go(OPEN);
-                drop(former);
+                if let Some(former) = former {
+                    cold_path();
+                    drop(former);
+                }
                 return Poll::Pending;
             }
         }

@@ -139,6 +139,7 @@ pin_project! {
 impl<M: ProcessMessage, F: Future<Output = ExitReason>> Future for Inline<M, F> {
     type Output = ();
 
+    #[hot]
     fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
         let mut this = self.project();
         if !this.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
@@ -180,7 +181,8 @@ impl<M: ProcessMessage, F: Future<Output = ExitReason>> Future for Run<M, F> {
         }
         let elapsed = this.alarm.take_elapsed();
         let mut keeps = false;
-        if shared.has_any() {
+        // One that calls has monitors, and nothing to do for them before it has run.
+        if shared.has_more_than(Attention::MONITORS) {
             cold_path();
             keeps = shared.has(Attention::KEEPS);
             if elapsed && keeps {
@@ -208,6 +210,7 @@ impl<M: ProcessMessage, F: Future<Output = ExitReason>> Future for Run<M, F> {
         let mut wanted = polling.end();
         if shared.has_any() {
             if shared.has(Attention::EXITING) {
+                cold_path();
                 let exiting = shared.state().rare().exiting.take();
                 if let Some(reason) = exiting {
                     return end(this.body, *reason);
@@ -217,6 +220,7 @@ impl<M: ProcessMessage, F: Future<Output = ExitReason>> Future for Run<M, F> {
                 call::release_monitors(shared);
             }
             if shared.has(Attention::TIMERS) {
+                cold_path();
                 let due = process.timers().as_ref().and_then(|timers| timers.next_due());
                 match due {
                     Some(due) => wanted.at = wanted.at.min(due),

@@ -147,9 +147,11 @@ impl RunQueue {
 
     #[inline]
     fn pop(&self) -> Option<Arc<dyn Runnable>> {
-        if self.len() == 0 {
-            return None;
-        }
+        if self.len() == 0 { None } else { self.pop_some() }
+    }
+
+    #[inline(never)]
+    fn pop_some(&self) -> Option<Arc<dyn Runnable>> {
         let mut queue = self.lock();
         let runnable = queue.pop_front();
         self.len.store(queue.len(), Ordering::Relaxed);
@@ -368,18 +370,21 @@ impl Schedulers {
     }
 
     /// The next process in a guest's queue.
-    #[hot]
+    #[inline]
     pub(super) fn own(&self, guest: usize) -> Option<Arc<dyn Runnable>> {
         self.each[guest].pop()
     }
 
     /// A scheduler runs what a guest has left.
-    #[hot]
+    #[inline]
     pub(super) fn take_over(&self, guest: usize) {
-        if self.each[guest].len() == 0 {
-            return;
+        if self.each[guest].len() > 0 {
+            self.take_over_some(guest);
         }
-        cold_path();
+    }
+
+    #[cold]
+    fn take_over_some(&self, guest: usize) {
         let left = self.each[guest].take_all();
         self.injected.extend(left);
         // As where something is injected.
@@ -535,9 +540,10 @@ impl<'a> Turn<'a> {
 }
 
 impl Drop for Turn<'_> {
-    #[hot]
+    #[inline(always)]
     fn drop(&mut self) {
         if let Some(place) = self.schedulers.places.get(self.index) {
+            cold_path();
             place.idle();
         }
         let left = CURRENT.with(|current| {
@@ -548,6 +554,7 @@ impl Drop for Turn<'_> {
             current.next.replace(next)
         });
         if let Some(left) = left {
+            cold_path();
             // Behind the others, or two that talk to each other would have every turn.
             self.schedulers.each[self.index].push(left);
         }

@@ -5,6 +5,7 @@
 use std::alloc::{Layout, dealloc};
 use std::any::Any;
 use std::cell::Cell;
+use std::hint::cold_path;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::task::Waker;
@@ -46,12 +47,12 @@ pub(crate) struct Way {
     from: usize,
     to: Atom,
     /// `None` after the first message: most turns send no second one.
-    link: Option<Arc<dyn Link>>,
+    link: Option<(ConnectionId, Arc<dyn Link>)>,
 }
 
 impl Way {
     pub(crate) fn new(from: &Local, to: Atom, link: Option<Arc<dyn Link>>) -> Self {
-        Self { from: std::ptr::from_ref(from).addr(), to, link }
+        Self { from: std::ptr::from_ref(from).addr(), to, link: link.map(|link| (link.id(), link)) }
     }
 
     /// Sends a message there, if there is a connection that stands.
@@ -64,15 +65,18 @@ impl Way {
         write: Write,
     ) -> Result<Sent, EncodeError> {
         match &self.link {
-            Some(link) => link.send(from, sender, control, write),
-            None => Ok(Sent::NoConnection),
+            Some((_, link)) => link.send(from, sender, control, write),
+            None => {
+                cold_path();
+                Ok(Sent::NoConnection)
+            }
         }
     }
 
     /// Whether it is the way over this connection.
     #[inline]
     pub(crate) fn is_over(&self, connection: ConnectionId) -> bool {
-        self.link.as_ref().is_some_and(|link| link.id() == connection)
+        self.link.as_ref().is_some_and(|(id, _)| *id == connection)
     }
 }
 
@@ -140,15 +144,24 @@ pub(super) fn any_way() -> Option<Way> {
 #[inline]
 pub(super) fn take_way(from: &Local, to: &Atom) -> Option<Way> {
     let way = any_way()?;
-    (way.from == std::ptr::from_ref(from).addr() && way.to == *to).then_some(way)
+    if way.from == std::ptr::from_ref(from).addr() && way.to == *to {
+        return Some(way);
+    }
+    cold_path();
+    None
 }
 
 /// Keeps a way in the place of the former one.
 #[inline]
 pub(super) fn keep_way(way: Way) {
     SPARE.with(|spare| {
-        if spare.turn.get() {
-            drop(spare.way.replace(Some(way)));
+        if !spare.turn.get() {
+            cold_path();
+            return drop(way);
+        }
+        if let Some(former) = spare.way.replace(Some(way)) {
+            cold_path();
+            drop(former);
         }
     });
 }
@@ -208,14 +221,17 @@ impl Turn {
 }
 
 impl Drop for Turn {
-    #[hot]
+    #[inline(always)]
     fn drop(&mut self) {
         SPARE.with(|spare| {
             spare.turn.set(self.outer);
             free(spare.kept.take());
             drop(spare.waker.take());
             drop(spare.server.take());
-            drop(spare.way.take());
+            if let Some(way) = spare.way.take() {
+                cold_path();
+                drop(way);
+            }
         });
     }
 }

@@ -126,7 +126,27 @@ impl<M: ProcessMessage> Wake for Process<M> {
 }
 
 impl<M: ProcessMessage> Runnable for Process<M> {
+    #[hot]
     fn run(self: Arc<Self>) {
+        self.run_body();
+    }
+
+    fn schedulers(&self) -> &Arc<Schedulers> {
+        self.shared.local.schedulers()
+    }
+
+    fn node(&self) -> usize {
+        Arc::as_ptr(&self.shared.local).addr()
+    }
+
+    fn numbers(&self) -> (u32, u32) {
+        (self.shared.pid.id, self.shared.pid.serial)
+    }
+}
+
+impl<M: ProcessMessage> Process<M> {
+    #[inline(always)]
+    fn run_body(self: Arc<Self>) {
         let process = Arc::as_ptr(&self);
         let run = |body: &mut Option<Polled>| {
             let Some(Polled { future, waker }) = body else {
@@ -156,17 +176,5 @@ impl<M: ProcessMessage> Runnable for Process<M> {
                 drop(ticket);
             }
         }
-    }
-
-    fn schedulers(&self) -> &Arc<Schedulers> {
-        self.shared.local.schedulers()
-    }
-
-    fn node(&self) -> usize {
-        Arc::as_ptr(&self.shared.local).addr()
-    }
-
-    fn numbers(&self) -> (u32, u32) {
-        (self.shared.pid.id, self.shared.pid.serial)
     }
 }

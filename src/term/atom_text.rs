@@ -123,7 +123,7 @@ impl Clone for Text {
 }
 
 impl PartialEq for Text {
-    #[inline]
+    #[inline(always)]
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Short(len, bytes), Self::Short(other_len, other)) => {

@@ -248,6 +248,9 @@ pub(super) fn hash<H: Hasher>(terms: &[Term], state: &mut H) {
 
 impl Clone for Term {
     fn clone(&self) -> Self {
+        if let Self::Integer(value) = self {
+            return Self::Integer(*value);
+        }
         let children = self.children();
         if children.is_empty() {
             self.with_children(Terms::new())

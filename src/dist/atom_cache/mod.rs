@@ -282,7 +282,7 @@ impl SendCache {
     /// Writes the atoms of a header, at most [`HEADER_ATOMS_MAX`] distinct ones, and gives them slots. Headers must be sent in the
     /// order in which they are written. `list` says which atoms they are, if that is known: of the same ones as the last time they are not
     /// looked at.
-    #[hot]
+    #[inline(always)]
     pub(crate) fn write_header<A: Borrow<Atom>>(
         &mut self,
         atoms: &[A],
@@ -299,6 +299,12 @@ impl SendCache {
             return;
         }
         cold_path();
+        self.write_new(atoms, out);
+    }
+
+    /// Writes a header some of whose atoms may be new.
+    #[inline(never)]
+    fn write_new<A: Borrow<Atom>>(&mut self, atoms: &[A], out: &mut BytesMut) {
         self.by_heart.clear();
         self.list = None;
         out.put_u8(atoms.len() as u8);
@@ -366,7 +372,7 @@ impl SendCache {
     }
 
     /// Writes the header of a few atoms that are all in their places already, as those of most signals are.
-    #[inline]
+    #[hot]
     fn write_known<A: Borrow<Atom>>(
         &mut self,
         atoms: &[A],

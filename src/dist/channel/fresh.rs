@@ -47,11 +47,16 @@ impl<'a> Fresh<'a> {
         payload: impl FnOnce(&P, &mut Writer) -> Result<(), EncodeError>,
         take: impl FnOnce(Fresh<'_>) -> R,
     ) -> Result<R, OutgoingError> {
-        // Taken out, because what `payload` runs may send signals itself.
-        let mut scratch = SCRATCH.take().unwrap_or_else(first_scratch);
-        let taken = Fresh::encode(&mut scratch, flags, sender, control, payload).map(take);
-        SCRATCH.set(Some(scratch));
-        taken
+        SCRATCH.with(|place| {
+            // Taken out, because what `payload` runs may send signals itself.
+            let mut scratch = place.take().unwrap_or_else(first_scratch);
+            let taken = Fresh::encode(&mut scratch, flags, sender, control, payload).map(take);
+            if let Some(other) = place.replace(Some(scratch)) {
+                cold_path();
+                drop(other);
+            }
+            taken
+        })
     }
 
     pub(super) fn encode<P>(
@@ -69,6 +74,7 @@ impl<'a> Fresh<'a> {
                 control_len
             }
             None => {
+                cold_path();
                 front.forget();
                 writer.begin(flags.contains(Flags::DIST_HDR_ATOM_CACHE));
                 let follows = control.encode(flags, writer)?;

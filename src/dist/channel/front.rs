@@ -56,17 +56,21 @@ impl ReadFront {
     #[inline]
     pub(super) fn read(&self, packet: &[u8], control: &mut Control) -> Option<usize> {
         let known = self.bytes.get(..self.len)?;
-        if known.is_empty() || packet.get(..known.len())? != known || !control.wants_payload() {
+        if known.is_empty() || packet.get(..known.len())? != known {
+            cold_path();
+            return None;
+        }
+        let Control::Send { to, message, .. } = control else { return None };
+        if !message.is_empty() {
+            cold_path();
             return None;
         }
         if self.words_len == 0 {
             return Some(self.len);
         }
+        let Target::Alias(alias) = to else { return None };
         let end = self.len + self.words_len;
-        let words = packet.get(self.len..end)?;
-        if let Control::Send { to: Target::Alias(alias), .. } = control {
-            alias.set_words(words);
-        }
+        alias.set_words(packet.get(self.len..end)?);
         Some(end)
     }
 }
@@ -117,29 +121,44 @@ impl WrittenFront {
     }
 
     /// Has `writer` go back to the control message that it has written last, if that is `control`, too. Returns the payload that follows it.
-    #[inline]
-    #[hot]
+    #[inline(always)]
     pub(super) fn resume<'a, P>(
         &self,
         flags: Flags,
         control: &'a Control<P>,
         writer: &mut Writer,
     ) -> Option<&'a P> {
-        let written = self.0.as_ref()?;
-        let Control::Send { from: Some(from), to, message, priority: false } = control else { return None };
+        let Some(written) = &self.0 else {
+            cold_path();
+            return None;
+        };
+        let Control::Send { from: Some(from), to, message, priority: false } = control else {
+            cold_path();
+            return None;
+        };
         if written.flags != flags || written.from != *from {
+            cold_path();
             return None;
         }
         let words: &[u32] = match (&written.to, to) {
             (Target::Alias(written), Target::Alias(alias)) if alike(written, alias) => alias.words(),
             (written, to) if written == to => &[],
-            _ => return None,
+            _ => {
+                cold_path();
+                return None;
+            }
         };
         if !writer.resume(&written.end) {
             cold_path();
             return None;
         }
+        if let [a, b, c, d] = words {
+            // As those of processes have: no loop is left.
+            writer.raw([a, b, c, d].map(|word| word.to_be_bytes()).as_flattened());
+            return Some(message);
+        }
         for word in words {
+            cold_path();
             writer.raw(&word.to_be_bytes());
         }
         Some(message)
@@ -147,8 +166,7 @@ impl WrittenFront {
 }
 
 /// Whether two references are the same but for what their words are.
-#[inline]
-#[hot]
+#[inline(always)]
 fn alike(one: &Reference, other: &Reference) -> bool {
     one.node == other.node && one.creation == other.creation && one.words().len() == other.words().len()
 }

@@ -166,7 +166,7 @@ impl Receiver {
     }
 
     /// As [`receive`](Self::receive), which leaves the signal in its [place](Self::signal).
-    #[hot]
+    #[inline(always)]
     pub(crate) fn receive_next(&mut self, input: &mut BytesMut) -> Result<Next, ChannelError> {
         loop {
             if self.fragment.is_some() {
@@ -193,7 +193,7 @@ impl Receiver {
 
     /// Takes the next packet off the front of what was received. It is there as a whole, or is a later fragment of which there is
     /// enough to know where it belongs.
-    #[inline]
+    #[inline(always)]
     fn next_packet(&mut self, input: &mut BytesMut) -> Result<Next, ChannelError> {
         while let Some(len) = input.first_chunk().map(|len| u32::from_be_bytes(*len)) {
             if len > self.limits.frame_len {
@@ -301,23 +301,28 @@ impl Receiver {
     /// with still lacks, but at most a mebibyte, so that a peer gets no memory for what it only announces.
     pub fn wants(&self, input: &BytesMut) -> usize {
         if let Some(fragment) = self.fragment {
+            cold_path();
             return fragment.left.min(WANTS_MAX);
         }
         let wanted = match input.first_chunk() {
-            Some(len) => LENGTH_LEN.saturating_add(u32::from_be_bytes(*len) as usize),
+            Some(len) => {
+                cold_path();
+                LENGTH_LEN.saturating_add(u32::from_be_bytes(*len) as usize)
+            }
             None => LENGTH_LEN,
         };
         wanted.saturating_sub(input.len()).min(WANTS_MAX)
     }
 
     /// Takes the packet of `len` bytes, which is whole, off the front of `input`. Returns whether it is a whole signal.
-    #[inline]
+    #[inline(always)]
     fn packet(&mut self, input: &mut BytesMut, len: usize) -> Result<bool, ChannelError> {
         let packet = input.get(LENGTH_LEN..LENGTH_LEN + len).unwrap_or_default();
         let start = match self.signal.as_mut().and_then(|signal| self.front.read(packet, signal)) {
             Some(payload_at) => {
                 self.again = true;
                 if self.counted.is_empty() {
+                    cold_path();
                     self.count_atoms();
                 }
                 payload_at
@@ -342,21 +347,25 @@ impl Receiver {
                 }
             }
         };
-        let Some(control) = self.signal.as_ref().filter(|control| control.wants_payload()) else {
-            input.advance(LENGTH_LEN + len);
-            return Ok(true);
-        };
-        let atoms = match self.counted.pop() {
-            Some(atoms) => atoms,
-            None => self.atoms_for(control),
+        let atoms = match (self.counted.pop(), &self.signal) {
+            (Some(atoms), _) => atoms,
+            (None, Some(control)) if control.wants_payload() => {
+                cold_path();
+                self.atoms_for(control)
+            }
+            (None, _) => {
+                cold_path();
+                input.advance(LENGTH_LEN + len);
+                return Ok(true);
+            }
         };
         let payload_len = self.check_payload(packet.get(start..).unwrap_or_default(), &atoms)?;
-        input.advance(LENGTH_LEN + start);
-        let payload = input.split_to(payload_len).freeze();
-        // What follows the term is ignored.
-        if len > start + payload_len {
+        let mut payload = input.split_to(LENGTH_LEN + len).freeze();
+        payload.advance(LENGTH_LEN + start);
+        if payload.len() > payload_len {
             cold_path();
-            input.advance(len - start - payload_len);
+            // What follows the term is ignored.
+            payload.truncate(payload_len);
         }
         if let Some(control) = &mut self.signal {
             control.set_payload(Payload::with_atoms(payload, atoms));

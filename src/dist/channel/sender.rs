@@ -210,7 +210,7 @@ impl Sender {
     }
 
     /// As [`push`](Self::push).
-    #[hot]
+    #[inline(always)]
     pub(crate) fn push_fresh(&mut self, signal: Fresh<'_>) {
         let waits = signal.sender.is_some_and(|key| self.has_behind(key));
         match signal.writer.as_slice() {
@@ -236,6 +236,7 @@ impl Sender {
     }
 
     /// Queues the packet of a small signal; `list` says which atoms it has, if that is known.
+    #[inline(always)]
     pub(super) fn push_terms<A: Borrow<Atom>>(&mut self, atoms: &[A], list: Option<ListId>, terms: &[u8]) {
         self.queued += terms.len();
         self.make_room(terms.len());
@@ -328,6 +329,7 @@ impl Sender {
     }
 
     /// As [`transmit`](Self::transmit), behind what is in `chunks`.
+    #[inline(always)]
     pub(crate) fn transmit_into(
         &mut self,
         max_bytes: usize,
@@ -340,6 +342,7 @@ impl Sender {
             self.short_turns = self.short_turns.saturating_sub(taken);
             return;
         }
+        cold_path();
         self.transmit_in_turn(max_bytes, chunks, now);
     }
 
@@ -459,7 +462,7 @@ impl Sender {
     }
 
     /// Begins a packet that is no fragment.
-    #[inline]
+    #[inline(always)]
     fn begin_whole<A: Borrow<Atom>>(&mut self, atoms: &[A], list: Option<ListId>) -> usize {
         if self.open_messages > 0 {
             cold_path();
@@ -539,8 +542,7 @@ impl Sender {
     }
 
     /// Takes the chunk that is being filled, if there is one. Returns its length.
-    #[inline]
-    #[hot]
+    #[inline(always)]
     fn take_chunk(&mut self, chunks: &mut VecDeque<Bytes>) -> usize {
         if self.chunk.is_empty() {
             return 0;

@@ -117,6 +117,11 @@ impl Control {
     /// Puts the payload that follows in its place.
     #[inline]
     pub(crate) fn set_payload(&mut self, following: Payload) {
+        if let Self::Send { message, .. } = self {
+            // As below.
+            return std::mem::forget(std::mem::replace(message, following));
+        }
+        cold_path();
         let place = match self {
             Self::Send { message: payload, .. }
             | Self::Exit { reason: payload, .. }

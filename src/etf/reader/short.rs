@@ -2,6 +2,8 @@
 //! the value does. Each returns `None`, and reads nothing, where something else or something wrong stands; then
 //! [`Reader::next_token`] is asked, which knows.
 
+use std::hint::cold_path;
+
 use super::{Reader, Token};
 use crate::etf::DecodeError;
 use crate::etf::tags::*;
@@ -85,6 +87,7 @@ impl<'a> Reader<'a> {
 
     /// A pid whose node is given by its number.
     #[inline]
+    #[hot]
     pub(crate) fn short_pid(&mut self) -> Option<Pid> {
         let ([NEW_PID_EXT, ATOM_CACHE_REF, index, numbers @ ..], after) =
             self.rest.split_first_chunk::<SHORT_PID_LEN>()?
@@ -110,15 +113,32 @@ impl<'a> Reader<'a> {
         let node = self.atoms.get(usize::from(*index))?.clone();
         let (creation, after) = after.split_first_chunk()?;
         // For each length by itself: no loop is left of it.
-        let (words, after) = match len {
-            3 => words::<3>(after)?,
-            4 => words::<4>(after)?,
-            5 => words::<5>(after)?,
-            2 => words::<2>(after)?,
-            _ => words::<1>(after)?,
+        let (words, after) = if len == 4 {
+            words::<4>(after)?
+        } else {
+            cold_path();
+            match len {
+                3 => words::<3>(after)?,
+                5 => words::<5>(after)?,
+                2 => words::<2>(after)?,
+                _ => words::<1>(after)?,
+            }
         };
         self.rest = after;
         Some(Reference::of_words(node, u32::from_be_bytes(*creation), len, words))
+    }
+
+    /// `[Alias | Reference]` of two terms whose atoms are given by their numbers, where the atom is this one.
+    #[inline(always)]
+    pub(crate) fn short_alias(&mut self, alias: &Atom) -> Option<Reference> {
+        let [LIST_EXT, 0, 0, 0, 1, ATOM_CACHE_REF, index, after @ ..] = self.rest else { return None };
+        if self.atoms.get(usize::from(*index))? != alias {
+            return None;
+        }
+        let mut within = Self { rest: after, ..*self };
+        let reference = within.short_reference()?;
+        *self = within;
+        Some(reference)
     }
 
     /// A pid in whatever form; `None` if something else stands there.

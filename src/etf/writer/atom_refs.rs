@@ -108,8 +108,7 @@ impl AtomRefs {
     }
 
     /// The number of an atom; `None` if the header is full.
-    #[inline]
-    #[hot]
+    #[inline(always)]
     pub(super) fn number(&mut self, atom: &Atom) -> Option<u8> {
         if let Some(number) = self.uses.get(self.used).copied().map(usize::from)
             && number <= self.count

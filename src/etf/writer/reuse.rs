@@ -26,8 +26,7 @@ impl Writer {
 
     /// Begins a message with what the last one began with, if all of it was written in one piece and atoms are collected. If not, it is
     /// as before.
-    #[inline]
-    #[hot]
+    #[inline(always)]
     pub(crate) fn resume(&mut self, checkpoint: &Checkpoint) -> bool {
         let whole = self.parts.is_empty() && self.out.len() >= checkpoint.len;
         if !whole || self.out.capacity() > KEPT_LEN_MAX {

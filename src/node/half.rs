@@ -1,0 +1,108 @@
+//! The half of a connection that writes.
+
+use std::collections::VecDeque;
+use std::hint::cold_path;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::{Buf, Bytes};
+use tokio::io::AsyncWrite;
+
+use crate::world::BoxWrite;
+
+/// Slices in one vectored write; systems take at most 1024.
+const TRANSMIT_SLICES: usize = 64;
+
+/// What writes: the socket, and what it is to take next.
+pub(super) struct Half {
+    write: BoxWrite,
+    pub(super) chunks: VecDeque<Bytes>,
+    /// Whether the socket has not all that was written: TLS may keep a part.
+    unflushed: bool,
+}
+
+impl Half {
+    pub(super) fn new(write: BoxWrite) -> Self {
+        Self { write, chunks: VecDeque::new(), unflushed: false }
+    }
+
+    /// Whether all that it was given is on its way.
+    pub(super) fn is_done(&self) -> bool {
+        self.chunks.is_empty() && !self.unflushed
+    }
+
+    fn advance(&mut self, mut len: usize) {
+        while let Some(first) = self.chunks.front_mut() {
+            if len < first.len() {
+                cold_path();
+                first.advance(len);
+                return;
+            }
+            len -= first.len();
+            self.chunks.pop_front();
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut total = 0;
+        while let Some(first) = self.chunks.front() {
+            let first_len = first.len();
+            let write = Pin::new(&mut self.write);
+            let polled = if self.chunks.len() == 1 {
+                write.poll_write(cx, first)
+            } else {
+                cold_path();
+                let mut slices = [IoSlice::new(&[]); TRANSMIT_SLICES];
+                let count = self.chunks.len().min(TRANSMIT_SLICES);
+                for (slice, chunk) in slices.iter_mut().zip(&self.chunks) {
+                    *slice = IoSlice::new(chunk);
+                }
+                write.poll_write_vectored(cx, &slices[..count])
+            };
+            match polled {
+                Poll::Ready(Ok(0)) => {
+                    cold_path();
+                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                }
+                Poll::Ready(Ok(len)) => {
+                    total += len;
+                    self.unflushed = true;
+                    if len == first_len && self.chunks.len() == 1 {
+                        // As most often.
+                        self.chunks.pop_front();
+                        break;
+                    }
+                    cold_path();
+                    self.advance(len);
+                }
+                Poll::Ready(Err(error)) => {
+                    cold_path();
+                    return Poll::Ready(Err(error));
+                }
+                // What was written counts now; the rest is tried again with a waker that listens.
+                Poll::Pending => {
+                    cold_path();
+                    return if total > 0 { Poll::Ready(Ok(total)) } else { Poll::Pending };
+                }
+            }
+        }
+        if self.unflushed {
+            match Pin::new(&mut self.write).poll_flush(cx) {
+                Poll::Ready(Ok(())) => self.unflushed = false,
+                Poll::Ready(Err(error)) => {
+                    cold_path();
+                    return Poll::Ready(Err(error));
+                }
+                Poll::Pending => {
+                    cold_path();
+                    if total == 0 {
+                        return Poll::Pending;
+                    }
+                }
+            }
+        }
+        Poll::Ready(Ok(total))
+    }
+}
