@@ -71,7 +71,19 @@ impl Writer {
         if children.len() > MANY {
             self.expect(children.len());
         }
-        self.leaves(children)
+        let rest = self.leaves(children);
+        if let [Term::Pid(_), ..] = rest { self.pids(rest) } else { rest }
+    }
+
+    /// As [`Writer::leaves`], for terms that begin with a pid: one kind more there would be a table to jump through for each term.
+    #[inline(never)]
+    #[hot]
+    fn pids<'a>(&mut self, mut terms: &'a [Term]) -> &'a [Term] {
+        while let [Term::Pid(pid), rest @ ..] = terms {
+            self.pid(pid);
+            terms = self.leaves(rest);
+        }
+        terms
     }
 
     /// Writes terms up to the first that is not of those kinds that most are, and returns those that are left.
@@ -81,7 +93,6 @@ impl Writer {
             match term {
                 Term::Integer(value) => self.integer(*value),
                 Term::Atom(atom) => self.atom(atom),
-                Term::Pid(pid) => self.pid(pid),
                 Term::Binary(binary) => match binary.inline() {
                     Some((bytes, len)) => self.inline_binary(bytes, len),
                     None => break,
