@@ -490,8 +490,10 @@ mod tests {
     #[test]
     fn a_call_or_a_reply_of_gen_is_checked_as_any_other_term() {
         let atoms: Vec<Atom> = ["$gen_call", "one@h", "alias"].map(Atom::from_static).into();
-        let tag: Vec<u8> =
-            [&[108, 0, 0, 0, 1, 82, 2, 90, 0, 4, 82, 1][..], &[7; 4 + 4 * 4], &[][..]].concat();
+        let tag = |words: u8| {
+            let alias = [&[90, 0, words, 82, 1][..], &vec![7; 4 + 4 * usize::from(words)]].concat();
+            [&[108, 0, 0, 0, 1, 82, 2][..], &alias].concat()
+        };
         let pid: Vec<u8> = [&[88, 82, 1][..], &[7; 12]].concat();
         let limits = [
             Limits::default(),
@@ -503,9 +505,10 @@ mod tests {
         for last in
             [&[97, 42][..], &[82, 0], &[104, 1, 106], &[109, 0, 0, 0, 1, 7], &[119, 2, b'o', b'k'], &[]]
         {
-            let call = [&[104, 3, 82, 0, 104, 2][..], &pid, &tag, last].concat();
-            let reply = [&[104, 2][..], &tag, last].concat();
-            for packet in [call, reply] {
+            let call = |words| [&[104, 3, 82, 0, 104, 2][..], &pid, &tag(words), last].concat();
+            let reply = |words| [&[104, 2][..], &tag(words), last].concat();
+            let all_words = 0..=REFERENCE_WORDS_MAX as u8 + 1;
+            for packet in [call(4), reply(4)] {
                 let mut packets: Vec<Vec<u8>> = (0..packet.len()).map(|len| packet[..len].to_vec()).collect();
                 let bytes =
                     [0, 1, 2, 3, 4, 5, 6, 82, 88, 90, 97, 98, 104, 105, 106, 107, 108, 109, 116, 119, 255];
@@ -515,6 +518,7 @@ mod tests {
                     packets.push(other);
                 }
                 packets.push([&packet[..], &[97, 1]].concat());
+                packets.extend(all_words.clone().flat_map(|words| [call(words), reply(words)]));
                 for (packet, limits) in
                     packets.iter().flat_map(|it| limits.iter().map(move |limits| (it, limits)))
                 {
