@@ -1,5 +1,6 @@
 //! From bytes to [`Term`]s.
 
+use std::hint::cold_path;
 use std::io::Read;
 use std::mem;
 
@@ -14,6 +15,9 @@ use crate::term::{Atom, BigInt, Binary, Fun, FunHead, INLINE_MAX, Map, Record, T
 
 /// From so many values on a run of integers is looked for.
 const SHORT_RUN: usize = 8;
+
+/// So many elements a short tuple has at most.
+const SHORT_TUPLE: u8 = 4;
 
 /// A container whose children are being read.
 struct Frame {
@@ -168,10 +172,37 @@ pub(super) fn build(reader: &mut Reader<'_>, source: Option<&Bytes>) -> Result<T
     if let Some(slice) = reader.short_binary() {
         return Ok(Term::Binary(binary(slice, source)));
     }
+    if let Some(tuple) = short_tuple(reader) {
+        return Ok(tuple);
+    }
+    cold_path();
     match build_within(reader, source, Room::ENDLESS)? {
         Some(term) => Ok(term),
         None => Err(reader.truncated()),
     }
+}
+
+/// A tuple of a few values that have no children and take no look at a limit: as a rule, a short message has nothing else.
+#[hot]
+fn short_tuple(reader: &mut Reader<'_>) -> Option<Term> {
+    let [SMALL_TUPLE_EXT, count @ 1..=SHORT_TUPLE, rest @ ..] = reader.rest else { return None };
+    let before = mem::replace(&mut reader.rest, rest);
+    let mut elements = Vec::with_capacity(usize::from(*count));
+    for _ in 0..*count {
+        // Room is there for all of them.
+        if let Some(value) = reader.short_integer() {
+            elements.push(Term::Integer(value));
+        } else if let Some(pid) = reader.short_pid() {
+            elements.push(Term::Pid(pid));
+        } else if let Some(atom) = reader.short_atom_ref() {
+            elements.push(Term::Atom(atom.clone()));
+        } else {
+            cold_path();
+            reader.rest = before;
+            return None;
+        }
+    }
+    Some(Term::Tuple(elements.into()))
 }
 
 /// Builds the next term; `None` if there is no room for it.

@@ -71,6 +71,9 @@ impl Writer {
         if children.len() > MANY {
             self.expect(children.len());
         }
+        if let [Term::Pid(_), ..] = children {
+            return self.pids(children);
+        }
         let rest = self.leaves(children);
         if let [Term::Pid(_), ..] = rest { self.pids(rest) } else { rest }
     }
@@ -81,6 +84,9 @@ impl Writer {
     fn pids<'a>(&mut self, mut terms: &'a [Term]) -> &'a [Term] {
         while let [Term::Pid(pid), rest @ ..] = terms {
             self.pid(pid);
+            if rest.is_empty() {
+                return rest;
+            }
             terms = self.leaves(rest);
         }
         terms

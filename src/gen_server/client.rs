@@ -218,9 +218,12 @@ impl<P: Protocol> Client<P> for ServerRef<P> {
     ) -> Request<P, P::Reply, T> {
         let call = Call::<P, T>::new(Caller::Node(self.local.clone()), self.to.clone(), call);
         Request::new(State::Remote {
-            call: Box::new(move |timeout| match timeout {
-                Some(timeout) => call.timeout(timeout).into_future(),
-                None => call.infinity().into_future(),
+            call: Box::new(move |timeout| {
+                let call = match timeout {
+                    Some(timeout) => call.timeout(timeout),
+                    None => call.infinity(),
+                };
+                Box::pin(call.into_future())
             }),
         })
     }

@@ -24,7 +24,7 @@ pub struct Context<S: GenServer> {
 /// What few servers have.
 struct Rare<S: GenServer> {
     parent: Option<Pid>,
-    next: Next<S>,
+    next: Asked<S>,
     tasks: Tasks,
     unknown: Vec<&'static str>,
     /// Boxed: most servers are never sent a system message.
@@ -59,7 +59,7 @@ impl<S: GenServer> Default for Rare<S> {
     fn default() -> Self {
         Self {
             parent: None,
-            next: Next::default(),
+            next: Asked::default(),
             tasks: Tasks::default(),
             unknown: Vec::new(),
             system: None,
@@ -68,13 +68,13 @@ impl<S: GenServer> Default for Rare<S> {
 }
 
 /// What a callback asked for.
-pub(super) struct Next<S: GenServer> {
+pub(super) struct Asked<S: GenServer> {
     pub(super) stop: Option<ExitReason>,
     pub(super) continue_with: Option<S::Info>,
     pub(super) timeout: Option<Duration>,
 }
 
-impl<S: GenServer> Default for Next<S> {
+impl<S: GenServer> Default for Asked<S> {
     fn default() -> Self {
         Self { stop: None, continue_with: None, timeout: None }
     }
@@ -109,9 +109,19 @@ impl<S: GenServer> Context<S> {
         self.rare.as_ref()?.parent.as_ref()
     }
 
+    /// Whether the last callback asked for something, or somebody looks at the server.
+    #[inline(always)]
+    pub(super) fn asks(&self) -> bool {
+        let Some(Rare { next: Asked { stop, continue_with, timeout }, system, .. }) = self.rare.as_deref()
+        else {
+            return false;
+        };
+        stop.is_some() || continue_with.is_some() || timeout.is_some() || system.is_some()
+    }
+
     /// What the last callback asked for, if it did.
     #[inline]
-    pub(super) fn next(&mut self) -> Option<&mut Next<S>> {
+    pub(super) fn asked(&mut self) -> Option<&mut Asked<S>> {
         self.rare.as_mut().map(|rare| &mut rare.next)
     }
 
@@ -136,7 +146,7 @@ impl<S: GenServer> Context<S> {
 
     /// Why the last callback wants to stop, if it does.
     pub(crate) fn take_stop(&mut self) -> Option<ExitReason> {
-        self.next()?.stop.take()
+        self.asked()?.stop.take()
     }
 
     /// Whether a message of this kind is the first that the server does not understand.

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::system::Replies;
 use crate::etf::Payload;
-use crate::process::{Giver, Local, ReplyAddress};
+use crate::process::{Giver, Local, ReplyAddress, spare};
 use crate::term::Pid;
 
 /// What a call's handler says of its reply.
@@ -45,7 +45,7 @@ impl<R: Serialize> ReplyTo<R> {
     }
 
     pub(super) fn term(address: ReplyAddress, local: Arc<Local>, server: Pid, seen: Option<Replies>) -> Self {
-        Self(To::Term(Box::new(Caller { address, local, server, seen }), PhantomData))
+        Self(To::Term(spare::make(Caller { address, local, server, seen }), PhantomData))
     }
 
     /// `gen_server:reply/2`. A caller that has given up does not get it.
@@ -65,6 +65,7 @@ impl<R: Serialize> ReplyTo<R> {
                     cold_path();
                     tracing::error!(%server, %error, "a reply has no external form");
                 }
+                spare::drop_box(caller);
             }
         }
         Reply::Sent

@@ -15,7 +15,8 @@ use serde::de::DeserializeOwned;
 use super::{Context, GenServer, Message, ReplyTo, StartError, system};
 use crate::etf::{DecodeError, Payload};
 use crate::process::{
-    AnyProcess, Deadline, ExitReason, GenMessage, Giver, Process, Received, RegisterError, ReplyAddress,
+    AnyProcess, Deadline, ExitReason, First, GenMessage, Giver, Process, Received, RegisterError,
+    ReplyAddress,
 };
 use crate::term::{Atom, Pid, Term};
 use crate::world::panic_text;
@@ -111,31 +112,13 @@ async fn start<S: GenServer>(cx: &mut Context<S>, init: Box<Init<S>>) -> Result<
 /// Handles messages until something ends the server.
 async fn serve<S: GenServer>(server: &mut S, cx: &mut Context<S>) -> ExitReason {
     loop {
-        let mut timeout = None;
-        if let Some(next) = cx.next() {
-            if let Some(reason) = next.stop.take() {
-                cold_path();
-                return reason;
-            }
-            if let Some(with) = next.continue_with.take() {
-                cold_path();
-                cx.process().set_callback(Callback::CONTINUE);
-                if let Err(reason) = server.handle_continue(with, cx).await {
-                    return reason;
-                }
-                continue;
-            }
-            timeout = next.timeout;
-        }
         // Most messages: they are not moved by way of what else could be received. And nothing of this is kept while the server waits.
-        let plain = timeout.is_none() && cx.suspension().is_none() && cx.may_take();
-        let message = if plain && !cx.has_queued() {
+        let first = first(cx);
+        let message = if first == First::Nothing {
             cx.queued().await;
             continue;
-        } else if plain && let Some(message) = cx.pop_or_take_own() {
-            message
-        } else if plain && let Some(message) = cx.pop_or_take_term() {
-            match understand(server, S::read(message), None, cx) {
+        } else if first == First::Term {
+            match take_term(server, cx) {
                 Ok(Some(message)) => message,
                 Ok(None) => continue,
                 Err(reason) => {
@@ -143,7 +126,27 @@ async fn serve<S: GenServer>(server: &mut S, cx: &mut Context<S>) -> ExitReason 
                     return reason;
                 }
             }
+        } else if first == First::Own
+            && let Some(message) = cx.pop_or_take_own()
+        {
+            message
         } else {
+            let mut timeout = None;
+            if let Some(asked) = cx.asked() {
+                if let Some(reason) = asked.stop.take() {
+                    cold_path();
+                    return reason;
+                }
+                if let Some(with) = asked.continue_with.take() {
+                    cold_path();
+                    cx.process().set_callback(Callback::CONTINUE);
+                    if let Err(reason) = server.handle_continue(with, cx).await {
+                        return reason;
+                    }
+                    continue;
+                }
+                timeout = asked.timeout;
+            }
             let received = match (cx.suspension().is_some(), timeout) {
                 (false, None) => cx.receive_signal().await,
                 (false, Some(timeout)) => receive_within(cx, timeout).await,
@@ -199,6 +202,30 @@ async fn serve<S: GenServer>(server: &mut S, cx: &mut Context<S>) -> ExitReason 
     }
 }
 
+/// What the server receives next, if it has nothing else to do. Apart from [`serve`], whose code lies where the compiler puts it.
+#[inline(never)]
+#[hot]
+fn first<S: GenServer>(cx: &Context<S>) -> First {
+    if cx.asks() {
+        cold_path();
+        return First::Other;
+    }
+    cx.first()
+}
+
+/// Takes a message in its external form, if it is there still, and decodes it as [`understand`] does. Apart as [`first`] is.
+#[inline(never)]
+#[hot]
+fn take_term<S: GenServer>(server: &mut S, cx: &mut Context<S>) -> Result<Option<Message<S>>, ExitReason> {
+    match cx.pop_or_take_term() {
+        Some(message) => understand(server, S::read(message), None, cx),
+        None => {
+            cold_path();
+            Ok(None)
+        }
+    }
+}
+
 /// The next message, or the atom `timeout` if none arrives in time.
 // Not an `async fn`, which would keep its arguments twice: an idle server should be small.
 pub(super) fn receive_within<S: GenServer>(
@@ -223,7 +250,6 @@ fn timeout_message() -> Payload {
 /// Decodes a message into the server's own; `whole` is the message if somebody looks. `None` if there is nothing more to do with it: it is a
 /// system message, or not understood.
 #[inline]
-#[hot]
 fn understand<S: GenServer>(
     server: &mut S,
     message: GenMessage,

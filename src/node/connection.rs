@@ -4,7 +4,7 @@
 //! on its way at once; while signals follow one another, all but the first are left to the writer's task, which comes to its turn
 //! when the thread has nothing else to do, and takes all that is queued with one vectored write.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap};
 use std::future::poll_fn;
 use std::hash::BuildHasherDefault;
 use std::hint::cold_path;
@@ -13,7 +13,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::task::yield_now;
 
@@ -120,9 +119,12 @@ impl Out {
 
     /// Takes what one vectored write takes.
     #[inline(always)]
-    fn transmit_into(&mut self, chunks: &mut VecDeque<Bytes>, clock: &dyn Clock) {
+    fn transmit_into(&mut self, half: &mut Half, clock: &dyn Clock) {
         self.signals = 0;
-        self.queue.transmit_into(TRANSMIT_BYTES, chunks, &|| clock.mono());
+        if !self.queue.transmit_small(&mut half.small) {
+            cold_path();
+            self.queue.transmit_into(TRANSMIT_BYTES, &mut half.chunks, &|| clock.mono());
+        }
     }
 
     /// The process is to hear of the connection's loss.
@@ -320,26 +322,39 @@ impl Connection {
         sender: Option<&Pid>,
     ) -> Pushed {
         for _ in 0..TRANSMITS_MAX {
-            out.transmit_into(&mut half.chunks, &*self.clock);
+            out.transmit_into(&mut half, &*self.clock);
             drop(out);
             // The writer's task registers itself if the socket is full: this poll only tries.
-            let polled = half.poll_write(&mut Context::from_waker(Waker::noop()));
-            if let Poll::Ready(Ok(len)) = polled {
-                self.note_written(len);
-            }
+            let written = match half.poll_write(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(Ok(len)) => {
+                    self.note_written(len);
+                    true
+                }
+                // An error is met again, and reported, by the writer's task.
+                other => {
+                    cold_path();
+                    drop(other);
+                    false
+                }
+            };
             out = self.out();
             if out.closed.is_some() {
                 cold_path();
                 return Pushed::Closed;
             }
             self.clear_busy(&out);
-            // An error is met again, and reported, by the writer's task.
-            if !half.is_done() || !matches!(polled, Poll::Ready(Ok(_))) {
+            if !half.is_done() || !written {
                 cold_path();
                 break;
             }
-            if !out.queue.has_next() {
-                out.writer = Writer::Idle(half);
+            if out.queue.is_empty() || !out.queue.has_next() {
+                if let Writer::Idle(other) | Writer::HandedOver(other) =
+                    std::mem::replace(&mut out.writer, Writer::Idle(half))
+                {
+                    // There is one.
+                    cold_path();
+                    drop(other);
+                }
                 self.tell_idle(&mut out);
                 // Mostly nothing is left, which is not looked through.
                 if out.queue.queued_bytes() == 0 {
@@ -366,6 +381,7 @@ impl Connection {
             (out.written_at, out.answers) = (Mono::default(), false);
             return false;
         }
+        cold_path();
         let now = self.clock.mono();
         let follows =
             write == Write::Soon && sender.is_some_and(|sender| self.last_sent.follows(sender, now));
@@ -576,7 +592,7 @@ impl Connection {
                         return;
                     }
                     self.clear_busy(&out);
-                    out.transmit_into(&mut half.chunks, &*self.clock);
+                    out.transmit_into(&mut half, &*self.clock);
                     if half.is_done() {
                         out.writer = Writer::Idle(half);
                         self.tell_idle(&mut out);

@@ -16,8 +16,8 @@ use crate::dist::handshake::{Simultaneous, simultaneous};
 use crate::dist::{Control, handshake};
 use crate::etf::{EncodeError, Payload, Writer};
 use crate::process::{
-    ConnectionId, Distribution, Encode, Link, Local, NodeEvent, Relation, Sent, SpawnReply, TextHasher,
-    Traffic, Way, Write,
+    ConnectionId, Distribution, Encode, Link, Local, NodeEvent, Relation, Sent, Spares, SpawnReply,
+    TextHasher, Traffic, Way, Write,
 };
 use crate::term::{Atom, Pid};
 use crate::world::BoxFuture;
@@ -347,10 +347,10 @@ impl Found {
 impl Connection {
     /// Makes `way` the one over this connection.
     #[inline]
-    pub(super) fn lead(self: &Arc<Self>, local: &Local, way: &mut Option<Way>) {
-        if !way.as_ref().is_some_and(|way| way.is_over(self.id)) {
+    pub(super) fn lead(self: &Arc<Self>, local: &Local, spares: &mut Spares) {
+        if !spares.way.as_ref().is_some_and(|way| way.is_over(self.id)) {
             cold_path();
-            *way = Some(Way::new(local, self.peer.clone(), Some(self.clone())));
+            spares.way = Some(Way::new(local, self.peer.clone(), Some(self.clone())));
         }
     }
 }

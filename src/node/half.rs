@@ -17,6 +17,8 @@ const TRANSMIT_SLICES: usize = 64;
 /// What writes: the socket, and what it is to take next.
 pub(super) struct Half {
     write: BoxWrite,
+    /// Small signals, which are all that there is, or nothing. Its memory takes turns with that of those that are queued.
+    pub(super) small: Vec<u8>,
     pub(super) chunks: VecDeque<Bytes>,
     /// Whether the socket has not all that was written: TLS may keep a part.
     unflushed: bool,
@@ -24,15 +26,19 @@ pub(super) struct Half {
 
 impl Half {
     pub(super) fn new(write: BoxWrite) -> Self {
-        Self { write, chunks: VecDeque::new(), unflushed: false }
+        Self { write, small: Vec::new(), chunks: VecDeque::new(), unflushed: false }
     }
 
     /// Whether all that it was given is on its way.
     pub(super) fn is_done(&self) -> bool {
-        self.chunks.is_empty() && !self.unflushed
+        self.small.is_empty() && self.chunks.is_empty() && !self.unflushed
     }
 
     fn advance(&mut self, mut len: usize) {
+        if !self.small.is_empty() {
+            self.small.drain(..len);
+            return;
+        }
         while let Some(first) = self.chunks.front_mut() {
             if len < first.len() {
                 cold_path();
@@ -47,13 +53,15 @@ impl Half {
     #[inline(always)]
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut total = 0;
-        while let Some(first) = self.chunks.front() {
-            let first_len = first.len();
+        loop {
             let write = Pin::new(&mut self.write);
-            let polled = if self.chunks.len() == 1 {
-                write.poll_write(cx, first)
+            let polled = if !self.small.is_empty() {
+                write.poll_write(cx, &self.small)
             } else {
                 cold_path();
+                if self.chunks.is_empty() {
+                    break;
+                }
                 let mut slices = [IoSlice::new(&[]); TRANSMIT_SLICES];
                 let count = self.chunks.len().min(TRANSMIT_SLICES);
                 for (slice, chunk) in slices.iter_mut().zip(&self.chunks) {
@@ -62,16 +70,16 @@ impl Half {
                 write.poll_write_vectored(cx, &slices[..count])
             };
             match polled {
-                Poll::Ready(Ok(0)) => {
-                    cold_path();
-                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-                }
                 Poll::Ready(Ok(len)) => {
+                    if len == 0 {
+                        cold_path();
+                        return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                    }
                     total += len;
                     self.unflushed = true;
-                    if len == first_len && self.chunks.len() == 1 {
+                    if len == self.small.len() {
                         // As most often.
-                        self.chunks.pop_front();
+                        self.small.clear();
                         break;
                     }
                     cold_path();

@@ -14,7 +14,7 @@ use std::time::Duration;
 use super::connection::Connection;
 use super::reading::Reader;
 use super::{DisconnectReason, Inner};
-use crate::process::Guest;
+use crate::process::{Guest, Spares};
 use crate::world::Wait;
 
 /// After so many messages that came alone, one after the other, a connection has a thread of its own.
@@ -128,7 +128,7 @@ impl Lone {
     #[hot]
     fn run(&self) {
         let clock = &self.inner.local.world.clock;
-        let (mut state, mut way, mut was_slow) = (self.state(), None, false);
+        let (mut state, mut spares, mut was_slow) = (self.state(), Spares::default(), false);
         let Some(due) = state.reader.as_ref().map(|reader| reader.due(clock.mono())) else { return };
         for turn in 1_u64.. {
             let State { reader: Some(reader), lost: None } = &mut *state else { return };
@@ -148,8 +148,8 @@ impl Lone {
             } else {
                 None
             };
-            self.connection.lead(&self.inner.local, &mut way);
-            self.guest.turn(&mut way, || {
+            self.connection.lead(&self.inner.local, &mut spares);
+            self.guest.turn(&mut spares, || {
                 let mut state = state;
                 let State { reader: Some(reader), lost } = &mut *state else { return };
                 if let Err(error) = self.connection.receive(&self.inner, reader) {

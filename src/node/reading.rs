@@ -18,6 +18,7 @@ use super::router::Incoming;
 use super::{DisconnectReason, Inner};
 use crate::dist::channel::{ChannelError, Next, Receiver};
 use crate::dist::{Control, Tick, Ticker};
+use crate::process::Spares;
 use crate::world::{BoxRead, Mono, Wait};
 
 /// A connection without ticks gives up what memory it keeps for more to come as often as one with the usual ticks.
@@ -119,13 +120,13 @@ impl Connection {
         };
         // One timer from tick to tick: a read costs none.
         let mut sleep = pin!(until_due(reader));
-        let (mut registered, mut turn, mut way) = (None, Turn::default(), None);
+        let (mut registered, mut turn, mut spares) = (None, Turn::default(), Spares::default());
         let is_lone = || lone_messages.is_some_and(|messages| self.lone_messages() >= messages);
         loop {
             let received = match &guest {
                 Some(guest) => {
-                    self.lead(&inner.local, &mut way);
-                    guest.turn(&mut way, || self.receive(inner, reader))
+                    self.lead(&inner.local, &mut spares);
+                    guest.turn(&mut spares, || self.receive(inner, reader))
                 }
                 None => self.receive(inner, reader),
             };
@@ -189,7 +190,7 @@ impl Connection {
                     cold_path();
                     if let Some(ticker) = &mut reader.ticker
                         && self.tick(ticker) == Tick::Dead
-                        && !world.planted("half-open-kept")
+                        && !world.planted("half-open-spares")
                     {
                         return Some(DisconnectReason::NetTickTimeout);
                     }

@@ -40,17 +40,17 @@ impl Inner {
         more: bool,
         incoming: &mut Incoming,
     ) {
-        if again
-            && incoming.together
-            && let Some(Control::Send { message, .. }) = &mut *signal
-        {
-            incoming.messages.push(std::mem::replace(message, Payload::none()));
-            if incoming.messages.len() == TOGETHER {
-                self.deliver_together(incoming);
+        if incoming.together {
+            cold_path();
+            if again && let Some(Control::Send { message, .. }) = &mut *signal {
+                incoming.messages.push(std::mem::replace(message, Payload::none()));
+                if incoming.messages.len() == TOGETHER {
+                    self.deliver_together(incoming);
+                }
+                return;
             }
-            return;
+            self.deliver(incoming);
         }
-        self.deliver(incoming);
         match signal {
             Some(Control::Send { to, message, priority, .. }) => {
                 let message = std::mem::replace(message, Payload::none());

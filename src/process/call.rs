@@ -5,6 +5,7 @@
 use std::future::{Future, IntoFuture, poll_fn};
 use std::hint::cold_path;
 use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -165,66 +166,90 @@ where
     R: DeserializeOwned + Send + 'static,
 {
     type Output = Result<R, CallError>;
-    type IntoFuture = BoxFuture<'static, Self::Output>;
+    type IntoFuture = CallFuture<Q, R>;
 
+    #[inline]
     fn into_future(self) -> Self::IntoFuture {
         let Self { caller, to, label, request, timeout, .. } = self;
-        match caller {
+        CallFuture(match caller {
             Caller::Process(process) => {
-                let (process, call, reply) = (Some(process), None, PhantomData);
-                Box::pin(ProcessCall { process, to, label, request, timeout, call, reply })
+                let call = ProcessCall { process, open: None };
+                Calling::Process { call, sent: false, to, label, request, timeout }
             }
             // Apart, as it takes far more memory.
-            Caller::Node(local) => Box::pin(async move {
+            Caller::Node(local) => Calling::Node(Box::pin(async move {
                 let run = run_inline(&local, |cx| async move {
-                    open(cx.process().clone(), &to, &label, &request)?.wait(timeout).await
+                    let mut call = ProcessCall { process: cx.process().clone(), open: None };
+                    open(call.process.shared(), &mut call.open, &to, &label, &request)?;
+                    call.wait(timeout).await
                 });
                 match run.await {
                     Ok(outcome) => Ok(outcome?.decode()?),
                     Err(None) => Err(CallError::SystemLimit),
                     Err(Some(reason)) => Err(CallError::Exit(reason)),
                 }
-            }),
-        }
+            })),
+        })
     }
 }
 
-/// A call of a process. Not an `async` block, whose code lies where the compiler puts it.
-struct ProcessCall<Q, R> {
-    /// `None` once the call is open.
-    process: Option<Arc<dyn AnyProcess>>,
-    to: Destination,
-    label: Atom,
-    request: Q,
-    timeout: Option<Duration>,
-    call: Option<OpenCall>,
-    reply: PhantomData<fn() -> R>,
+/// A [`Call`] that is awaited: sent with the first poll.
+// Neither boxed nor an `async` block, whose code lies where the compiler puts it.
+#[must_use = "a call is sent when it is awaited"]
+pub struct CallFuture<Q, R>(Calling<Q, R>);
+
+#[expect(clippy::large_enum_variant, reason = "most are a process's, and a box is an allocation for each")]
+enum Calling<Q, R> {
+    Process {
+        call: ProcessCall,
+        sent: bool,
+        to: Destination,
+        label: Atom,
+        request: Q,
+        timeout: Option<Duration>,
+    },
+    Node(BoxFuture<'static, Result<R, CallError>>),
 }
 
 // Nothing points into it.
-impl<Q, R> Unpin for ProcessCall<Q, R> {}
+impl<Q, R> Unpin for CallFuture<Q, R> {}
 
-impl<Q: Serialize, R: DeserializeOwned> Future for ProcessCall<Q, R> {
+impl<Q: Serialize, R: DeserializeOwned> Future for CallFuture<Q, R> {
     type Output = Result<R, CallError>;
 
     #[hot]
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        if let Some(process) = this.process.take() {
-            this.call = Some(open(process, &this.to, &this.label, &this.request)?);
+        let (call, sent, to, label, request, timeout) = match &mut self.0 {
+            Calling::Process { call, sent, to, label, request, timeout } => {
+                (call, sent, to, label, request, timeout)
+            }
+            Calling::Node(call) => {
+                cold_path();
+                return call.as_mut().poll(cx);
+            }
+        };
+        let shared = call.process.shared();
+        if !std::mem::replace(sent, true) {
+            open(shared, &mut call.open, to, label, request)?;
         }
-        let Some(call) = &mut this.call else { panic!("a call is polled after its end") };
-        let Poll::Ready(reply) = call.poll(this.timeout, cx) else { return Poll::Pending };
+        let Some(open) = &mut call.open else { panic!("a call is polled after its end") };
+        let Poll::Ready(reply) = open.poll(shared, *timeout, cx) else { return Poll::Pending };
         // Decoded where it is found: a result of a result is moved for each.
         let outcome = reply.and_then(|reply| Ok(reply.decode()?));
-        this.call = None;
+        call.close();
         Poll::Ready(outcome)
     }
 }
 
+/// A call of a process. Its process waits no more once it is dropped.
+struct ProcessCall {
+    process: Arc<dyn AnyProcess>,
+    /// What [`close`](Self::close) ends, and nothing else.
+    open: Option<ManuallyDrop<OpenCall>>,
+}
+
 /// A call that is under way.
 struct OpenCall {
-    process: Arc<dyn AnyProcess>,
     reference: Reference,
     reply: Taker<CallOutcome>,
     node: Atom,
@@ -233,37 +258,41 @@ struct OpenCall {
 
 #[hot]
 fn open<Q: Serialize + ?Sized>(
-    process: Arc<dyn AnyProcess>,
+    shared: &Shared,
+    place: &mut Option<ManuallyDrop<OpenCall>>,
     to: &Destination,
     label: &Atom,
     request: &Q,
-) -> Result<OpenCall, CallError> {
-    let shared = process.shared();
+) -> Result<(), CallError> {
     let local = &shared.local;
-    let (target, node) = match to {
-        Destination::Pid(pid) => (Some(Monitored::Process(pid.clone())), &pid.node),
-        Destination::Name(name) => (Some(Monitored::Name(name.clone(), local.node.clone())), &local.node),
-        Destination::Remote(name, node) => (Some(Monitored::Name(name.clone(), node.clone())), node),
-        Destination::Alias(alias) if local.is_local(&alias.node) => {
-            let process = local.process_of_alias(alias).ok_or(CallError::NoProc)?;
-            (Some(Monitored::Process(process.pid().clone())), &local.node)
+    // A pid is copied only if it is to be monitored.
+    let (pid, other, node) = match to {
+        Destination::Pid(pid) => (Some(pid), None, &pid.node),
+        _ => {
+            cold_path();
+            let (other, node) = monitored(local, to)?;
+            (None, other, node)
         }
-        // Which process it stands for is known to its own node only: nothing but the deadline ends the wait for it.
-        Destination::Alias(alias) => (None, &alias.node),
     };
-    if target.as_ref().is_some_and(|target| calls_itself(shared, target)) {
+    let itself = match pid {
+        Some(pid) => *pid == shared.pid,
+        None => {
+            cold_path();
+            other.as_ref().is_some_and(|other| calls_itself(shared, other))
+        }
+    };
+    if itself {
         cold_path();
         return Err(CallError::CallsItself);
     }
+    let target = || pid.map(|pid| Monitored::Process(pid.clone())).or_else(|| other.clone());
     let reference = shared.make_reference();
     let (caller, reply) = reply_cell();
     // Before anything is sent: a reply may come at once.
     shared.open_calls.fetch_add(1, Ordering::AcqRel);
-    let kept = shared.relations(|relations| relations.open_call(reference.clone(), caller, target.as_ref()));
-    let node = node.clone();
-    let call = OpenCall { process, reference, reply, node, deadline: Deadline::default() };
-    let (shared, node) = (call.process.shared(), &call.node);
-    let local = &shared.local;
+    let kept = shared.relations(|relations| relations.open_call(reference.clone(), caller, pid, target));
+    let call = OpenCall { reference, reply, node: node.clone(), deadline: Deadline::default() };
+    let call = place.insert(ManuallyDrop::new(call));
     let message = |writer: &mut Writer| {
         writer.tuple(3)?;
         writer.atom(label);
@@ -275,11 +304,15 @@ fn open<Q: Serialize + ?Sized>(
         crate::etf::serialize(request, writer)
     };
     // What is wrong with the destination arrives as the monitor's DOWN.
-    if let (Some(connection), Some(target)) = (kept, &target) {
-        if let Some(delivery) = local.send_over(connection, &shared.pid, to, &message)? {
-            let _ = shared.sent(to, delivery);
-            return Ok(call);
-        }
+    if let Some(connection) = kept
+        && let Some(delivery) = local.send_over(connection, &shared.pid, to, &message)?
+    {
+        let _ = shared.sent(to, delivery);
+        return Ok(());
+    }
+    cold_path();
+    let target = target();
+    if let (Some(_), Some(target)) = (kept, &target) {
         shared.relations(|relations| relations.monitor_anew(&call.reference, target));
     }
     let delivery = match &target {
@@ -302,7 +335,23 @@ fn open<Q: Serialize + ?Sized>(
         return Err(CallError::MailboxFull);
     }
     let _ = shared.sent(to, delivery);
-    Ok(call)
+    Ok(())
+}
+
+/// What a call of one that is not said by its pid monitors, and its node.
+#[inline(never)]
+fn monitored<'a>(local: &'a Local, to: &'a Destination) -> Result<(Option<Monitored>, &'a Atom), CallError> {
+    Ok(match to {
+        Destination::Pid(pid) => (Some(Monitored::Process(pid.clone())), &pid.node),
+        Destination::Name(name) => (Some(Monitored::Name(name.clone(), local.node.clone())), &local.node),
+        Destination::Remote(name, node) => (Some(Monitored::Name(name.clone(), node.clone())), node),
+        Destination::Alias(alias) if local.is_local(&alias.node) => {
+            let process = local.process_of_alias(alias).ok_or(CallError::NoProc)?;
+            (Some(Monitored::Process(process.pid().clone())), &local.node)
+        }
+        // Which process it stands for is known to its own node only: nothing but the deadline ends the wait for it.
+        Destination::Alias(alias) => (None, &alias.node),
+    })
 }
 
 /// Calls several servers at once, each with the same request, and waits for all without a limit.
@@ -312,7 +361,11 @@ pub(crate) async fn multi_call<Q: Serialize>(
     request: &Q,
 ) -> Vec<Result<Term, CallError>> {
     // All are asked before any is waited for.
-    let calls: Vec<_> = to.map(|to| open(process.clone(), &to, &GEN_CALL, request)).collect();
+    let call = |to| {
+        let mut call = ProcessCall { process: process.clone(), open: None };
+        open(process.shared(), &mut call.open, &to, &GEN_CALL, request).map(|()| call)
+    };
+    let calls: Vec<_> = to.map(call).collect();
     let mut replies = Vec::with_capacity(calls.len());
     for call in calls {
         replies.push(match call {
@@ -333,18 +386,20 @@ pub(crate) fn end_of(
     let reference = shared.make_reference();
     let target = Monitored::Process(pid.clone());
     shared.open_calls.fetch_add(1, Ordering::AcqRel);
-    let kept = shared.relations(|relations| relations.open_call(reference.clone(), caller, Some(&target)));
+    let kept = shared.relations(|relations| {
+        relations.open_call(reference.clone(), caller, Some(pid), || Some(target.clone()))
+    });
     let node = pid.node.clone();
-    let mut call = OpenCall { process, reference, reply: end, node, deadline: Deadline::default() };
-    let shared = call.process.shared();
     // The loss of a kept one's connection ends the wait, too.
     if kept.is_none() {
-        let (connection, bound) =
-            shared.local.send_monitor(&shared.pid, &target, &call.reference, Write::Now);
-        shared.relations(|relations| relations.monitor_over(&call.reference, connection, bound));
+        let (connection, bound) = shared.local.send_monitor(&shared.pid, &target, &reference, Write::Now);
+        shared.relations(|relations| relations.monitor_over(&reference, connection, bound));
     }
+    let open = OpenCall { reference, reply: end, node, deadline: Deadline::default() };
+    let mut call = ProcessCall { process, open: Some(ManuallyDrop::new(open)) };
     async move {
-        match (&mut call.reply).await {
+        let Some(open) = &mut call.open else { return ExitReason::NoProc };
+        match (&mut open.reply).await {
             Ok(Err(reason)) => reason,
             // Nobody has the reference to answer with, and a process that has ended waits no more.
             Ok(Ok(_)) | Err(_) => ExitReason::NoProc,
@@ -382,52 +437,56 @@ fn calls_itself(shared: &Shared, target: &Monitored) -> bool {
 }
 
 impl OpenCall {
-    async fn wait(mut self, timeout: Option<Duration>) -> Result<Payload, CallError> {
-        poll_fn(|cx| self.poll(timeout, cx)).await
-    }
-
     #[inline(always)]
     fn poll(
         &mut self,
+        shared: &Shared,
         timeout: Option<Duration>,
         cx: &mut TaskContext<'_>,
     ) -> Poll<Result<Payload, CallError>> {
         let Poll::Ready(outcome) = Pin::new(&mut self.reply).poll(cx) else {
             let Some(limit) = timeout else { return Poll::Pending };
-            let elapsed = self.deadline.poll(limit, &self.process.shared().local, cx);
+            let elapsed = self.deadline.poll(limit, &shared.local, cx);
             return elapsed.map(|()| Err(CallError::Timeout(limit)));
         };
         Poll::Ready(match outcome {
             Ok(Ok(reply)) => Ok(reply),
-            Ok(Err(reason)) => Err(self.failed(Some(reason))),
-            Err(_) => Err(self.failed(None)),
+            Ok(Err(reason)) => Err(self.failed(shared, Some(reason))),
+            Err(_) => Err(self.failed(shared, None)),
         })
     }
 
     #[cold]
-    fn failed(&self, reason: Option<ExitReason>) -> CallError {
+    fn failed(&self, shared: &Shared, reason: Option<ExitReason>) -> CallError {
         match reason {
             Some(ExitReason::NoProc) => CallError::NoProc,
             Some(ExitReason::NoConnection) => CallError::NoConnection(self.node.clone()),
             Some(reason) => CallError::Exit(reason),
             // The calling process has ended, and with it its relations.
-            None => {
-                CallError::Exit(self.process.shared().exit_reason().cloned().unwrap_or(ExitReason::Killed))
-            }
+            None => CallError::Exit(shared.exit_reason().cloned().unwrap_or(ExitReason::Killed)),
         }
     }
 }
 
-impl Drop for OpenCall {
+impl ProcessCall {
+    async fn wait(mut self, timeout: Option<Duration>) -> Result<Payload, CallError> {
+        let Self { process, open: Some(open) } = &mut self else { panic!("nothing is waited for") };
+        poll_fn(|cx| open.poll(process.shared(), timeout, cx)).await
+    }
+
     /// Whatever ended the wait: the alias is inactive and the monitor gone, or left to the process's next call of the same server if
     /// that comes before the process waits for anything but a call.
     #[inline]
-    fn drop(&mut self) {
-        let shared = self.process.shared();
+    #[hot]
+    fn close(&mut self) {
+        let Some(open) = self.open.take() else { return };
+        let OpenCall { reference, reply, mut deadline, .. } = ManuallyDrop::into_inner(open);
+        let process = &self.process;
+        let shared = process.shared();
         shared.open_calls.fetch_sub(1, Ordering::AcqRel);
-        let keep = Arc::as_ptr(&self.process).addr() == polled();
+        let keep = Arc::as_ptr(process).addr() == polled();
         let closed = match &mut shared.state().rare {
-            Some(rare) => rare.relations.close_call(&self.reference, keep),
+            Some(rare) => rare.relations.close_call(&reference, keep),
             None => Closed::Nothing,
         };
         match closed {
@@ -435,8 +494,21 @@ impl Drop for OpenCall {
             Closed::Kept => shared.notice(Attention::MONITORS),
             Closed::Nothing => {}
             Closed::Demonitor(reference, monitor) => {
+                cold_path();
                 send_demonitor(shared, &monitor, &reference, Write::Later);
             }
+        }
+        reply.leave();
+        deadline.end();
+    }
+}
+
+impl Drop for ProcessCall {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if self.open.is_some() {
+            cold_path();
+            self.close();
         }
     }
 }

@@ -147,7 +147,10 @@ impl Drop for TurnReadings<'_> {
             if let Some(next) = readings.next.take() {
                 next.0.store(self.clock.mono().0, Ordering::Release);
             }
-            drop(readings.used.take());
+            if let Some(used) = readings.used.take() {
+                cold_path();
+                drop(used);
+            }
             let (clock, last, next) = std::mem::take(&mut self.outer);
             readings.clock.set(clock);
             readings.last.set(last);
@@ -346,12 +349,25 @@ pub(crate) struct Deadline {
 
 impl Drop for Deadline {
     #[inline]
-    #[hot]
     fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Deadline {
+    /// Its reading is for the next call's.
+    #[inline(always)]
+    pub(super) fn end(&mut self) {
         if let Began::Reading(reading) = std::mem::take(&mut self.began) {
-            READINGS.with(|readings| match readings.clock.get() {
-                0 => drop(reading),
-                _ => drop(readings.used.replace(Some(reading))),
+            READINGS.with(|readings| {
+                if readings.clock.get() == 0 {
+                    cold_path();
+                    return drop(reading);
+                }
+                if let Some(former) = readings.used.replace(Some(reading)) {
+                    cold_path();
+                    drop(former);
+                }
             });
         }
     }

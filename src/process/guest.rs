@@ -11,8 +11,8 @@ use tokio::task::coop;
 
 use super::deadline;
 use super::scheduler::{RUNS_PER_LOOK, RUNS_PER_TURN, Runnable, Schedulers, TURN, Turn};
-use super::spare::{self, Way};
-use crate::world::Mono;
+use super::spare::Spares;
+use crate::world::Clock;
 
 /// A place among the schedulers of a node for who is none.
 pub(crate) struct Guest {
@@ -27,12 +27,10 @@ impl Guest {
         Some(Self { schedulers: schedulers.clone(), index })
     }
 
-    /// Runs the processes that `deliver` wakes, until they wait or have had their turn. They know `way` to another node.
-    pub(crate) fn turn<T>(&self, way: &mut Option<Way>, deliver: impl FnOnce() -> T) -> T {
+    /// Runs the processes that `deliver` wakes, until they wait or have had their turn. What was kept for them is in `spares`.
+    pub(crate) fn turn<T>(&self, spares: &mut Spares, deliver: impl FnOnce() -> T) -> T {
         let turn = Turn::begin(&self.schedulers, self.index);
-        if let Some(way) = way.take() {
-            spare::keep_way(way);
-        }
+        spares.lend();
         let delivered = deliver();
         match self.schedulers.places().get(self.index) {
             None => self.work(&turn, |runnable| runnable.run()),
@@ -41,10 +39,7 @@ impl Guest {
                 self.work(&turn, |runnable| place.run(runnable));
             }
         }
-        if let Some(former) = std::mem::replace(way, spare::any_way()) {
-            cold_path();
-            drop(former);
-        }
+        spares.take_back();
         drop(turn);
         self.schedulers.take_over(self.index);
         delivered
@@ -57,23 +52,39 @@ impl Guest {
     }
 
     fn work(&self, turn: &Turn<'_>, run: impl Fn(Arc<dyn Runnable>)) {
-        let clock = self.schedulers.clock();
-        let (mut runs, mut end) = (0, Mono(u64::MAX));
-        while let Some(runnable) = turn.next().or_else(|| self.schedulers.own(self.index)) {
-            if runs == 1 {
-                cold_path();
-                // As in a scheduler's own turn.
-                end = deadline::read(clock) + TURN;
-            }
-            run(runnable);
-            runs += 1;
-            if runs == RUNS_PER_TURN
-                || !coop::has_budget_remaining()
-                || runs.is_multiple_of(RUNS_PER_LOOK) && deadline::read(clock) >= end
-            {
-                cold_path();
-                break;
-            }
+        let next = || turn.next().or_else(|| self.schedulers.own(self.index));
+        let Some(first) = next() else {
+            cold_path();
+            return;
+        };
+        run(first);
+        let Some(second) = next() else { return };
+        cold_path();
+        run_on(self.schedulers.clock(), second, next, run);
+    }
+}
+
+/// Runs a process and those behind it, for as long as a turn may take. One has run already.
+#[inline(never)]
+fn run_on(
+    clock: &Arc<dyn Clock>,
+    mut runnable: Arc<dyn Runnable>,
+    next: impl Fn() -> Option<Arc<dyn Runnable>>,
+    run: impl Fn(Arc<dyn Runnable>),
+) {
+    // As in a scheduler's own turn.
+    let end = deadline::read(clock) + TURN;
+    for runs in 2_u32.. {
+        run(runnable);
+        if runs == RUNS_PER_TURN
+            || !coop::has_budget_remaining()
+            || runs.is_multiple_of(RUNS_PER_LOOK) && deadline::read(clock) >= end
+        {
+            return;
+        }
+        match next() {
+            Some(another) => runnable = another,
+            None => return,
         }
     }
 }

@@ -47,24 +47,13 @@ impl KeptMonitors {
 
     #[inline]
     pub(super) fn find(&mut self, is: impl Fn(&Kept) -> bool) -> Option<&mut Kept> {
-        let at = self.position(is)?;
-        self.all.get_mut(at)
-    }
-
-    #[inline]
-    fn position(&mut self, is: impl Fn(&Kept) -> bool) -> Option<usize> {
-        if self.all.get(self.last).is_some_and(&is) {
-            return Some(self.last);
-        }
-        cold_path();
-        let last = self.last.min(self.all.len());
-        let mut places = (last..self.all.len()).chain(0..last);
-        self.last = places.find(|at| is(&self.all[*at]))?;
-        Some(self.last)
+        let all = self.all.as_mut_slice();
+        let at = position(all, &mut self.last, is)?;
+        all.get_mut(at)
     }
 
     pub(super) fn remove(&mut self, is: impl Fn(&Kept) -> bool) -> Option<Kept> {
-        let kept = self.position(is).map(|at| self.all.swap_remove(at));
+        let kept = position(&self.all, &mut self.last, is).map(|at| self.all.swap_remove(at));
         if self.all.is_empty() {
             // Who called many does not keep memory for many.
             *self = Self::default();
@@ -79,4 +68,16 @@ impl KeptMonitors {
     pub(super) fn into_iter(self) -> impl Iterator<Item = Kept> {
         self.all.into_iter()
     }
+}
+
+#[inline(always)]
+fn position(all: &[Kept], last: &mut usize, is: impl Fn(&Kept) -> bool) -> Option<usize> {
+    if all.get(*last).is_some_and(&is) {
+        return Some(*last);
+    }
+    cold_path();
+    let from = all.len().min(*last);
+    let mut places = (from..all.len()).chain(0..from);
+    *last = places.find(|at| is(&all[*at]))?;
+    Some(*last)
 }

@@ -421,6 +421,10 @@ impl Local {
 
     #[inline(always)]
     fn address<'a>(&'a self, to: &'a Destination) -> (&'a Atom, Target) {
+        if let Destination::Pid(pid) = to {
+            return (&pid.node, Target::Pid(pid.clone()));
+        }
+        cold_path();
         match to {
             Destination::Pid(pid) => (&pid.node, Target::Pid(pid.clone())),
             Destination::Name(name) => (&self.node, Target::Name(name.clone())),

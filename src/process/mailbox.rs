@@ -9,10 +9,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::task::Waker;
 use std::time::Duration;
 
-use super::ProcessMessage;
 use super::scheduler::Schedulers;
 use super::signal::Signal;
 use super::signals::Signals;
+use super::{First, ProcessMessage};
 use crate::etf::Payload;
 
 /// With each so many more that are queued, the receiver is behind a sender that lets nobody else run.
@@ -321,6 +321,21 @@ impl<M: ProcessMessage> SignalQueue<M> {
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.first.load(Ordering::Acquire) == EMPTY
+    }
+
+    /// What is first. If it is nothing, the next signal wakes the process.
+    #[inline(always)]
+    pub(super) fn first(&self) -> First {
+        match self.first.load(Ordering::Acquire) {
+            EMPTY => First::Nothing,
+            _ if self.relations.load(Ordering::Relaxed) => {
+                cold_path();
+                First::Other
+            }
+            OWN => First::Own,
+            TERM => First::Term,
+            _ => First::Other,
+        }
     }
 
     /// As [`SignalQueue::take_into`] if a message of the process's own type is first, and nothing but messages is queued: it is moved once.

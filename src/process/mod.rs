@@ -59,7 +59,7 @@ use crate::etf::Payload;
 use crate::term::{Atom, Pid, Reference};
 
 pub use self::bound::{Fallback, Mailbox, OnFull};
-pub use self::call::{Call, CallError};
+pub use self::call::{Call, CallError, CallFuture};
 pub use self::context::{Context, Down, NodeEvent, SendError};
 pub use self::destination::Destination;
 pub use self::exit::ExitReason;
@@ -84,12 +84,12 @@ pub(crate) use self::guest::Guest;
 pub(crate) use self::heritage::Heritage;
 pub(crate) use self::local::{Local, is_reference_of};
 pub(crate) use self::names::{Found, TextHasher};
-pub(crate) use self::receive::Received;
+pub(crate) use self::receive::{First, Received};
 pub(crate) use self::relations::Number;
 pub(crate) use self::reply_cell::{Giver, Taker, reply_cell, reply_cell_for};
 pub(crate) use self::run::{SpawnOptions, run_inline, spawn};
 pub(crate) use self::signal::{Relation, Signal};
-pub(crate) use self::spare::Way;
+pub(crate) use self::spare::{Spares, Way};
 pub(crate) use self::usage::Usage;
 
 use self::mailbox::SignalQueue;

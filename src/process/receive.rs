@@ -33,7 +33,19 @@ impl<M: ProcessMessage> Future for Receive<'_, M> {
     }
 }
 
-/// Waits until something arrives: there was nothing to receive just now.
+/// What a process is to receive next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum First {
+    Nothing,
+    /// A message of its own type.
+    Own,
+    /// A message in its external form.
+    Term,
+    /// Something else, or something is to be done before.
+    Other,
+}
+
+/// Waits until something arrives, or may have: there was nothing to receive just now.
 pub(crate) struct Queued<'a, M: ProcessMessage> {
     cx: &'a mut Context<M>,
     waits: bool,
@@ -45,7 +57,7 @@ impl<M: ProcessMessage> Future for Queued<'_, M> {
     #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, _: &mut TaskContext<'_>) -> Poll<()> {
         let Self { cx, waits } = &mut *self;
-        if std::mem::replace(waits, true) && cx.has_queued() {
+        if std::mem::replace(waits, true) {
             return Poll::Ready(());
         }
         cx.wait();
@@ -59,17 +71,29 @@ impl<M: ProcessMessage> Context<M> {
         Receive(self)
     }
 
-    /// To be awaited where [nothing is queued](Context::has_queued): waits until something is, which it leaves where it is. A wait that
-    /// returns a message moves it out of its frame.
+    /// To be awaited where there is [nothing](First::Nothing) to receive: waits until there may be something, which it leaves where it
+    /// is. A wait that returns a message moves it out of its frame.
     #[inline(always)]
     pub(crate) fn queued(&mut self) -> Queued<'_, M> {
         Queued { cx: self, waits: false }
     }
 
-    /// Whether there is something to receive, or may be.
+    /// What there is to receive, while the turn is not over and no priority message waits.
     #[inline(always)]
-    pub(crate) fn has_queued(&self) -> bool {
-        !self.inbox.is_empty() || !self.process.mailbox.is_empty() || self.shared().has(Attention::PRIORITY)
+    pub(crate) fn first(&self) -> First {
+        if self.received >= MESSAGES_PER_TURN || self.shared().has(Attention::PRIORITY) {
+            cold_path();
+            return First::Other;
+        }
+        let queued = self.process.mailbox.first();
+        if !self.inbox.is_kept() {
+            return queued;
+        }
+        match self.inbox.is_empty() {
+            false => self.inbox.first(),
+            true if queued == First::Nothing => queued,
+            true => First::Other,
+        }
     }
 
     #[inline(always)]
@@ -115,14 +139,8 @@ impl<M: ProcessMessage> Context<M> {
         self.poll_signal(cx).map(Signal::receive)
     }
 
-    /// Whether [`Context::pop_or_take_own`] may be asked: its turn is not over, and no priority message waits.
-    #[inline(always)]
-    pub(crate) fn may_take(&self) -> bool {
-        self.received < MESSAGES_PER_TURN && !self.shared().has(Attention::PRIORITY)
-    }
-
-    /// The next message, if it is of the process's own type: it is moved once on its way, where [`Context::poll_receive`] moves it from one
-    /// result into the next. A burst's memory is looked after elsewhere.
+    /// The next message, if it is of the process's own type, as [`Context::first`] says: it is moved once on its way, where
+    /// [`Context::poll_receive`] moves it from one result into the next. A burst's memory is looked after elsewhere.
     #[inline(always)]
     pub(crate) fn pop_or_take_own(&mut self) -> Option<M> {
         let message = if self.inbox.is_kept() {

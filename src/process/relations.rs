@@ -355,23 +355,26 @@ impl Relations {
         self.aliases.get(alias).copied()
     }
 
-    /// Opens a call; `target` is what it is to monitor. Returns the connection of the kept monitor, if the call takes that.
+    /// Opens a call, of a process with this pid or of what else `target` is: what it is to monitor. Returns the connection of the kept
+    /// monitor, if the call takes that.
     #[inline(always)]
     pub(super) fn open_call(
         &mut self,
         reference: Reference,
         caller: Giver<CallOutcome>,
-        target: Option<&Monitored>,
+        pid: Option<&Pid>,
+        target: impl FnOnce() -> Option<Monitored>,
     ) -> Option<ConnectionId> {
         let number = number(&reference);
         let call = self.calls.insert(number, reference, caller);
-        if let Some(Monitored::Process(pid)) = target
+        if let Some(pid) = pid
             && let Some(kept) = self.kept.find(|kept| kept.call.is_none() && kept.pid == *pid)
         {
             kept.call = Some(number);
             return Some(kept.connection);
         }
-        call.monitor = target.cloned().map(Monitor::of).map(Box::new);
+        cold_path();
+        call.monitor = target().map(Monitor::of).map(Box::new);
         None
     }
 
@@ -568,6 +571,12 @@ mod tests {
         Reference::new(Atom::from_static("a@h"), 1, &[number, 0, 7, 0]).unwrap()
     }
 
+    /// A call of process 9.
+    fn open_call(relations: &mut Relations, number: u32) -> Option<ConnectionId> {
+        let target = || Some(Monitored::Process(pid(9)));
+        relations.open_call(reference(number), reply_cell().0, Some(&pid(9)), target)
+    }
+
     #[test]
     fn every_watcher_is_known_once_however_many_there_are() {
         let mut relations = Relations::default();
@@ -591,9 +600,8 @@ mod tests {
     #[test]
     fn however_many_calls_are_open_each_has_its_own_end() {
         let mut relations = Relations::default();
-        let target = Monitored::Process(pid(9));
         for number in 0..12 {
-            relations.open_call(reference(number), reply_cell().0, Some(&target));
+            open_call(&mut relations, number);
             relations.monitor_over(&reference(number), Some(ConnectionId(u64::from(number) % 2)), None);
         }
         let is_over =
@@ -604,7 +612,7 @@ mod tests {
             assert!(relations.take_caller(&reference(number)).is_none(), "{number}");
             assert!(matches!(relations.close_call(&reference(number), false), Closed::Nothing), "{number}");
         }
-        relations.open_call(reference(12), reply_cell().0, Some(&target));
+        open_call(&mut relations, 12);
         relations.monitor_over(&reference(12), Some(ConnectionId(0)), None);
         let lost = relations.connection_lost(ConnectionId(0)).monitors;
         assert_eq!(lost, [2, 4, 6, 8, 10, 12].map(reference));
@@ -621,7 +629,7 @@ mod tests {
         for number in 0..4 {
             let (caller, waits) = reply_cell();
             let target = Monitored::Process(pid(9));
-            assert_eq!(relations.open_call(reference(number), caller, Some(&target)), None);
+            assert_eq!(relations.open_call(reference(number), caller, Some(&pid(9)), || Some(target)), None);
             relations.monitor_over(&reference(number), Some(ConnectionId(number.into())), None);
             callers.push(waits);
         }
@@ -648,17 +656,14 @@ mod tests {
         let mut relations = Relations::default();
         let target = Monitored::Process(pid(9));
         let (lost, stands) = (ConnectionId(1), ConnectionId(2));
-        let open = |relations: &mut Relations, number| {
-            relations.open_call(reference(number), reply_cell().0, Some(&target))
-        };
-        assert_eq!(open(&mut relations, 0), None);
+        assert_eq!(open_call(&mut relations, 0), None);
         relations.monitor_over(&reference(0), Some(lost), None);
         assert!(matches!(relations.close_call(&reference(0), true), Closed::Kept));
-        assert_eq!(open(&mut relations, 1), Some(lost));
+        assert_eq!(open_call(&mut relations, 1), Some(lost));
         relations.monitor_anew(&reference(1), &target);
         relations.monitor_over(&reference(1), Some(stands), None);
         assert!(matches!(relations.close_call(&reference(1), true), Closed::Kept));
         assert_eq!(relations.connection_lost(lost).monitors, []);
-        assert_eq!(open(&mut relations, 2), Some(stands), "the new one is kept");
+        assert_eq!(open_call(&mut relations, 2), Some(stands), "the new one is kept");
     }
 }

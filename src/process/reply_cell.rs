@@ -144,10 +144,12 @@ impl<T> Giver<T> {
             side.free();
             return;
         }
-        let waker = side.with(|inner| {
-            inner.value = value;
-            inner.waker.take()
-        });
+        let (former, waker) =
+            side.with(|inner| (std::mem::replace(&mut inner.value, value), inner.waker.take()));
+        if let Some(former) = former {
+            cold_path();
+            drop(former);
+        }
         side.let_go(GIVEN);
         if let Some(waker) = waker {
             waker.wake_by_ref();
@@ -163,6 +165,25 @@ impl<T> Drop for Giver<T> {
 }
 
 impl<T> Taker<T> {
+    /// As if it is dropped.
+    #[inline(always)]
+    pub(crate) fn leave(self) {
+        std::mem::ManuallyDrop::new(self).end();
+    }
+
+    #[inline(always)]
+    fn end(&mut self) {
+        let Self(side) = self;
+        if side.state() == GIVEN || side.cell().hold().is_err() {
+            side.free();
+            return;
+        }
+        cold_path();
+        let waker = side.with(|inner| inner.waker.take());
+        side.let_go(ABANDONED);
+        drop(waker);
+    }
+
     /// The value, if it is there.
     #[inline]
     pub(crate) fn take(&mut self) -> Option<T> {
@@ -183,7 +204,7 @@ impl<T> Future for Taker<T> {
         let Self(side) = &*self;
         if side.state() != GIVEN {
             // Before the cell is held: it is somebody else's code.
-            let waker = cx.waker().clone();
+            let waker = spare::clone_waker(cx.waker());
             if side.cell().hold().is_ok() {
                 let former = side.with(|inner| inner.waker.replace(waker));
                 side.let_go(OPEN);
@@ -202,14 +223,7 @@ impl<T> Future for Taker<T> {
 impl<T> Drop for Taker<T> {
     #[inline]
     fn drop(&mut self) {
-        let Self(side) = self;
-        if side.state() == GIVEN || side.cell().hold().is_err() {
-            side.free();
-            return;
-        }
-        let waker = side.with(|inner| inner.waker.take());
-        side.let_go(ABANDONED);
-        drop(waker);
+        self.end();
     }
 }
 

@@ -372,13 +372,19 @@ impl Schedulers {
     /// The next process in a guest's queue.
     #[inline]
     pub(super) fn own(&self, guest: usize) -> Option<Arc<dyn Runnable>> {
-        self.each[guest].pop()
+        let queue = &self.each[guest];
+        if queue.len() == 0 {
+            return None;
+        }
+        cold_path();
+        queue.pop_some()
     }
 
     /// A scheduler runs what a guest has left.
     #[inline]
     pub(super) fn take_over(&self, guest: usize) {
         if self.each[guest].len() > 0 {
+            cold_path();
             self.take_over_some(guest);
         }
     }

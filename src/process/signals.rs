@@ -5,8 +5,8 @@
 
 use std::collections::VecDeque;
 
-use super::ProcessMessage;
 use super::signal::Signal;
+use super::{First, ProcessMessage};
 use crate::etf::Payload;
 
 /// What a burst may leave allocated in an idle queue.
@@ -174,6 +174,25 @@ impl<M: ProcessMessage> Signals<M> {
         }
     }
 
+    /// What the first signal is. One in its external form that waits behind others is found by looking at all.
+    #[inline]
+    pub(super) fn first(&self) -> First {
+        let Some(lanes) = &self.0 else { return First::Nothing };
+        if !lanes.is_first_whole() {
+            return match lanes.brief.front() {
+                Some(Some(_)) => First::Own,
+                Some(None) if matches!(lanes.signals.front(), Some(Signal::Message(_))) => First::Own,
+                Some(None) => First::Other,
+                None => First::Nothing,
+            };
+        }
+        match lanes.signals.front() {
+            Some(Signal::Message(_)) => First::Own,
+            Some(Signal::Term(_)) => First::Term,
+            _ => First::Other,
+        }
+    }
+
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.0.as_ref().is_none_or(|lanes| lanes.is_empty())
@@ -312,6 +331,16 @@ mod tests {
                 }
             }
             assert_eq!((signals.len(), signals.is_empty()), (model.len(), model.is_empty()));
+            match (signals.first(), model.front()) {
+                (First::Nothing, None) | (First::Own, Some(Some(_))) => {}
+                // One behind what is brief is looked for where all is received.
+                (First::Term | First::Other, Some(None)) => {}
+                other => panic!("{other:?}"),
+            }
+            if signals.first() == First::Term {
+                assert!(signals.pop_term().is_some());
+                model.pop_front();
+            }
         }
     }
 

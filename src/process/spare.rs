@@ -128,8 +128,11 @@ pub(super) fn clone_waker(waker: &Waker) -> Waker {
 #[inline]
 pub(super) fn keep_waker(waker: Waker) {
     SPARE.with(|spare| {
-        if spare.turn.get() {
-            drop(spare.waker.replace(Some(waker)));
+        if spare.turn.get()
+            && let Some(former) = spare.waker.replace(Some(waker))
+        {
+            cold_path();
+            drop(former);
         }
     });
 }
@@ -168,7 +171,7 @@ pub(super) fn keep_way(way: Way) {
 
 /// As `Box::new`.
 #[inline]
-pub(super) fn make<T>(value: T) -> Box<T> {
+pub(crate) fn make<T>(value: T) -> Box<T> {
     let layout = Layout::new::<T>();
     let kept = SPARE.with(|spare| match spare.kept.get() {
         Some((memory, kept)) if kept == layout => {
@@ -187,7 +190,7 @@ pub(super) fn make<T>(value: T) -> Box<T> {
 
 /// Drops what is in a box, and keeps its memory if there is none kept.
 #[inline(always)]
-pub(super) fn drop_box<T>(value: Box<T>) {
+pub(crate) fn drop_box<T>(value: Box<T>) {
     let layout = Layout::new::<T>();
     let keeps = SPARE.with(|spare| spare.turn.get() && spare.kept.get().is_none());
     if layout.size() == 0 || !keeps {
@@ -205,6 +208,45 @@ fn free(kept: Option<(NonNull<u8>, Layout)>) {
     if let Some((memory, layout)) = kept {
         // SAFETY: it is memory of a box with this layout whose value is dropped, so the global allocator's, and was taken out.
         unsafe { dealloc(memory.as_ptr(), layout) };
+    }
+}
+
+/// What a guest keeps from one of its turns to the next.
+#[derive(Default)]
+pub(crate) struct Spares {
+    pub(crate) way: Option<Way>,
+    memory: Option<(NonNull<u8>, Layout)>,
+}
+
+impl Spares {
+    /// Within a turn that has just begun: puts it where it is looked for.
+    #[inline(always)]
+    pub(super) fn lend(&mut self) {
+        if let Some(way) = self.way.take() {
+            keep_way(way);
+        }
+        if self.memory.is_some() {
+            free(SPARE.with(|spare| spare.kept.replace(self.memory.take())));
+        }
+    }
+
+    /// Before that turn ends.
+    #[inline(always)]
+    pub(super) fn take_back(&mut self) {
+        self.memory = SPARE.with(|spare| spare.kept.take());
+        if let Some(former) = std::mem::replace(&mut self.way, any_way()) {
+            cold_path();
+            drop(former);
+        }
+    }
+}
+
+// SAFETY: the memory holds nothing and is nobody else's: it is moved with its owner.
+unsafe impl Send for Spares {}
+
+impl Drop for Spares {
+    fn drop(&mut self) {
+        free(self.memory.take());
     }
 }
 
@@ -226,8 +268,14 @@ impl Drop for Turn {
         SPARE.with(|spare| {
             spare.turn.set(self.outer);
             free(spare.kept.take());
-            drop(spare.waker.take());
-            drop(spare.server.take());
+            if let Some(waker) = spare.waker.take() {
+                cold_path();
+                drop(waker);
+            }
+            if let Some(server) = spare.server.take() {
+                cold_path();
+                drop(server);
+            }
             if let Some(way) = spare.way.take() {
                 cold_path();
                 drop(way);
@@ -276,6 +324,38 @@ mod tests {
             assert!(kept().is_some());
         }
         assert_eq!(kept(), None);
+    }
+
+    #[test]
+    fn a_guest_keeps_memory_and_the_way_from_one_turn_to_the_next() {
+        let link = Arc::new(One);
+        let local = Local::new("here@h".into(), 1, World::tokio(), 10);
+        let there = Atom::from("there@h");
+        let mut spares = Spares::default();
+        let at = {
+            let _turn = Turn::begin();
+            spares.lend();
+            let first = make(1_u64);
+            let at = address(&*first);
+            drop_box(first);
+            keep_way(Way::new(&local, there.clone(), Some(link.clone())));
+            spares.take_back();
+            at
+        };
+        assert_eq!(Arc::strong_count(&link), 2, "it is kept");
+        for _ in 0..2 {
+            let _turn = Turn::begin();
+            assert_ne!(address(&*make(0_u64)), at, "another turn has it not");
+        }
+        let _turn = Turn::begin();
+        drop_box(make([0_u8; 3]));
+        spares.lend();
+        let again = make(2_u64);
+        assert_eq!((address(&*again), *again), (at, 2));
+        drop_box(again);
+        assert!(take_way(&local, &there).is_some());
+        spares.take_back();
+        assert_eq!(Arc::strong_count(&link), 1);
     }
 
     #[test]

@@ -9,6 +9,7 @@
 )]
 
 use std::hint::cold_path;
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
 use super::utf8::words as short_words;
@@ -21,8 +22,8 @@ pub(super) enum Text {
     Short(Len, [u8; SHORT_MAX]),
     /// A longer one of the program.
     Static(&'static str),
-    /// Any other longer one.
-    Shared(Arc<str>),
+    /// Any other longer one. Dropped where [`Text`] is: few are, and what drops an atom is a part of most functions.
+    Shared(ManuallyDrop<Arc<str>>),
 }
 
 /// The length of a short text. An `enum`, so that the other forms have their places in what is no length.
@@ -44,7 +45,7 @@ impl Text {
     pub(super) fn new(text: &str) -> Self {
         match LENS.get(text.len()) {
             Some(len) => Self::Short(*len, padded(text.as_bytes())),
-            None => Self::Shared(text.into()),
+            None => Self::Shared(ManuallyDrop::new(text.into())),
         }
     }
 
@@ -120,6 +121,23 @@ impl Clone for Text {
             }
         }
     }
+}
+
+impl Drop for Text {
+    #[inline(always)]
+    fn drop(&mut self) {
+        if let Self::Shared(text) = self {
+            cold_path();
+            drop_shared(text);
+        }
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn drop_shared(text: &mut ManuallyDrop<Arc<str>>) {
+    // SAFETY: whose it is drops it now, and does not use it again.
+    unsafe { ManuallyDrop::drop(text) }
 }
 
 impl PartialEq for Text {

@@ -1,6 +1,7 @@
 //! What has to be done to terms of any depth, with stacks of its own instead of the program's.
 
 use std::hash::{Hash, Hasher};
+use std::hint::cold_path;
 use std::mem;
 
 use super::compare::integer_eq;
@@ -69,16 +70,36 @@ impl Term {
 /// How deep dropping goes on the program's stack before it goes on with one of its own.
 const DROP_DEPTH_MAX: u32 = 16;
 
+/// So few terms are looked through once more if there is something to drop in one of them.
+const FEW: usize = 8;
+
 /// Drops terms.
 #[hot]
 pub(super) fn drop(terms: Vec<Term>) {
     if terms.capacity() == 0 {
         return;
     }
+    if terms.len() <= FEW && terms.iter().all(is_plain) {
+        // Their memory alone is given back.
+        terms.into_iter().for_each(mem::forget);
+        return;
+    }
+    cold_path();
     let mut deeper = Vec::new();
     drop_within(terms, 0, &mut deeper);
     while let Some(terms) = deeper.pop() {
         drop_within(terms, 0, &mut deeper);
+    }
+}
+
+/// Whether a term is one of those that most are, with nothing to drop in it.
+#[inline(always)]
+fn is_plain(term: &Term) -> bool {
+    match term {
+        Term::Integer(_) => true,
+        Term::Atom(atom) => !atom.is_heap_allocated(),
+        Term::Pid(pid) => !pid.node.is_heap_allocated(),
+        _ => false,
     }
 }
 
@@ -119,6 +140,24 @@ fn drop_within(mut terms: Vec<Term>, depth: u32, deeper: &mut Vec<Vec<Term>>) {
 pub(super) fn clone(terms: &[Term]) -> Terms {
     let mut out = Vec::with_capacity(terms.len());
     let mut source = terms;
+    while let [term, rest @ ..] = source {
+        out.push(match term {
+            Term::Integer(value) => Term::Integer(*value),
+            Term::Atom(atom) => Term::Atom(atom.clone()),
+            Term::Pid(pid) => Term::Pid(pid.clone()),
+            _ => {
+                cold_path();
+                return clone_rest(source, out);
+            }
+        });
+        source = rest;
+    }
+    Terms(out)
+}
+
+/// Clones the terms behind those that are cloned already.
+#[inline(never)]
+fn clone_rest(mut source: &[Term], mut out: Vec<Term>) -> Terms {
     // The containers entered: the rest of what they stand in, and what of that is cloned already.
     let mut stack: Vec<(&[Term], Vec<Term>)> = Vec::new();
     loop {
@@ -250,6 +289,9 @@ impl Clone for Term {
     fn clone(&self) -> Self {
         if let Self::Integer(value) = self {
             return Self::Integer(*value);
+        }
+        if let Self::Tuple(elements) = self {
+            return Self::Tuple(clone(elements));
         }
         let children = self.children();
         if children.is_empty() {

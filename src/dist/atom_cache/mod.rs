@@ -5,7 +5,7 @@
 use std::borrow::Borrow;
 use std::hint::cold_path;
 
-use bytes::{BufMut, BytesMut};
+use bytes::BufMut;
 use smallvec::SmallVec;
 
 use crate::etf::{Atoms, ListId};
@@ -287,7 +287,7 @@ impl SendCache {
         &mut self,
         atoms: &[A],
         list: Option<ListId>,
-        out: &mut BytesMut,
+        out: &mut Vec<u8>,
     ) {
         debug_assert!(atoms.len() <= HEADER_ATOMS_MAX);
         if atoms.is_empty() {
@@ -304,7 +304,7 @@ impl SendCache {
 
     /// Writes a header some of whose atoms may be new.
     #[inline(never)]
-    fn write_new<A: Borrow<Atom>>(&mut self, atoms: &[A], out: &mut BytesMut) {
+    fn write_new<A: Borrow<Atom>>(&mut self, atoms: &[A], out: &mut Vec<u8>) {
         self.by_heart.clear();
         self.list = None;
         out.put_u8(atoms.len() as u8);
@@ -373,12 +373,7 @@ impl SendCache {
 
     /// Writes the header of a few atoms that are all in their places already, as those of most signals are.
     #[hot]
-    fn write_known<A: Borrow<Atom>>(
-        &mut self,
-        atoms: &[A],
-        list: Option<ListId>,
-        out: &mut BytesMut,
-    ) -> bool {
+    fn write_known<A: Borrow<Atom>>(&mut self, atoms: &[A], list: Option<ListId>, out: &mut Vec<u8>) -> bool {
         if list.is_none() || self.list != list {
             let same = self.by_heart.len() == atoms.len()
                 && self.by_heart.iter().zip(atoms).all(|(known, atom)| known == atom.borrow());

@@ -84,8 +84,7 @@ impl<'a> Fresh<'a> {
         };
         let len = writer.len();
         // The control message is never cut.
-        let whole = if flags.contains(Flags::FRAGMENTS) { control_len } else { len };
-        if whole > PACKET_LEN_MAX {
+        if len > PACKET_LEN_MAX && (control_len > PACKET_LEN_MAX || !flags.contains(Flags::FRAGMENTS)) {
             cold_path();
             return Err(OutgoingError::TooLong(len));
         }

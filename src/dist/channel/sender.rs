@@ -115,7 +115,7 @@ pub struct Sender {
     /// Whole packets, in the order in which their headers have changed the atom cache, and first fragments with them.
     ready: VecDeque<Ready>,
     /// The packets at the end of that queue, as far as they share a buffer.
-    chunk: BytesMut,
+    chunk: Vec<u8>,
     /// How much of the chunk is terms.
     chunk_terms: usize,
     /// Messages whose first fragment is out. Their other ones are sent in turn.
@@ -174,7 +174,7 @@ impl Sender {
             flags,
             cache: SendCache::new(),
             ready: VecDeque::new(),
-            chunk: BytesMut::new(),
+            chunk: Vec::new(),
             chunk_terms: 0,
             open: VecDeque::new(),
             open_messages: 0,
@@ -328,26 +328,28 @@ impl Sender {
         chunks.into()
     }
 
-    /// As [`transmit`](Self::transmit), behind what is in `chunks`.
+    /// As [`transmit`](Self::transmit), if nothing but small signals is queued, as most often: they are one chunk, whose memory is changed
+    /// for that of `empty`. Returns whether it is so.
     #[inline(always)]
+    pub(crate) fn transmit_small(&mut self, empty: &mut Vec<u8>) -> bool {
+        debug_assert!(empty.is_empty(), "what was taken before is written first");
+        if !self.ready.is_empty() || !self.open.is_empty() || self.tick {
+            return false;
+        }
+        self.queued -= std::mem::take(&mut self.chunk_terms);
+        self.short_turns = self.short_turns.saturating_sub(self.chunk.len());
+        std::mem::swap(&mut self.chunk, empty);
+        true
+    }
+
+    /// As [`transmit`](Self::transmit), behind what is in `chunks`.
+    #[inline(never)]
     pub(crate) fn transmit_into(
         &mut self,
         max_bytes: usize,
         chunks: &mut VecDeque<Bytes>,
         now: &impl Fn() -> Mono,
     ) {
-        if self.ready.is_empty() && self.open.is_empty() && !self.tick {
-            // Nothing but small signals, as most often.
-            let taken = self.take_chunk(chunks);
-            self.short_turns = self.short_turns.saturating_sub(taken);
-            return;
-        }
-        cold_path();
-        self.transmit_in_turn(max_bytes, chunks, now);
-    }
-
-    #[inline(never)]
-    fn transmit_in_turn(&mut self, max_bytes: usize, chunks: &mut VecDeque<Bytes>, now: &impl Fn() -> Mono) {
         if std::mem::take(&mut self.tick) {
             chunks.push_back(TICK);
         }
@@ -443,10 +445,6 @@ impl Sender {
     /// Makes room in the chunk for a packet, or its first part. Only between two packets.
     fn make_room(&mut self, len: usize) {
         let len = len + HEADER_LEN_GUESS;
-        if self.chunk.is_empty() {
-            // To where the last was, once that is sent: one that sends little touches little of it.
-            let _ = self.chunk.try_reclaim(CHUNK_LEN);
-        }
         if self.chunk.capacity() - self.chunk.len() < len {
             cold_path();
             self.flush(true);
@@ -512,10 +510,20 @@ impl Sender {
         debug_assert_eq!(left, 0, "a message has as many bytes as it says");
     }
 
+    /// What is in the chunk that is being filled, which is empty then. A little is copied, so that the memory is kept.
+    fn cut_chunk(&mut self) -> Bytes {
+        if self.chunk.len() > CHUNK_LEN / 2 {
+            return std::mem::take(&mut self.chunk).into();
+        }
+        let bytes = Bytes::copy_from_slice(&self.chunk);
+        self.chunk.clear();
+        bytes
+    }
+
     /// Ends the chunk that is being filled.
     fn flush(&mut self, ends: bool) {
         if !self.chunk.is_empty() {
-            let bytes = self.chunk.split().freeze();
+            let bytes = self.cut_chunk();
             self.whole += self.chunk_terms;
             self.ready.push_back(Ready::Chunk { bytes, terms: std::mem::take(&mut self.chunk_terms), ends });
         }
@@ -542,12 +550,11 @@ impl Sender {
     }
 
     /// Takes the chunk that is being filled, if there is one. Returns its length.
-    #[inline(always)]
     fn take_chunk(&mut self, chunks: &mut VecDeque<Bytes>) -> usize {
         if self.chunk.is_empty() {
             return 0;
         }
-        let bytes = self.chunk.split().freeze();
+        let bytes = self.cut_chunk();
         self.queued -= std::mem::take(&mut self.chunk_terms);
         let len = bytes.len();
         chunks.push_back(bytes);

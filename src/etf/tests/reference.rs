@@ -97,12 +97,16 @@ proptest! {
     }
 
     #[test]
-    fn terms_with_numbered_atoms_are_skipped_as_they_are_read(bytes in near_terms()) {
+    fn terms_with_numbered_atoms_are_skipped_and_built_as_they_are_read(bytes in near_terms()) {
         let atoms = [Atom::from("a"), Atom::from("b")];
         let (mut slow, mut skipped) = (Reader::new(&bytes[1..], &atoms), Reader::new(&bytes[1..], &atoms));
-        let read = reference(&mut slow).map(|_| slow.offset());
-        let skipped = skipped.skip(&Limits::default()).map(|()| skipped.offset());
-        prop_assert_eq!(read.ok(), skipped.ok());
+        let read = reference(&mut slow).map(|term| (slow.offset(), term)).ok();
+        let skipped = skipped.skip(&Limits::default()).map(|()| skipped.offset()).ok();
+        prop_assert_eq!(read.as_ref().map(|(len, _)| *len), skipped);
+        if let Some((len, term)) = read {
+            let payload = Bytes::copy_from_slice(&bytes[1..1 + len]);
+            prop_assert_eq!(Payload::new(payload, atoms.to_vec()).term(), term);
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::thread::{ThreadId, current};
 use std::time::Duration;
 
 use super::{local, send, start, term};
-use crate::process::Local;
+use crate::process::{Local, Spares};
 use crate::term::Pid;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -46,7 +46,7 @@ fn what_is_delivered_is_received_before_the_turn_ends_and_so_is_what_follows_fro
     all_asleep(&local);
     let guest = local.guest().expect("there is room");
     for _ in 0..3 {
-        let delivered = guest.turn(&mut None, || {
+        let delivered = guest.turn(&mut Spares::default(), || {
             send(&local, &first, term("go"));
             runs.try_recv().is_err()
         });
@@ -78,7 +78,7 @@ fn what_one_turn_is_too_short_for_runs_elsewhere() {
     });
     all_asleep(&local);
     let guest = local.guest().expect("there is room");
-    guest.turn(&mut None, || {
+    guest.turn(&mut Spares::default(), || {
         send(&local, &slow, term("go"));
         receivers.iter().for_each(|receiver| send(&local, receiver, term("go")));
     });
@@ -110,7 +110,7 @@ fn the_only_one_that_a_turn_leaves_is_run_by_a_scheduler() {
     });
     all_asleep(&local);
     let guest = local.guest().expect("there is room");
-    guest.turn(&mut None, || send(&local, &slow, term("go")));
+    guest.turn(&mut Spares::default(), || send(&local, &slow, term("go")));
     assert!(is_done.try_recv().is_err(), "its turn is over before it is done");
     let on = is_done.recv_timeout(PATIENCE).expect("it goes on");
     assert_ne!(on, current().id());
@@ -128,7 +128,7 @@ fn there_are_so_many_guests_and_one_that_leaves_makes_room() {
     let receiver = receiver(&local, &ran, None);
     all_asleep(&local);
     let guest = local.guest().expect("there is room again");
-    guest.turn(&mut None, || send(&local, &receiver, term("go")));
+    guest.turn(&mut Spares::default(), || send(&local, &receiver, term("go")));
     assert_eq!(runs.try_recv(), Ok(current().id()));
     // Without a guest, a scheduler runs it.
     drop(guest);
@@ -144,6 +144,6 @@ fn a_process_that_ends_in_a_guests_turn_ends_for_all() {
     let mortal = start(&local, super::mortal);
     all_asleep(&local);
     let guest = local.guest().expect("there is room");
-    guest.turn(&mut None, || send(&local, &mortal, term("shutdown")));
+    guest.turn(&mut Spares::default(), || send(&local, &mortal, term("shutdown")));
     assert!(local.process(&mortal).is_none());
 }

@@ -3,7 +3,7 @@
 use std::mem::offset_of;
 use std::time::Duration;
 
-use super::super::{ProcessMessage, Shared, SignalQueue};
+use super::super::{First, ProcessMessage, Shared, SignalQueue};
 use super::*;
 
 #[tokio::test(start_paused = true)]
@@ -55,7 +55,7 @@ fn shown_by_a_server(local: &Arc<Local>) -> (Arc<Process<Term>>, mpsc::Unbounded
     let (seen, messages) = mpsc::unbounded_channel();
     let process = spawn(local, SpawnOptions::default(), |mut cx: Context<Term>| async move {
         loop {
-            if !cx.has_queued() {
+            if cx.first() == First::Nothing {
                 cx.queued().await;
             } else if seen.send(cx.receive().await).is_err() {
                 return ExitReason::Normal;

@@ -133,21 +133,32 @@ fn the_buffer_of_a_large_message_is_used_for_the_next() {
 }
 
 #[test]
-fn what_is_sent_makes_room_for_the_next_at_the_same_place() {
-    let mut sender = Sender::new(Flags::VISIBLE);
-    let mut send = || {
-        sender.push(message(Flags::VISIBLE, 1, "tag", 1, &Bytes::from_static(b"text")));
-        sender.transmit(usize::MAX)
-    };
-    let place = |chunks: &[Bytes]| chunks[0].as_ptr();
-    let on_its_way = send();
-    let next = send();
-    assert_ne!(place(&on_its_way), place(&next));
-    let first = place(&on_its_way);
-    drop((on_its_way, next));
-    for _ in 0..3 {
-        assert_eq!(place(&send()), first);
+fn small_signals_are_sent_from_two_places_in_turns_and_large_ones_from_their_own() {
+    let flags = Flags::VISIBLE;
+    let mut sender = Sender::new(flags);
+    let (mut sent, mut places, mut stream) = (Vec::new(), Vec::new(), BytesMut::new());
+    for number in 0..6 {
+        for payload in [&b"text"[..], b"more"] {
+            sender.push(message(flags, 1, "tag", number, &Bytes::from_static(payload)));
+        }
+        assert!(!sender.is_empty());
+        assert!(sender.transmit_small(&mut sent), "nothing else is queued");
+        assert!(sender.is_empty() && sender.queued_bytes() == 0);
+        places.push(sent.as_ptr());
+        stream.extend_from_slice(&sent);
+        sent.clear();
     }
+    assert_ne!(places[0], places[1]);
+    assert!(places.iter().skip(2).eq(places.iter().take(4)), "{places:?}");
+    let large = Bytes::from(vec![7; 100_000]);
+    sender.push(message(flags, 1, "tag", 6, &large));
+    assert!(!sender.transmit_small(&mut sent) && sent.is_empty());
+    let chunks = sender.transmit(usize::MAX);
+    assert!(chunks.iter().any(|chunk| chunk.as_ptr_range().contains(&large.as_ptr())), "it is not copied");
+    stream.extend(chunks.concat());
+    let received = receive_all(&mut receiver(flags), &mut stream).unwrap();
+    let numbers: Vec<_> = received.iter().filter_map(read).map(|(_, _, number, _)| number).collect();
+    assert_eq!(numbers, [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6]);
 }
 
 #[test]
