@@ -37,7 +37,7 @@ impl<M: ProcessMessage> Future for Receive<'_, M> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum First {
     Nothing,
-    /// A message of its own type.
+    /// A message of its own type, most likely.
     Own,
     /// A message in its external form.
     Term,
@@ -85,14 +85,13 @@ impl<M: ProcessMessage> Context<M> {
             cold_path();
             return First::Other;
         }
-        let queued = self.process.mailbox.first();
-        if !self.inbox.is_kept() {
-            return queued;
+        let received = self.inbox.first();
+        if received != First::Nothing {
+            return received;
         }
-        match self.inbox.is_empty() {
-            false => self.inbox.first(),
-            true if queued == First::Nothing => queued,
-            true => First::Other,
+        match self.process.mailbox.first() {
+            First::Own | First::Term if self.inbox.is_large() => First::Other,
+            queued => queued,
         }
     }
 
