@@ -163,6 +163,9 @@ pub(super) fn checked(
 #[hot]
 pub(super) fn build(reader: &mut Reader<'_>, source: Option<&Bytes>) -> Result<Term, DecodeError> {
     // What many a call asks for and is answered.
+    if let Some(tuple) = short_tuple(reader) {
+        return Ok(tuple);
+    }
     if let Some(value) = reader.short_integer() {
         return Ok(Term::Integer(value));
     }
@@ -172,9 +175,6 @@ pub(super) fn build(reader: &mut Reader<'_>, source: Option<&Bytes>) -> Result<T
     if let Some(slice) = reader.short_binary() {
         return Ok(Term::Binary(binary(slice, source)));
     }
-    if let Some(tuple) = short_tuple(reader) {
-        return Ok(tuple);
-    }
     cold_path();
     match build_within(reader, source, Room::ENDLESS)? {
         Some(term) => Ok(term),
@@ -183,19 +183,20 @@ pub(super) fn build(reader: &mut Reader<'_>, source: Option<&Bytes>) -> Result<T
 }
 
 /// A tuple of a few values that have no children and take no look at a limit: as a rule, a short message has nothing else.
+#[inline]
 #[hot]
 fn short_tuple(reader: &mut Reader<'_>) -> Option<Term> {
     let [SMALL_TUPLE_EXT, count @ 1..=SHORT_TUPLE, rest @ ..] = reader.rest else { return None };
     let before = mem::replace(&mut reader.rest, rest);
     let mut elements = Vec::with_capacity(usize::from(*count));
     for _ in 0..*count {
-        // Room is there for all of them.
-        if let Some(value) = reader.short_integer() {
-            elements.push(Term::Integer(value));
-        } else if let Some(pid) = reader.short_pid() {
-            elements.push(Term::Pid(pid));
+        if let Some(pid) = reader.short_pid() {
+            put(&mut elements, || Term::Pid(pid));
+        } else if let Some(value) = reader.short_integer() {
+            put(&mut elements, || Term::Integer(value));
         } else if let Some(atom) = reader.short_atom_ref() {
-            elements.push(Term::Atom(atom.clone()));
+            let atom = atom.clone();
+            put(&mut elements, || Term::Atom(atom));
         } else {
             cold_path();
             reader.rest = before;

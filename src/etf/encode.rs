@@ -25,6 +25,12 @@ impl Writer {
             self.integer(*value);
             return Ok(());
         }
+        if let Term::Binary(binary) = term
+            && let Some((bytes, len)) = binary.inline()
+        {
+            self.inline_binary(bytes, len);
+            return Ok(());
+        }
         let Some((children, end)) = self.enter(term)? else { return Ok(()) };
         let rest = self.children(children);
         // Most containers have no others in them.
@@ -69,6 +75,7 @@ impl Writer {
     #[inline]
     fn children<'a>(&mut self, children: &'a [Term]) -> &'a [Term] {
         if children.len() > MANY {
+            cold_path();
             self.expect(children.len());
         }
         if let [Term::Pid(_), ..] = children {

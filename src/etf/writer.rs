@@ -433,7 +433,10 @@ impl Writer {
     pub fn tuple(&mut self, len: usize) -> Result<(), EncodeError> {
         match u8::try_from(len) {
             Ok(len) => self.tagged(SMALL_TUPLE_EXT, [len]),
-            Err(_) => self.counted(LARGE_TUPLE_EXT, len)?,
+            Err(_) => {
+                cold_path();
+                self.counted(LARGE_TUPLE_EXT, len)?;
+            }
         }
         Ok(())
     }

@@ -25,7 +25,7 @@ use crate::dist::{Control, Flags, Item, Tick, Ticker};
 use crate::etf::{self, EncodeError, Writer as TermWriter};
 use crate::process::{Busy, ConnectionId, Number, Write};
 use crate::term::{Atom, Pid, Reference};
-use crate::world::{BoxWrite, Clock, Mono};
+use crate::world::{Clock, Mono};
 
 /// How much one vectored write takes at most: enough to fill a socket's buffer, little enough that a tick waits for no more.
 const TRANSMIT_BYTES: usize = 1 << 20;
@@ -159,7 +159,7 @@ impl Connection {
         id: ConnectionId,
         node: Pid,
         established: &Established,
-        write: BoxWrite,
+        half: Half,
         busy_limit: usize,
         clock: Arc<dyn Clock>,
         last_sent: Arc<LastSent>,
@@ -167,7 +167,7 @@ impl Connection {
         let out = Out {
             queue: Sender::new(established.flags).paced(Pace::new(node)),
             signals: 0,
-            writer: Writer::Idle(Box::new(Half::new(write))),
+            writer: Writer::Idle(Box::new(half)),
             written_at: Mono::default(),
             messages_then: 0,
             answers: false,
@@ -218,7 +218,7 @@ impl Connection {
     }
 
     /// Encodes a signal in the caller's task, and queues it as [`Connection::push`] does.
-    #[hot]
+    #[inline(always)]
     pub(super) fn send<P>(
         &self,
         sender: Option<&Pid>,

@@ -20,13 +20,15 @@ pub(super) struct Half {
     /// Small signals, which are all that there is, or nothing. Its memory takes turns with that of those that are queued.
     pub(super) small: Vec<u8>,
     pub(super) chunks: VecDeque<Bytes>,
-    /// Whether the socket has not all that was written: TLS may keep a part.
+    /// Whether it may keep a part of what it takes, as TLS does, until it is flushed.
+    keeps: bool,
+    /// Whether it may still have such a part.
     unflushed: bool,
 }
 
 impl Half {
-    pub(super) fn new(write: BoxWrite) -> Self {
-        Self { write, small: Vec::new(), chunks: VecDeque::new(), unflushed: false }
+    pub(super) fn new(write: BoxWrite, keeps: bool) -> Self {
+        Self { write, small: Vec::new(), chunks: VecDeque::new(), keeps, unflushed: false }
     }
 
     /// Whether all that it was given is on its way.
@@ -76,7 +78,7 @@ impl Half {
                         return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
                     }
                     total += len;
-                    self.unflushed = true;
+                    self.unflushed = self.keeps;
                     if len == self.small.len() {
                         // As most often.
                         self.small.clear();
@@ -97,6 +99,7 @@ impl Half {
             }
         }
         if self.unflushed {
+            cold_path();
             match Pin::new(&mut self.write).poll_flush(cx) {
                 Poll::Ready(Ok(())) => self.unflushed = false,
                 Poll::Ready(Err(error)) => {

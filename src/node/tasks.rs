@@ -8,6 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::oneshot;
 
 use super::connection::Connection;
+use super::half::Half;
 use super::handshake::{self, Greeted};
 use super::lone;
 use super::pending::{Attempt, Incoming};
@@ -140,7 +141,9 @@ impl Inner {
         let busy_limit = self.options.dist_buf_busy_limit;
         let connection = self.connected(attempt.as_ref(), |id| {
             let (clock, last_sent) = (self.local.world.clock.clone(), self.last_sent.clone());
-            Connection::new(id, self.local.pid(0, 0), &established, conn.write, busy_limit, clock, last_sent)
+            // What a thread can wait for is the socket itself, which keeps nothing back.
+            let half = Half::new(conn.write, conn.wait.is_none());
+            Connection::new(id, self.local.pid(0, 0), &established, half, busy_limit, clock, last_sent)
         });
         let Some(connection) = connection else { return };
         let _live = Live::new(self.clone());

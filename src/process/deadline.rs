@@ -140,9 +140,9 @@ impl<'a> TurnReadings<'a> {
     }
 }
 
-impl Drop for TurnReadings<'_> {
+impl TurnReadings<'_> {
     #[inline(always)]
-    fn drop(&mut self) {
+    pub(super) fn restore(&mut self) {
         READINGS.with(|readings| {
             if let Some(next) = readings.next.take() {
                 next.0.store(self.clock.mono().0, Ordering::Release);
@@ -159,6 +159,12 @@ impl Drop for TurnReadings<'_> {
                 readings.next.replace(next);
             }
         });
+    }
+}
+
+impl Drop for TurnReadings<'_> {
+    fn drop(&mut self) {
+        self.restore();
     }
 }
 

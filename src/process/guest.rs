@@ -40,7 +40,7 @@ impl Guest {
             }
         }
         spares.take_back();
-        drop(turn);
+        turn.end();
         self.schedulers.take_over(self.index);
         delivered
     }

@@ -398,7 +398,7 @@ impl Local {
     }
 
     /// Sends a message to another node over a certain connection, or not at all: `None` if that does not stand.
-    #[hot]
+    #[inline(always)]
     pub(super) fn send_over(
         &self,
         connection: ConnectionId,

@@ -441,8 +441,8 @@ pub(super) struct Turn<'a> {
     index: usize,
     /// That of another node, if a process of it runs a runtime of its own within its turn.
     outer: (usize, usize, Option<Arc<dyn Runnable>>, u32),
-    _readings: TurnReadings<'a>,
-    _spare: spare::Turn,
+    readings: TurnReadings<'a>,
+    spare: spare::Turn,
 }
 
 impl<'a> Turn<'a> {
@@ -459,8 +459,8 @@ impl<'a> Turn<'a> {
             schedulers,
             index,
             outer,
-            _readings: TurnReadings::begin(&schedulers.world.clock),
-            _spare: spare::Turn::begin(),
+            readings: TurnReadings::begin(&schedulers.world.clock),
+            spare: spare::Turn::begin(),
         }
     }
 
@@ -545,9 +545,18 @@ impl<'a> Turn<'a> {
     }
 }
 
-impl Drop for Turn<'_> {
+impl Turn<'_> {
+    /// As if it is dropped, which takes a call for each of its parts.
     #[inline(always)]
-    fn drop(&mut self) {
+    pub(super) fn end(self) {
+        let mut turn = ManuallyDrop::new(self);
+        turn.restore();
+        turn.readings.restore();
+        turn.spare.restore();
+    }
+
+    #[inline(always)]
+    fn restore(&mut self) {
         if let Some(place) = self.schedulers.places.get(self.index) {
             cold_path();
             place.idle();
@@ -564,6 +573,12 @@ impl Drop for Turn<'_> {
             // Behind the others, or two that talk to each other would have every turn.
             self.schedulers.each[self.index].push(left);
         }
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.restore();
     }
 }
 

@@ -262,12 +262,15 @@ impl Turn {
     }
 }
 
-impl Drop for Turn {
+impl Turn {
     #[inline(always)]
-    fn drop(&mut self) {
+    pub(super) fn restore(&mut self) {
         SPARE.with(|spare| {
             spare.turn.set(self.outer);
-            free(spare.kept.take());
+            if let Some(kept) = spare.kept.take() {
+                cold_path();
+                free(Some(kept));
+            }
             if let Some(waker) = spare.waker.take() {
                 cold_path();
                 drop(waker);
@@ -281,6 +284,12 @@ impl Drop for Turn {
                 drop(way);
             }
         });
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.restore();
     }
 }
 

@@ -293,6 +293,9 @@ impl Clone for Term {
         if let Self::Tuple(elements) = self {
             return Self::Tuple(clone(elements));
         }
+        if let Self::Binary(bytes) = self {
+            return Self::Binary(bytes.clone());
+        }
         let children = self.children();
         if children.is_empty() {
             self.with_children(Terms::new())

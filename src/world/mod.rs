@@ -57,7 +57,8 @@ pub struct Conn {
     pub read: BoxRead,
     /// What the peer receives.
     pub write: BoxWrite,
-    /// A way for a thread to wait for what the reading half reads, if there is one.
+    /// A way for a thread to wait for what the reading half reads, if there is one: not where something lies between the halves and the
+    /// socket.
     pub wait: Option<Wait>,
     /// Our end.
     pub local: SocketAddr,
