@@ -345,7 +345,7 @@ impl Found {
 }
 
 impl Connection {
-    /// Makes `way` the one over this connection.
+    /// Makes the way in `spares` the one over this connection.
     #[inline]
     pub(super) fn lead(self: &Arc<Self>, local: &Local, spares: &mut Spares) {
         if !spares.way.as_ref().is_some_and(|way| way.is_over(self.id)) {

@@ -190,7 +190,7 @@ impl Connection {
                     cold_path();
                     if let Some(ticker) = &mut reader.ticker
                         && self.tick(ticker) == Tick::Dead
-                        && !world.planted("half-open-spares")
+                        && !world.planted("half-open-kept")
                     {
                         return Some(DisconnectReason::NetTickTimeout);
                     }

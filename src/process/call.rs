@@ -338,7 +338,7 @@ fn open<Q: Serialize + ?Sized>(
     Ok(())
 }
 
-/// What a call of one that is not said by its pid monitors, and its node.
+/// What a call monitors, and the node of whom it calls.
 #[inline(never)]
 fn monitored<'a>(local: &'a Local, to: &'a Destination) -> Result<(Option<Monitored>, &'a Atom), CallError> {
     Ok(match to {

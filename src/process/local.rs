@@ -421,15 +421,20 @@ impl Local {
 
     #[inline(always)]
     fn address<'a>(&'a self, to: &'a Destination) -> (&'a Atom, Target) {
-        if let Destination::Pid(pid) = to {
-            return (&pid.node, Target::Pid(pid.clone()));
-        }
-        cold_path();
         match to {
             Destination::Pid(pid) => (&pid.node, Target::Pid(pid.clone())),
-            Destination::Name(name) => (&self.node, Target::Name(name.clone())),
-            Destination::Remote(name, node) => (node, Target::Name(name.clone())),
-            Destination::Alias(alias) => (&alias.node, Target::Alias(alias.clone())),
+            Destination::Name(name) => {
+                cold_path();
+                (&self.node, Target::Name(name.clone()))
+            }
+            Destination::Remote(name, node) => {
+                cold_path();
+                (node, Target::Name(name.clone()))
+            }
+            Destination::Alias(alias) => {
+                cold_path();
+                (&alias.node, Target::Alias(alias.clone()))
+            }
         }
     }
 

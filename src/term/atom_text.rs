@@ -9,7 +9,6 @@
 )]
 
 use std::hint::cold_path;
-use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
 use super::utf8::words as short_words;
@@ -22,9 +21,12 @@ pub(super) enum Text {
     Short(Len, [u8; SHORT_MAX]),
     /// A longer one of the program.
     Static(&'static str),
-    /// Any other longer one. Dropped where [`Text`] is: few are, and what drops an atom is a part of most functions.
-    Shared(ManuallyDrop<Arc<str>>),
+    /// Any other longer one.
+    Shared(Shared),
 }
+
+/// A text that few atoms have: what drops an atom, which is a part of most functions, drops it aside.
+pub(super) struct Shared(Arc<str>);
 
 /// The length of a short text. An `enum`, so that the other forms have their places in what is no length.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -45,7 +47,7 @@ impl Text {
     pub(super) fn new(text: &str) -> Self {
         match LENS.get(text.len()) {
             Some(len) => Self::Short(*len, padded(text.as_bytes())),
-            None => Self::Shared(ManuallyDrop::new(text.into())),
+            None => Self::Shared(Shared(text.into())),
         }
     }
 
@@ -74,7 +76,7 @@ impl Text {
                 cold_path();
                 text
             }
-            Self::Shared(text) => {
+            Self::Shared(Shared(text)) => {
                 cold_path();
                 text
             }
@@ -115,29 +117,19 @@ impl Clone for Text {
                 cold_path();
                 Self::Static(text)
             }
-            Self::Shared(text) => {
+            Self::Shared(Shared(text)) => {
                 cold_path();
-                Self::Shared(text.clone())
+                Self::Shared(Shared(text.clone()))
             }
         }
     }
 }
 
-impl Drop for Text {
+impl Drop for Shared {
     #[inline(always)]
     fn drop(&mut self) {
-        if let Self::Shared(text) = self {
-            cold_path();
-            drop_shared(text);
-        }
+        cold_path();
     }
-}
-
-#[cold]
-#[inline(never)]
-fn drop_shared(text: &mut ManuallyDrop<Arc<str>>) {
-    // SAFETY: whose it is drops it now, and does not use it again.
-    unsafe { ManuallyDrop::drop(text) }
 }
 
 impl PartialEq for Text {

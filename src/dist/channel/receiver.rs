@@ -173,9 +173,7 @@ impl Receiver {
                 cold_path();
                 self.continue_fragment(input);
             }
-            if self.finished.is_some()
-                && let Some((head, payload)) = self.finished.take()
-            {
+            if let Some((head, payload)) = self.finished.take() {
                 cold_path();
                 self.front.forget();
                 self.again = false;
@@ -319,10 +317,7 @@ impl Receiver {
     /// Takes the packet of `len` bytes, which is whole, off the front of `input`. Returns whether it is a whole signal.
     #[inline(always)]
     fn packet(&mut self, input: &mut BytesMut, len: usize) -> Result<bool, ChannelError> {
-        let Some(packet) = input.get(LENGTH_LEN..LENGTH_LEN + len) else {
-            cold_path();
-            return Ok(false);
-        };
+        let packet = input.get(LENGTH_LEN..LENGTH_LEN + len).unwrap_or_default();
         let start = match self.signal.as_mut().and_then(|signal| self.front.read(packet, signal)) {
             Some(payload_at) => {
                 self.again = true;
