@@ -229,8 +229,12 @@ impl<Q: Serialize, R: DeserializeOwned> Future for CallFuture<Q, R> {
             }
         };
         let shared = call.process.shared();
-        if !std::mem::replace(sent, true) {
-            open(shared, &mut call.open, to, label, request)?;
+        if !std::mem::replace(sent, true)
+            && let Err(error) = open(shared, &mut call.open, to, label, request)
+        {
+            cold_path();
+            call.close();
+            return Poll::Ready(Err(error));
         }
         let Some(open) = &mut call.open else { panic!("a call is polled after its end") };
         let Poll::Ready(reply) = open.poll(shared, *timeout, cx) else { return Poll::Pending };

@@ -1,5 +1,7 @@
 //! Calls to servers of another node, one after the other: what they monitor.
 
+use std::future::IntoFuture;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -222,4 +224,20 @@ async fn a_monitor_whose_connection_is_gone_is_no_longer_shared() {
     a.advance(Duration::from_secs(3)).await;
     let lost = Err(CallError::NoConnection(b.name().clone()));
     assert_eq!(outcomes(&mut seen), [Ok(Term::from(1)), lost.clone(), Ok(Term::from(1)), lost]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_cannot_be_sent_is_over_though_its_future_is_kept() {
+    let (nodes, echo) = cluster().await;
+    let (shown, mut outcomes) = mpsc::unbounded_channel();
+    let _ = nodes[0].spawn(|cx: Context<Term>| async move {
+        let mut call = cx.call::<Term, _>(echo, f64::NAN).into_future();
+        let outcome = (&mut call).await;
+        let _ = shown.send((outcome, cx.shared().open_calls.load(Ordering::Relaxed)));
+        drop(call);
+        ExitReason::Normal
+    });
+    let (outcome, open) = outcomes.recv().await.expect("it is shown");
+    assert!(matches!(outcome, Err(CallError::Encode(_))), "{outcome:?}");
+    assert_eq!(open, 0);
 }
