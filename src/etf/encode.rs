@@ -143,7 +143,6 @@ impl Writer {
     }
 
     /// Writes what of a term stands before its children, and returns the children to write and what ends them.
-    #[hot]
     fn head<'a>(&mut self, term: &'a Term) -> Result<Option<(&'a [Term], End)>, EncodeError> {
         match term {
             Term::Integer(value) => self.integer(*value),

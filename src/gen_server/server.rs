@@ -249,7 +249,7 @@ fn timeout_message() -> Payload {
 
 /// Decodes a message into the server's own; `whole` is the message if somebody looks. `None` if there is nothing more to do with it: it is a
 /// system message, or not understood.
-#[inline]
+#[hot]
 fn understand<S: GenServer>(
     server: &mut S,
     message: GenMessage,

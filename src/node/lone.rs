@@ -19,6 +19,8 @@ use crate::world::Wait;
 
 /// After so many messages that came alone, one after the other, a connection has a thread of its own.
 const LONE_MESSAGES: u32 = 64;
+/// After so few where that was worth it the last time: who calls again after a pause is most likely to go on.
+const LONE_MESSAGES_AGAIN: u32 = 8;
 /// After so many at most.
 const LONE_MESSAGES_MAX: u32 = 1024;
 /// What keeps its thread for so many did well to have it.
@@ -62,7 +64,8 @@ pub(super) async fn read(
             return (reason, reader);
         }
         let turns = lone.0.turns.load(Ordering::Relaxed);
-        patience = if turns < WORTHWHILE { (2 * patience).min(LONE_MESSAGES_MAX) } else { LONE_MESSAGES };
+        patience =
+            if turns < WORTHWHILE { (2 * patience).min(LONE_MESSAGES_MAX) } else { LONE_MESSAGES_AGAIN };
     }
 }
 

@@ -497,8 +497,9 @@ impl ProcessCall {
             Closed::Kept if shared.has(Attention::MONITORS) => {}
             Closed::Kept => shared.notice(Attention::MONITORS),
             Closed::Nothing => {}
-            Closed::Demonitor(reference, monitor) => {
+            Closed::Demonitor(ended) => {
                 cold_path();
+                let (reference, monitor) = *ended;
                 send_demonitor(shared, &monitor, &reference, Write::Later);
             }
         }

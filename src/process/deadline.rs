@@ -79,6 +79,25 @@ struct Readings {
 }
 
 impl Readings {
+    /// A turn ends: what began in it has its reading, and there is again what was there before it.
+    #[inline(never)]
+    #[hot]
+    fn restore(&self, clock: &Arc<dyn Clock>, (id, last, next): (usize, Mono, Option<Arc<Reading>>)) {
+        if let Some(next) = self.next.take() {
+            next.0.store(clock.mono().0, Ordering::Release);
+        }
+        if let Some(used) = self.used.take() {
+            cold_path();
+            drop(used);
+        }
+        self.clock.set(id);
+        self.last.set(last);
+        if next.is_some() {
+            cold_path();
+            self.next.replace(next);
+        }
+    }
+
     /// One that is not made yet.
     fn unmade(&self) -> Arc<Reading> {
         let unmade = Reading(AtomicU64::new(NEVER.0));
@@ -143,22 +162,7 @@ impl<'a> TurnReadings<'a> {
 impl TurnReadings<'_> {
     #[inline(always)]
     pub(super) fn restore(&mut self) {
-        READINGS.with(|readings| {
-            if let Some(next) = readings.next.take() {
-                next.0.store(self.clock.mono().0, Ordering::Release);
-            }
-            if let Some(used) = readings.used.take() {
-                cold_path();
-                drop(used);
-            }
-            let (clock, last, next) = std::mem::take(&mut self.outer);
-            readings.clock.set(clock);
-            readings.last.set(last);
-            if next.is_some() {
-                cold_path();
-                readings.next.replace(next);
-            }
-        });
+        READINGS.with(|readings| readings.restore(self.clock, std::mem::take(&mut self.outer)));
     }
 }
 

@@ -139,7 +139,6 @@ pin_project! {
 impl<M: ProcessMessage, F: Future<Output = ExitReason>> Future for Inline<M, F> {
     type Output = ();
 
-    #[hot]
     fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
         let mut this = self.project();
         if !this.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {

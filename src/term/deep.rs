@@ -38,7 +38,6 @@ impl Term {
     }
 
     /// A clone with these in place of its children.
-    #[hot]
     fn with_children(&self, children: Terms) -> Self {
         match self {
             Self::List(_) => Self::List(children),
@@ -286,6 +285,7 @@ pub(super) fn hash<H: Hasher>(terms: &[Term], state: &mut H) {
 }
 
 impl Clone for Term {
+    #[hot]
     fn clone(&self) -> Self {
         if let Self::Integer(value) = self {
             return Self::Integer(*value);

@@ -209,7 +209,6 @@ impl AsyncWrite for WriteHalf {
         self.get_mut().poll_with(cx, |socket, flags| send(socket, buf, flags))
     }
 
-    #[hot]
     fn poll_write_vectored(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -40,6 +40,7 @@ pub(crate) struct Fresh<'a> {
 
 impl<'a> Fresh<'a> {
     /// Encodes a signal as [`Outgoing::encode`] does, and hands it to `take`.
+    #[hot]
     pub(crate) fn with<P, R>(
         flags: Flags,
         sender: Option<&Pid>,
