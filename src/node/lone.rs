@@ -19,7 +19,7 @@ use crate::world::Wait;
 
 /// After so many messages that came alone, one after the other, a connection has a thread of its own.
 const LONE_MESSAGES: u32 = 64;
-/// After so few where that was worth it the last time: who calls again after a pause is most likely to go on.
+/// After so few where it did well to have it until nothing came for a while: who calls again after a pause is most likely to go on.
 const LONE_MESSAGES_AGAIN: u32 = 8;
 /// After so many at most.
 const LONE_MESSAGES_MAX: u32 = 1024;
@@ -54,7 +54,7 @@ pub(super) async fn read(
             guest,
             turns: AtomicU64::new(0),
             is_left: AtomicBool::new(false),
-            state: Mutex::new(State { reader: Some(reader), lost: None }),
+            state: Mutex::new(State { reader: Some(reader), ..State::default() }),
         }));
         let state = Lone::on_thread(&lone.0).await;
         wait.end();
@@ -64,8 +64,11 @@ pub(super) async fn read(
             return (reason, reader);
         }
         let turns = lone.0.turns.load(Ordering::Relaxed);
-        patience =
-            if turns < WORTHWHILE { (2 * patience).min(LONE_MESSAGES_MAX) } else { LONE_MESSAGES_AGAIN };
+        patience = match state.paused {
+            _ if turns < WORTHWHILE => (2 * patience).min(LONE_MESSAGES_MAX),
+            true => LONE_MESSAGES_AGAIN,
+            false => LONE_MESSAGES,
+        };
     }
 }
 
@@ -88,6 +91,8 @@ struct State {
     /// `None` once others go on reading.
     reader: Option<Box<Reader>>,
     lost: Option<DisconnectReason>,
+    /// Whether nothing came for a while.
+    paused: bool,
 }
 
 /// Has the thread end when its connection's task does.
@@ -134,10 +139,13 @@ impl Lone {
         let (mut state, mut spares, mut was_slow) = (self.state(), Spares::default(), false);
         let Some(due) = state.reader.as_ref().map(|reader| reader.due(clock.mono())) else { return };
         for turn in 1_u64.. {
-            let State { reader: Some(reader), lost: None } = &mut *state else { return };
+            let State { reader: Some(reader), lost: None, .. } = &mut *state else { return };
             let len = match reader.wait_for_more(&self.wait) {
                 Ok(Some(len)) => len,
-                Ok(None) => return,
+                Ok(None) => {
+                    state.paused = true;
+                    return;
+                }
                 Err(error) => {
                     state.lost = Some(error.into());
                     return;
@@ -154,7 +162,7 @@ impl Lone {
             self.connection.lead(&self.inner.local, &mut spares);
             self.guest.turn(&mut spares, || {
                 let mut state = state;
-                let State { reader: Some(reader), lost } = &mut *state else { return };
+                let State { reader: Some(reader), lost, .. } = &mut *state else { return };
                 if let Err(error) = self.connection.receive(&self.inner, reader) {
                     cold_path();
                     *lost = Some(DisconnectReason::Protocol(error));
