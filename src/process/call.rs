@@ -497,9 +497,8 @@ impl ProcessCall {
             Closed::Kept if shared.has(Attention::MONITORS) => {}
             Closed::Kept => shared.notice(Attention::MONITORS),
             Closed::Nothing => {}
-            Closed::Demonitor(ended) => {
+            Closed::Demonitor(reference, monitor) => {
                 cold_path();
-                let (reference, monitor) = *ended;
                 send_demonitor(shared, &monitor, &reference, Write::Later);
             }
         }

@@ -79,7 +79,8 @@ struct Readings {
 }
 
 impl Readings {
-    /// A turn ends: what began in it has its reading, and there is again what was there before it.
+    /// A turn ends: what began in it has its reading, and there is again what was there before it. Apart, as a closure's code lies where the
+    /// compiler puts it.
     #[inline(never)]
     #[hot]
     fn restore(&self, clock: &Arc<dyn Clock>, (id, last, next): (usize, Mono, Option<Arc<Reading>>)) {

@@ -118,7 +118,7 @@ pub(super) enum Closed {
     Nothing,
     /// Its monitor is kept.
     Kept,
-    Demonitor(Box<(Reference, Monitor)>),
+    Demonitor(Reference, Monitor),
 }
 
 /// How many of the last watchers are looked through one by one.
@@ -432,9 +432,7 @@ impl Relations {
         match monitor.map(|monitor| *monitor) {
             None => {
                 let kept = self.kept.remove(|kept| kept.call == Some(number)).map(Kept::into_monitor);
-                kept.map_or(Closed::Nothing, |(reference, monitor)| {
-                    Closed::Demonitor(Box::new((reference, monitor)))
-                })
+                kept.map_or(Closed::Nothing, |(reference, monitor)| Closed::Demonitor(reference, monitor))
             }
             Some(Monitor { target: Monitored::Process(pid), connection: Some(connection), .. })
                 if keep && self.kept.has_room() =>
@@ -442,7 +440,7 @@ impl Relations {
                 self.kept.add(Kept { reference: reference.clone(), pid, connection, call: None });
                 Closed::Kept
             }
-            Some(monitor) => Closed::Demonitor(Box::new((reference.clone(), monitor))),
+            Some(monitor) => Closed::Demonitor(reference.clone(), monitor),
         }
     }
 
@@ -606,7 +604,8 @@ mod tests {
             open_call(&mut relations, number);
             relations.monitor_over(&reference(number), Some(ConnectionId(u64::from(number) % 2)), None);
         }
-        let is_over = |closed: &Closed, number| matches!(closed, Closed::Demonitor(ended) if ended.0 == reference(number));
+        let is_over =
+            |closed: &Closed, number| matches!(closed, Closed::Demonitor(it, _) if *it == reference(number));
         for number in [3, 11, 0, 7] {
             assert!(relations.take_caller(&reference(number)).is_some());
             assert!(is_over(&relations.close_call(&reference(number), false), number), "{number}");
@@ -647,7 +646,7 @@ mod tests {
         assert!(matches!(relations.close_call(&reference(0), true), Closed::Nothing));
         assert_eq!(relations.connection_lost(ConnectionId(2)).monitors, [reference(2)]);
         let closed = relations.close_call(&reference(1), false);
-        assert!(matches!(&closed, Closed::Demonitor(ended) if ended.0 == reference(1)), "{closed:?}");
+        assert!(matches!(&closed, Closed::Demonitor(of, _) if *of == reference(1)), "{closed:?}");
         let (_, _, monitors) = relations.into_parts();
         let monitors: Vec<_> = monitors.into_iter().map(|(reference, _)| reference).collect();
         assert_eq!(monitors, [reference(2), reference(3)]);
