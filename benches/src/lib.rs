@@ -1,5 +1,5 @@
 //! A small harness: what is measured and its floor take turns in one run, so that noise of the machine meets both, and
-//! what is printed is the ratio of their medians.
+//! what is printed is the median of their ratios.
 //!
 //! Every benchmark takes `--quick` (fewer rounds of less work), `--rounds N`, and `--tsv`, which prints each sample as
 //! `row TAB beamline|floor|machine TAB value` for a program to read.
@@ -21,8 +21,9 @@ pub struct Row {
     name: String,
     subject: Spread,
     floor: Spread,
-    /// What a bare program takes that does the subject's work, where that is not what the floor is.
-    machine: Option<Spread>,
+    ratio: f64,
+    /// What a bare program takes that does the subject's work, where that is not what the floor is, and its ratio to the floor.
+    machine: Option<(f64, f64)>,
 }
 
 /// Minimum, median and maximum over the rounds.
@@ -34,7 +35,8 @@ struct Spread {
 }
 
 impl Spread {
-    fn of(mut samples: Vec<f64>) -> Self {
+    fn of(samples: &[f64]) -> Self {
+        let mut samples = samples.to_vec();
         samples.sort_by(f64::total_cmp);
         Self { min: samples[0], median: samples[samples.len() / 2], max: samples[samples.len() - 1] }
     }
@@ -42,6 +44,13 @@ impl Spread {
     fn range(&self) -> String {
         format!("{} to {}", number(self.min), number(self.max))
     }
+}
+
+/// The median of what each round says: a machine that is slow for some seconds is so for both in the same rounds, and the medians of the two
+/// may be of different ones.
+fn ratio(subjects: &[f64], floors: &[f64]) -> f64 {
+    let ratios: Vec<f64> = subjects.iter().zip(floors).map(|(subject, floor)| subject / floor).collect();
+    Spread::of(&ratios).median
 }
 
 /// Whether the program was asked for a quick run.
@@ -145,8 +154,10 @@ impl Table {
             floors.iter().for_each(|value| println!("{name}\tfloor\t{value}"));
             machines.iter().for_each(|value| println!("{name}\tmachine\t{value}"));
         }
-        let machine = (!machines.is_empty()).then(|| Spread::of(machines));
-        self.rows.push(Row { name, subject: Spread::of(subjects), floor: Spread::of(floors), machine });
+        let machine =
+            (!machines.is_empty()).then(|| (Spread::of(&machines).median, ratio(&machines, &floors)));
+        let (subject, floor) = (Spread::of(&subjects), Spread::of(&floors));
+        self.rows.push(Row { name, subject, floor, ratio: ratio(&subjects, &floors), machine });
     }
 
     /// Prints the table.
@@ -163,20 +174,20 @@ impl Table {
             "ratio".to_owned(),
         ];
         let mut rows = vec![header.to_vec()];
-        rows.extend(self.rows.iter().map(|Row { name, subject, floor, .. }| {
+        rows.extend(self.rows.iter().map(|Row { name, subject, floor, ratio, .. }| {
             vec![
                 name.clone(),
                 number(subject.median),
                 subject.range(),
                 number(floor.median),
                 floor.range(),
-                number(subject.median / floor.median),
+                number(*ratio),
             ]
         }));
         println!("\n{}; floor: {}\n\n{}", self.question, self.floor, markdown::table(&rows));
-        for Row { name, floor, machine, .. } in &self.rows {
-            if let Some(machine) = machine {
-                let (took, ratio) = (number(machine.median), number(machine.median / floor.median));
+        for Row { name, machine, .. } in &self.rows {
+            if let Some((took, ratio)) = machine {
+                let (took, ratio) = (number(*took), number(*ratio));
                 println!(
                     "A bare program that does the work of `{name}` takes {took} {}, {ratio} x the floor.",
                     self.unit

@@ -137,38 +137,39 @@ pub fn hold(samples: &Samples, run: &Run) -> bool {
             println!("skipped, taskset is not installed or may not be used: {row}");
             continue;
         }
-        let other = |peer| samples.other(row, peer).map(|value| (peer, value));
-        let reference = match against {
-            Floor => other("floor"),
-            Otp => other("otp"),
-            Eetf => other("eetf"),
-            Rust => RUST.into_iter().filter_map(other).min_by(|a, b| a.1.total_cmp(&b.1)),
-            Figure(value) => Some(("the bar's figure", value.into())),
+        let beside = |peer| samples.ratio(row, "beamline", peer).map(|ratio| (peer, ratio));
+        let ratio = match against {
+            Floor => beside("floor"),
+            Otp => beside("otp"),
+            Eetf => beside("eetf"),
+            // Of the best of them ours is the most.
+            Rust => RUST.into_iter().filter_map(beside).max_by(|a, b| a.1.total_cmp(&b.1)),
+            Figure(value) => {
+                let ours = samples.median(row, "beamline");
+                ours.map(|ours| ("the bar's figure", ours / f64::from(value)))
+            }
         };
-        let (Some(ours), Some((whom, theirs))) = (samples.median(row, "beamline"), reference) else {
+        let Some((whom, ratio)) = ratio else {
             unmeasured += 1;
             println!("not measured: {row}, against {against:?}");
             continue;
         };
-        let machine = samples.other(row, "machine");
-        if ours <= factor * theirs {
+        let machine = samples.ratio(row, "machine", whom);
+        let beside_machine = samples.ratio(row, "beamline", "machine");
+        if ratio <= factor {
             reached += 1;
-        } else if let Some(machine) =
-            machine.filter(|machine| *machine > factor * theirs && ours <= MACHINE_MARGIN * machine)
+        } else if let Some(machine) = machine.filter(|machine| *machine > factor)
+            && beside_machine.is_some_and(|ratio| ratio <= MACHINE_MARGIN)
         {
             below += 1;
             println!(
-                "below the machine's floor: {row} is {:.3} x {whom}, must be at most {factor:.3}; a bare program takes {:.3} x {whom}",
-                ours / theirs,
-                machine / theirs
+                "below the machine's floor: {row} is {ratio:.3} x {whom}, must be at most {factor:.3}; a bare program takes {machine:.3} x {whom}"
             );
         } else {
             short += 1;
-            let bare =
-                machine.map(|machine| format!("; a bare program takes {:.3} x {whom}", machine / theirs));
+            let bare = machine.map(|machine| format!("; a bare program takes {machine:.3} x {whom}"));
             println!(
-                "falls short: {row} is {:.3} x {whom}, must be at most {factor:.3}{}",
-                ours / theirs,
+                "falls short: {row} is {ratio:.3} x {whom}, must be at most {factor:.3}{}",
                 bare.unwrap_or_default()
             );
         }

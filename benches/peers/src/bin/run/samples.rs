@@ -35,21 +35,26 @@ impl Samples {
         added
     }
 
-    fn sorted(&self, row: &str, who: &str) -> Option<Vec<f64>> {
-        let mut samples = self.by_row.get(row)?.get(who)?.clone();
-        samples.sort_by(f64::total_cmp);
-        Some(samples)
+    fn get(&self, row: &str, who: &str) -> Option<&[f64]> {
+        Some(self.by_row.get(row)?.get(who)?)
     }
 
     /// The median of what one measured for a row.
     pub fn median(&self, row: &str, who: &str) -> Option<f64> {
-        let samples = self.sorted(row, who)?;
-        samples.get(samples.len() / 2).copied()
+        Some(median(&sorted(self.get(row, who)?)))
     }
 
-    /// What others did for a row: a decoder that knows one kind of result is compared with it for ours into Rust types too.
-    pub fn other(&self, row: &str, who: &str) -> Option<f64> {
-        self.median(row, who).or_else(|| self.median(row.strip_suffix(", typed")?, who))
+    /// What one took for a row divided by what another did: the median of what each round says, as a machine that is slow for some seconds is so
+    /// for both in the same rounds. Where they have not as many samples, of their medians. A decoder that knows one kind of result is compared
+    /// with it for ours into Rust types too.
+    pub fn ratio(&self, row: &str, who: &str, whom: &str) -> Option<f64> {
+        let ours = self.get(row, who)?;
+        let theirs = self.get(row, whom).or_else(|| self.get(row.strip_suffix(", typed")?, whom))?;
+        if ours.len() != theirs.len() {
+            return Some(median(&sorted(ours)) / median(&sorted(theirs)));
+        }
+        let ratios: Vec<f64> = ours.iter().zip(theirs).map(|(ours, theirs)| ours / theirs).collect();
+        Some(median(&sorted(&ratios)))
     }
 
     /// Prints ours, and ours divided by each of the others'.
@@ -58,20 +63,23 @@ impl Samples {
         header.extend(PEERS.map(str::to_owned));
         let mut rows = vec![header];
         for row in &self.rows {
-            let Some(samples) = self.sorted(row, "beamline") else { continue };
-            let ours = samples[samples.len() / 2];
+            let Some(samples) = self.get(row, "beamline") else { continue };
+            let samples = sorted(samples);
+            let ours = median(&samples);
             let range = format!("{} to {}", number(samples[0]), number(samples[samples.len() - 1]));
             let ratio = |peer: &&str| {
                 let peers: &[&str] = if *peer == "ractor" { &["ractor", "ractor_cluster"] } else { &[peer] };
-                let theirs = peers.iter().find_map(|peer| self.other(row, peer));
-                theirs.map(|theirs| number(ours / theirs)).unwrap_or_default()
+                let ratio = peers.iter().find_map(|peer| self.ratio(row, "beamline", peer));
+                ratio.map(number).unwrap_or_default()
             };
             let mut cells = vec![row.clone(), number(ours), range];
             cells.extend(PEERS.iter().map(ratio));
             rows.push(cells);
         }
         print!("\n{}", table(&rows));
-        println!("\nMedians, and ours divided by the others': below 1 ours is faster or smaller.");
+        println!(
+            "\nMedians, and ours divided by the others' of the same round: below 1 ours is faster or smaller."
+        );
     }
 
     /// Every sample, as the programs print them.
@@ -83,5 +91,34 @@ impl Samples {
             }
         }
         lines
+    }
+}
+
+fn sorted(samples: &[f64]) -> Vec<f64> {
+    let mut samples = samples.to_vec();
+    samples.sort_by(f64::total_cmp);
+    samples
+}
+
+/// Of some that are in order.
+fn median(samples: &[f64]) -> f64 {
+    samples[samples.len() / 2]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ratio_is_of_what_was_measured_side_by_side() {
+        let mut samples = Samples::default();
+        // The machine is slow in two rounds of five for ours, and in three for the floor, as the third was between them.
+        for (ours, floor) in [(11, 10), (11, 10), (11, 20), (22, 20), (22, 20)] {
+            samples.add(&format!("row\tbeamline\t{ours}\nrow\tfloor\t{floor}\n"));
+        }
+        assert_eq!(samples.ratio("row", "beamline", "floor"), Some(1.1));
+        samples.add("row\totp\t22\n");
+        assert_eq!(samples.ratio("row", "beamline", "otp"), Some(0.5), "one sample beside five");
+        assert_eq!(samples.ratio("row", "beamline", "actix"), None);
     }
 }
