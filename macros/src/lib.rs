@@ -70,13 +70,17 @@ pub fn sim(options: TokenStream, function: TokenStream) -> TokenStream {
 /// Of a large program's instructions these are some hundred functions among thousands. Scattered, each is on a page of its own, and on
 /// processors that forget their translations of addresses when another program runs each costs a walk through the page tables.
 ///
+/// `#[hot(relations)]` places one beside those that monitors and links run through, as calls to a name do, apart from the rest.
+///
 /// Not part of the interface: for beamline itself.
 #[doc(hidden)]
 #[proc_macro_attribute]
-pub fn hot(_: TokenStream, function: TokenStream) -> TokenStream {
+pub fn hot(place: TokenStream, function: TokenStream) -> TokenStream {
+    let section = if place.is_empty() { "text".to_owned() } else { place.to_string() };
     // A section's name is unsafe as a linker may give it a meaning; to this one none does.
-    let placed =
-        r#"#[cfg_attr(target_os = "linux", allow(unsafe_code), unsafe(link_section = ".beamline.text"))]"#;
+    let placed = format!(
+        r#"#[cfg_attr(target_os = "linux", allow(unsafe_code), unsafe(link_section = ".beamline.{section}"))]"#
+    );
     let mut out: TokenStream = placed.parse().expect("an attribute");
     out.extend(function);
     out

@@ -128,6 +128,7 @@ impl Out {
     }
 
     /// The process is to hear of the connection's loss.
+    #[hot(relations)]
     fn interest(&mut self, pid: &Pid) {
         self.interested.entry(numbers(pid)).or_insert_with(|| pid.clone());
     }
@@ -237,6 +238,7 @@ impl Connection {
     }
 
     /// A signal without payload, which is written under the lock if it can be.
+    #[hot(relations)]
     fn send_monitor<P>(
         &self,
         sender: Option<&Pid>,
@@ -456,6 +458,7 @@ impl Connection {
     }
 
     /// Registers a process that is to hear of the connection's loss. Returns whether the connection stands.
+    #[hot(relations)]
     pub(super) fn interest(&self, pid: &Pid) -> bool {
         let mut out = self.out();
         if out.closed.is_some() {
@@ -473,10 +476,12 @@ impl Connection {
         }
     }
 
+    #[hot(relations)]
     pub(super) fn remember_name_monitor(&self, reference: &Reference, process: &Pid) {
         self.out().name_monitors.insert(reference, process);
     }
 
+    #[hot(relations)]
     pub(super) fn forget_name_monitor(&self, reference: &Reference) -> Option<Pid> {
         self.out().name_monitors.remove(reference)
     }

@@ -62,6 +62,7 @@ impl Inner {
     }
 
     /// The connection to a peer, if one stands.
+    #[hot(relations)]
     pub(super) fn connection(&self, peer: &Atom) -> Option<Arc<Connection>> {
         match self.peers().get(peer) {
             Some(Peer::Up(connection)) => Some(connection.clone()),
@@ -294,6 +295,7 @@ fn send_one(
     }
 }
 
+#[hot(relations)]
 fn send_on(
     local: &Local,
     connection: &Connection,
@@ -374,6 +376,7 @@ impl Link for Connection {
 }
 
 impl Distribution for Inner {
+    #[hot(relations)]
     fn send(
         &self,
         node: &Atom,

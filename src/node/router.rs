@@ -205,6 +205,7 @@ impl Inner {
         }
     }
 
+    #[hot(relations)]
     fn monitor(
         &self,
         connection: &Connection,
@@ -240,6 +241,7 @@ impl Inner {
         }
     }
 
+    #[hot(relations)]
     fn demonitor(&self, connection: &Connection, from: &Pid, item: &Item, reference: &Reference) {
         let named;
         let pid = match item {
@@ -272,6 +274,7 @@ fn answer_spawn(connection: &Connection, id: Reference, to: Pid, reply: SpawnRep
 
 /// Has a process related to one of the peer's, so that it hears of the connection's loss. Returns whether there is such a
 /// process.
+#[hot(relations)]
 fn relate(connection: &Connection, process: Option<Arc<dyn AnyProcess>>, relation: Relation) -> bool {
     let Some(process) = process else { return false };
     // Before the process can act on it.

@@ -22,6 +22,7 @@ const PROCESS: Atom = Atom::from_static("process");
 /// stays as a message in their place.
 ///
 /// Returns the reason if one of them ends the process; nothing after it is applied then.
+#[hot(relations)]
 pub(super) fn apply_all<M>(
     shared: &Shared,
     signals: &mut VecDeque<Signal<M>>,
@@ -81,6 +82,7 @@ fn mailbox_full(bound: usize) -> ExitReason {
     ExitReason::Term(Term::tuple([MAILBOX_FULL.into(), bound]))
 }
 
+#[hot(relations)]
 fn apply(shared: &Shared, relation: Relation, deliver: &mut dyn FnMut(Payload)) -> Option<ExitReason> {
     match relation {
         Relation::Link { from, connection } => {

@@ -344,6 +344,7 @@ fn open<Q: Serialize + ?Sized>(
 
 /// What a call monitors, and the node of whom it calls.
 #[inline(never)]
+#[hot(relations)]
 fn monitored<'a>(local: &'a Local, to: &'a Destination) -> Result<(Option<Monitored>, &'a Atom), CallError> {
     Ok(match to {
         Destination::Pid(pid) => (Some(Monitored::Process(pid.clone())), &pid.node),
@@ -430,6 +431,7 @@ impl Drop for Asking<'_> {
 }
 
 #[inline]
+#[hot(relations)]
 fn calls_itself(shared: &Shared, target: &Monitored) -> bool {
     match target {
         Monitored::Process(pid) => *pid == shared.pid,
@@ -542,6 +544,7 @@ pub(super) fn demonitor(shared: &Shared, reference: &Reference, write: Write) ->
     true
 }
 
+#[hot(relations)]
 fn send_demonitor(shared: &Shared, monitor: &Monitor, reference: &Reference, write: Write) {
     shared.local.send_demonitor(&shared.pid, &monitor.target, monitor.bound.as_ref(), reference, write);
 }

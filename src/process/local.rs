@@ -196,12 +196,14 @@ impl Local {
         Reference::of_words(self.node.clone(), self.creation, 3, [low, high, 0, 0, 0])
     }
 
+    #[hot(relations)]
     pub(crate) fn is_local(&self, node: &Atom) -> bool {
         *node == self.node
     }
 
     /// The live process of a pid of this node, of this life of it.
     #[inline]
+    #[hot(relations)]
     pub(crate) fn process(&self, pid: &Pid) -> Option<Arc<dyn AnyProcess>> {
         if (pid.creation != self.creation && !self.world.planted("any-creation")) || pid.node != self.node {
             return None;
@@ -252,6 +254,7 @@ impl Local {
     }
 
     /// Delivers a relation to a process of this node; gives it back if there is none.
+    #[hot(relations)]
     pub(crate) fn deliver_relation(&self, to: &Pid, relation: Relation) -> Result<(), Box<Relation>> {
         let relation = Box::new(relation);
         match self.process(to) {
@@ -446,6 +449,7 @@ impl Local {
         process.map_or(Pushed::Ended, |process| process.push_to_alias(alias, message, taking))
     }
 
+    #[hot(relations)]
     pub(super) fn remote(
         &self,
         node: &Atom,
@@ -590,6 +594,7 @@ impl Local {
 
     /// Sends a call to another node: its monitor, as [`Local::send_monitor`] does, and its request right behind it. Returns the
     /// connection that they go over.
+    #[hot(relations)]
     pub(super) fn send_remote_call(
         &self,
         from: &Pid,
@@ -615,6 +620,7 @@ impl Local {
         Ok((None, Delivery::Done))
     }
 
+    #[hot(relations)]
     pub(super) fn send_demonitor(
         &self,
         from: &Pid,

@@ -264,30 +264,44 @@ impl<M: ProcessMessage> SignalQueue<M> {
         if self.relations.load(Ordering::Acquire) { Some(self.take_all()) } else { None }
     }
 
-    #[cold]
+    #[inline(never)]
+    #[hot(relations)]
     fn take_all(&self) -> Batch<M> {
         let mut queue = self.lock();
         self.relations.store(false, Ordering::Relaxed);
         self.first.store(EMPTY, Ordering::Release);
         let messages = std::mem::take(&mut queue.messages) as usize;
+        if queue.rest.is_all_whole() {
+            // The memory around them stays for the next ones.
+            let (first, mut signals) = (queue.first.take(), queue.rest.take());
+            drop(queue);
+            if let Some(first) = first {
+                signals.push_front(first);
+            }
+            return Batch { signals, messages };
+        }
+        cold_path();
         let taken = queue.take();
         drop(queue);
         Batch { signals: all(taken), messages }
     }
 
     /// Puts what [`SignalQueue::take_relations`] left back in front of what has arrived since.
+    #[hot(relations)]
     pub(super) fn restore(&self, batch: Batch<M>) {
         let mut signals = batch.signals;
         if signals.is_empty() {
             return;
         }
         let mut queue = self.lock();
-        queue.messages = u32::try_from(signals.len()).unwrap_or(u32::MAX);
-        signals.extend(queue.first.take());
-        signals.append(queue.rest.get());
-        queue.first = signals.pop_front();
-        *queue.rest.get() = signals;
-        self.first.store(queue.first.as_ref().map_or(EMPTY, kind), Ordering::Release);
+        let Queue { first, rest, messages, .. } = &mut *queue;
+        *messages = u32::try_from(signals.len()).unwrap_or(u32::MAX);
+        signals.extend(first.take());
+        let rest = rest.get();
+        signals.append(rest);
+        *first = signals.pop_front();
+        *rest = signals;
+        self.first.store(first.as_ref().map_or(EMPTY, kind), Ordering::Release);
     }
 
     /// Takes all that is queued, the rest of it into `inbox`, which is empty; if nothing is, the next message wakes the process.

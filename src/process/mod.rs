@@ -486,6 +486,7 @@ impl<M: ProcessMessage> AnyProcess for Process<M> {
         }
     }
 
+    #[hot(relations)]
     fn push_relation(&self, relation: Box<Relation>) -> Result<(), Box<Relation>> {
         match self.mailbox.push(|| Signal::Relation(relation), || self.wake_up()).map_err(|signal| signal()) {
             Err(Signal::Relation(relation)) => self.push_relation_always(relation),

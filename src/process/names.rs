@@ -114,6 +114,7 @@ impl Names {
     }
 
     /// As [`Names::get`], for who mostly looks for the name that it has found last.
+    #[hot(relations)]
     pub(crate) fn get_again<'a>(
         &self,
         name: &Atom,

@@ -277,10 +277,12 @@ impl Relations {
         self.links.remove(from).is_some_and(|link| link.unlinking.is_none())
     }
 
+    #[hot(relations)]
     pub(super) fn monitor(&mut self, reference: Reference, monitor: Monitor) {
         self.monitors.insert(number(&reference), (reference, monitor));
     }
 
+    #[hot(relations)]
     pub(super) fn monitor_over(
         &mut self,
         reference: &Reference,
@@ -317,6 +319,7 @@ impl Relations {
         self.monitors.remove(&number).map(|(_, monitor)| monitor)
     }
 
+    #[hot(relations)]
     pub(super) fn watch(
         &mut self,
         from: Pid,
@@ -333,6 +336,7 @@ impl Relations {
         self.young_watchers.push(((from, reference), Watcher { name, connection }));
     }
 
+    #[hot(relations)]
     pub(super) fn unwatch(&mut self, from: &Pid, reference: &Reference) {
         let is_it = |(of, known): &(Pid, Reference)| known == reference && of == from;
         if let Some(at) = self.young_watchers.iter().position(|(key, _)| is_it(key)) {

@@ -66,6 +66,7 @@ impl<M: ProcessMessage> Lanes<M> {
     }
 
     /// Has all of them in `signals`. Each gets there once at most, however often this is done.
+    #[hot(relations)]
     fn unfold(&mut self) {
         if self.brief.is_empty() {
             return;
@@ -113,6 +114,7 @@ impl<M: ProcessMessage> Signals<M> {
 
     // Not inlined, so that those that come one at a time do not pay for it.
     #[inline(never)]
+    #[hot(relations)]
     fn push_whole(&mut self, signal: Signal<M>) -> usize {
         let lanes = self.lanes();
         if !lanes.brief.is_empty() {
@@ -205,6 +207,13 @@ impl<M: ProcessMessage> Signals<M> {
         &mut lanes.signals
     }
 
+    /// Whether none of them is brief.
+    #[inline]
+    pub(super) fn is_all_whole(&self) -> bool {
+        self.0.as_ref().is_none_or(|lanes| lanes.brief.is_empty())
+    }
+
+    #[inline]
     pub(super) fn take(&mut self) -> VecDeque<Signal<M>> {
         let Some(lanes) = &mut self.0 else { return VecDeque::new() };
         lanes.unfold();

@@ -353,6 +353,7 @@ impl SendCache {
     /// Where an atom is, or goes: to the first of a few slots that is free, so that two do not push each other out as long as there is
     /// room, and else to the first of them. And whether it is there.
     #[inline]
+    #[hot(relations)]
     fn slot(&self, atom: &Atom) -> (u16, bool) {
         let home = home_slot(atom);
         if self.slots.get(home) == Some(atom) { (home, true) } else { self.slot_behind(home, atom) }
@@ -394,6 +395,7 @@ impl SendCache {
 
     /// Has that header be the last one.
     #[inline(never)]
+    #[hot(relations)]
     fn find_known<A: Borrow<Atom>>(&mut self, atoms: &[A]) -> bool {
         let refs = 1 + atoms.len() / 2 + 1;
         let mut header = FewRefs { len: (refs + atoms.len()) as u8, ..FewRefs::default() };

@@ -31,6 +31,7 @@ impl<'a> Terms<'a> {
 
     /// The number of an atom.
     #[inline]
+    #[hot(relations)]
     fn number(&mut self, atom: &'a Atom) -> u8 {
         let found = self.atoms.iter().position(|it| *it == atom);
         if found.is_none() {
@@ -73,6 +74,7 @@ impl<'a> Terms<'a> {
 
 impl Sender {
     /// Queues a monitor or the end of one, if `control` is one and can be written at once. Returns whether it was.
+    #[hot(relations)]
     pub(crate) fn push_monitor<P>(&mut self, sender: Option<&Pid>, control: &Control<P>) -> bool {
         let (operation, from, item, reference) = match control {
             Control::Monitor { from, item, reference } => (op::MONITOR_P, from, item, reference),

@@ -422,6 +422,7 @@ impl Receiver {
 
     /// Reads the front of a packet that is not cut into fragments, for the next one that may have the same; returns where its payload begins.
     #[inline]
+    #[hot(relations)]
     fn control(&mut self, packet: &[u8]) -> Result<usize, ChannelError> {
         let (control_at, payload_at) = self.header(packet, 2)?;
         if let Some(atoms) = self.cache.known_atoms()
@@ -434,6 +435,7 @@ impl Receiver {
 
     /// Reads the distribution header at `start`, and the control message after it; returns where that and its payload begin.
     #[inline]
+    #[hot(relations)]
     fn header(&mut self, packet: &[u8], start: usize) -> Result<(usize, usize), ChannelError> {
         let mut terms = packet.get(start..).unwrap_or_default();
         self.cache.read_header(&mut terms)?;
@@ -445,6 +447,7 @@ impl Receiver {
 
     /// The atoms of the packet that was read last, if the signal has a payload that may refer to them.
     #[inline]
+    #[hot(relations)]
     fn atoms_for(&self, control: &Control) -> Atoms {
         if self.flags.header() && control.wants_payload() {
             self.cache.shared_atoms()

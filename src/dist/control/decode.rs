@@ -65,6 +65,7 @@ impl Control {
     /// Reads a control tuple from the front of `input` into its place, as it is too large to be moved from one result into the next;
     /// returns its length. A payload that follows it is still to be set.
     #[inline]
+    #[hot(relations)]
     pub(crate) fn decode(
         input: &[u8],
         atoms: &[Atom],
@@ -103,6 +104,7 @@ impl Control {
 
     /// Whether a payload follows the control tuple, and is still to be set.
     #[inline]
+    #[hot(relations)]
     pub(crate) fn wants_payload(&self) -> bool {
         match self {
             Self::Send { message: payload, .. }
@@ -309,12 +311,14 @@ impl Elements<'_> {
     }
 
     /// A pid that only the peer can speak for.
+    #[hot(relations)]
     fn peer_pid(&mut self) -> Result<Pid, ControlError> {
         let pid = self.pid()?;
         self.check_peer(&pid)?;
         Ok(pid)
     }
 
+    #[hot(relations)]
     fn check_peer(&self, pid: &Pid) -> Result<(), ControlError> {
         if pid.node == *self.judge.peer {
             return Ok(());
@@ -322,6 +326,7 @@ impl Elements<'_> {
         Err(ControlError::ForeignSender { operation: self.operation, node: pid.node.clone() })
     }
 
+    #[hot(relations)]
     fn atom(&mut self) -> Result<Atom, ControlError> {
         if let Some(atom) = self.reader.short_atom_ref() {
             return Ok(atom.clone());
@@ -333,6 +338,7 @@ impl Elements<'_> {
     }
 
     #[inline]
+    #[hot(relations)]
     fn reference(&mut self) -> Result<Reference, ControlError> {
         if let Some(reference) = self.reader.short_reference() {
             return Ok(reference);
@@ -341,6 +347,7 @@ impl Elements<'_> {
         self.reader.reference()?.ok_or_else(|| self.element("a reference"))
     }
 
+    #[hot(relations)]
     fn item(&mut self) -> Result<Item, ControlError> {
         if let Some(name) = self.reader.short_atom_ref() {
             return Ok(Item::Name(name.clone()));
@@ -372,6 +379,7 @@ impl Elements<'_> {
     }
 
     #[inline(never)]
+    #[hot(relations)]
     fn skip(&mut self) -> Result<(), ControlError> {
         if self.reader.short_atom_ref().is_some() {
             return Ok(());
