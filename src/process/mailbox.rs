@@ -271,19 +271,22 @@ impl<M: ProcessMessage> SignalQueue<M> {
         self.relations.store(false, Ordering::Relaxed);
         self.first.store(EMPTY, Ordering::Release);
         let messages = std::mem::take(&mut queue.messages) as usize;
-        if queue.rest.is_all_whole() {
-            // The memory around them stays for the next ones.
-            let (first, mut signals) = (queue.first.take(), queue.rest.take());
+        let (first, mut rest) = queue.take();
+        if !rest.is_all_whole() {
+            cold_path();
             drop(queue);
-            if let Some(first) = first {
-                signals.push_front(first);
-            }
-            return Batch { signals, messages };
+            return Batch { signals: all((first, rest)), messages };
         }
-        cold_path();
-        let taken = queue.take();
+        let mut signals = rest.take();
+        if signals.back().is_some_and(|last| !matches!(last, Signal::Relation(_))) {
+            // It goes back there.
+            queue.rest = rest;
+        }
         drop(queue);
-        Batch { signals: all(taken), messages }
+        if let Some(first) = first {
+            signals.push_front(first);
+        }
+        Batch { signals, messages }
     }
 
     /// Puts what [`SignalQueue::take_relations`] left back in front of what has arrived since.
@@ -409,6 +412,12 @@ impl<M: ProcessMessage> SignalQueue<M> {
             // Not under the lock: it may take a while.
             drop(rest);
         }
+    }
+
+    /// Whether there is any memory where signals are queued behind the first.
+    #[cfg(test)]
+    pub(super) fn is_allocated(&self) -> bool {
+        self.lock().rest.is_allocated()
     }
 
     /// How many bytes there are where signals are queued.

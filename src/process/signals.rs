@@ -220,6 +220,12 @@ impl<M: ProcessMessage> Signals<M> {
         std::mem::take(&mut lanes.signals)
     }
 
+    /// Whether there is any memory for them.
+    #[cfg(test)]
+    pub(super) fn is_allocated(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// How many bytes are allocated for them.
     #[inline]
     pub(super) fn capacity(&self) -> usize {

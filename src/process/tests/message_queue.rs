@@ -3,7 +3,7 @@
 use std::mem::offset_of;
 use std::time::Duration;
 
-use super::super::{First, ProcessMessage, Shared, SignalQueue};
+use super::super::{First, ProcessMessage, Relation, Shared, Signal, SignalQueue};
 use super::*;
 
 #[tokio::test(start_paused = true)]
@@ -107,6 +107,41 @@ async fn what_must_not_be_kept_even_for_a_while_is_given_back_at_once() {
     }
     settle().await;
     assert_eq!(process.mailbox.capacity(), 0);
+}
+
+#[test]
+fn relations_alone_leave_no_memory_behind_and_those_before_a_message_leave_it_what_it_needs() {
+    let queue = SignalQueue::<Term>::default();
+    let relation = || Signal::Relation(Box::new(Relation::MailboxFull { bound: 1 }));
+    let term = |number: i64| Signal::Term(Payload::encode(&number).unwrap());
+    let push = |signal| assert!(queue.push_always(signal, || ()).is_ok());
+    for _ in 0..3 {
+        push(relation());
+    }
+    let mut batch = queue.take_relations().expect("there are some");
+    assert_eq!((batch.signals.len(), batch.messages), (3, 0));
+    batch.signals.clear();
+    queue.restore(batch);
+    assert!(!queue.is_allocated(), "an idle process is small");
+
+    for signal in [relation(), term(0), relation(), term(1)] {
+        push(signal);
+    }
+    // The first time it is looked through as a whole, and then only what came behind.
+    for (looked_at, next) in [(0, 2), (2, 3), (3, 4)] {
+        let mut batch = queue.take_relations().expect("there are some");
+        assert_eq!(batch.messages, looked_at);
+        batch.signals.retain(|signal| !matches!(signal, Signal::Relation(_)));
+        push(term(next));
+        queue.restore(batch);
+        assert!(queue.take_relations().is_none());
+        push(relation());
+    }
+    let numbers = queue.close().into_iter().filter_map(|signal| match signal {
+        Signal::Term(number) => Some(number.decode::<i64>().unwrap()),
+        _ => None,
+    });
+    assert!(numbers.eq(0..5), "in order");
 }
 
 #[tokio::test(start_paused = true)]
