@@ -15,7 +15,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::wire;
+use crate::{time_async, wire};
 
 const FLAGS: Flags = Flags::VISIBLE;
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -128,17 +128,25 @@ impl BareCalls {
         })
     }
 
-    /// How long so many calls with a term take, one after the other.
-    pub fn time(&self, runtime: &Runtime, term: &Term, times: u32) -> Duration {
+    /// How long so many calls with a term take, one after the other, once so many others have been made, by the same task.
+    pub fn time(&self, runtime: &Runtime, term: &Term, settling: u32, times: u32) -> Duration {
         let (place, term) = (self.0.clone(), term.clone());
-        crate::echo::run(runtime, async move {
+        let calls = runtime.spawn(async move {
             let taken = place.lock().unwrap_or_else(PoisonError::into_inner).take();
             let (mut write, open) = taken.expect("not in use");
-            for n in 0..times {
+            for n in 0..settling {
                 call(&mut write, &open, &term, n).await;
             }
+            let took = time_async(async {
+                for n in 0..times {
+                    call(&mut write, &open, &term, n).await;
+                }
+            });
+            let took = took.await;
             *place.lock().unwrap_or_else(PoisonError::into_inner) = Some((write, open));
-        })
+            took
+        });
+        runtime.block_on(calls).unwrap_or_else(|error| panic!("{error}"))
     }
 }
 
