@@ -131,7 +131,7 @@ impl BareCalls {
     /// How long so many calls with a term take, one after the other, once so many others have been made, by the same task.
     pub fn time(&self, runtime: &Runtime, term: &Term, settling: u32, times: u32) -> Duration {
         let (place, term) = (self.0.clone(), term.clone());
-        let calls = runtime.spawn(async move {
+        crate::echo::output(runtime, async move {
             let taken = place.lock().unwrap_or_else(PoisonError::into_inner).take();
             let (mut write, open) = taken.expect("not in use");
             for n in 0..settling {
@@ -145,8 +145,7 @@ impl BareCalls {
             let took = took.await;
             *place.lock().unwrap_or_else(PoisonError::into_inner) = Some((write, open));
             took
-        });
-        runtime.block_on(calls).unwrap_or_else(|error| panic!("{error}"))
+        })
     }
 }
 

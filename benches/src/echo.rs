@@ -92,7 +92,12 @@ pub fn free_port() -> u16 {
 
 /// How long work takes as a task: `block_on`'s own thread would be woken through the system for each reply.
 pub fn run(runtime: &Runtime, work: impl Future<Output = ()> + Send + 'static) -> Duration {
-    runtime.block_on(runtime.spawn(time_async(work))).unwrap_or_else(|error| panic!("{error}"))
+    output(runtime, time_async(work))
+}
+
+/// What work returns as a task.
+pub fn output<T: Send + 'static>(runtime: &Runtime, work: impl Future<Output = T> + Send + 'static) -> T {
+    runtime.block_on(runtime.spawn(work)).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// How long all of the works take, as tasks at the same time.

@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::Runtime;
 
 use crate::bare_calls;
-use crate::echo::{Echo, free_port, node, run_all, runtime};
+use crate::echo::{Echo, free_port, node, output, run_all, runtime};
 use crate::time_async;
 
 /// How many servers the peer has: `echo_0` and so on.
@@ -218,12 +218,10 @@ pub fn time_tcp(runtime: &Runtime, connections: &[Tcp], times: u32, write_max: u
 /// How long round trips take on a connection once so many others have been there, by the same task.
 pub fn time_settled_tcp(runtime: &Runtime, tcp: &Tcp, settling: u32, times: u32) -> Duration {
     let tcp = tcp.clone();
-    runtime
-        .block_on(runtime.spawn(async move {
-            tcp.clone().round_trips(settling, usize::MAX).await;
-            time_async(tcp.round_trips(times, usize::MAX)).await
-        }))
-        .unwrap_or_else(|error| panic!("{error}"))
+    output(runtime, async move {
+        tcp.clone().round_trips(settling, usize::MAX).await;
+        time_async(tcp.round_trips(times, usize::MAX)).await
+    })
 }
 
 /// How long so many round trips take, each on the next of the connections.
