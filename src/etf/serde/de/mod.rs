@@ -267,12 +267,14 @@ impl<'de> Deserializer<'de> {
     #[inline(always)]
     fn integer<V: Visitor<'de>>(&mut self, visitor: V) -> Result<V::Value> {
         let left = self.reader.left();
-        match self.reader.short_integer() {
-            Some(value) => match visitor.visit_i64(value) {
-                Ok(value) => Ok(value),
-                Err(fault) => Err(self.aside(|de| de.locate_left(left, fault))),
-            },
+        let result = match self.reader.short_integer() {
+            Some(value) => visitor.visit_i64(value),
             None => self.aside(|de| de.long_integer(visitor)),
+        };
+        // A fault is located here for both: as the compiler then follows each to its own end, a list of short ones is read without asking.
+        match result {
+            Ok(value) => Ok(value),
+            Err(fault) => Err(self.aside(|de| de.locate_left(left, fault))),
         }
     }
 
