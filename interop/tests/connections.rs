@@ -40,11 +40,15 @@ async fn two_hundred_connects_and_disconnects_by_either_side() {
         })
         .await;
     }
+    // As they may after the last look: then it is up at the end, and both sides say so.
     let events = "Events = fun Events(Expected, Next, Count) ->
              receive {Expected, 'rust@127.0.0.1'} -> Events(Next, Expected, Count + 1)
              after 1000 -> {Expected, Count, process_info(self(), messages)} end end,
-         {nodeup, Count, {messages, []}} = Events(nodeup, nodedown, 0), Count >= 400";
-    assert_eq!(erl.eval(events).await, "true", "up and down in turn, and down at the end");
+         {Expected, Count, {messages, []}} = Events(nodeup, nodedown, 0),
+         Up = Expected =:= nodedown,
+         {Count >= 400, Up =:= lists:member('rust@127.0.0.1', nodes()), Up}";
+    let events = erl.eval(events).await;
+    assert_eq!(events, format!("{{true,true,{}}}", !node.nodes().is_empty()), "up and down in turn");
     assert_eq!(node.process_count(), processes, "nothing is left of them");
 }
 
