@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, MutexGuard, PoisonError, RwLockReadGuard, RwLockWriteGuard};
 
 use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
 
 use super::connection::{Connection, Pushed};
 use super::pending::{Attempt, Incoming};
@@ -149,31 +150,50 @@ impl Inner {
         answer
     }
 
+    /// A peer that was thought alive has proved that it connects anew: its attempt takes the place of its former connection, or of what
+    /// this node has begun since that was lost.
+    ///
+    /// `None` if the latter goes on, or another attempt of the peer's got there first.
+    pub(super) fn replace(&self, peer: &Atom, task: AbortHandle) -> Option<Arc<Attempt>> {
+        if let Some(former) = self.connection(peer) {
+            former.close(DisconnectReason::Replaced);
+            self.disconnected(&former);
+        }
+        let mut peers = self.peers_mut();
+        let attempt = match peers.get(peer) {
+            Some(Peer::Up(_)) => return None,
+            Some(Peer::Pending(attempt)) => match simultaneous(&self.local.node, peer) {
+                Simultaneous::KeepMine => return None,
+                Simultaneous::TakeTheirs => attempt.clone(),
+            },
+            None => {
+                let attempt = Arc::new(Attempt::new(self.next_id(), peer.clone()));
+                peers.insert(peer.clone(), Peer::Pending(attempt.clone()));
+                attempt
+            }
+        };
+        attempt.run_by(task);
+        Some(attempt)
+    }
+
     /// A handshake is done: the connection takes its place in the table, and what waited for it is sent.
     ///
-    /// `None` if another connection to the peer got there first.
+    /// `None` if another attempt has taken this one's place.
     pub(super) fn connected(
         &self,
-        attempt: Option<&Arc<Attempt>>,
+        attempt: &Arc<Attempt>,
         make: impl FnOnce(ConnectionId) -> Connection,
     ) -> Option<Arc<Connection>> {
         let mut peers = self.peers_mut();
-        let id = attempt.map_or_else(|| self.next_id(), |attempt| attempt.id);
-        let connection = Arc::new(make(id));
-        let peer = connection.peer.clone();
-        match peers.get(&peer) {
-            Some(Peer::Up(_)) => return None,
-            Some(Peer::Pending(pending)) if attempt.is_none_or(|attempt| !Arc::ptr_eq(attempt, pending)) => {
-                return None;
-            }
-            Some(Peer::Pending(_)) | None => {}
+        match peers.get(&attempt.peer) {
+            Some(Peer::Pending(pending)) if Arc::ptr_eq(attempt, pending) => {}
+            _ => return None,
         }
+        let connection = Arc::new(make(attempt.id));
         self.node_event(&connection, true);
-        if let Some(attempt) = attempt {
-            attempt.succeeded(&self.local, &connection);
-        }
-        peers.insert(peer, Peer::Up(connection.clone()));
-        self.up().insert(id, connection.clone());
+        attempt.succeeded(&self.local, &connection);
+        peers.insert(connection.peer.clone(), Peer::Up(connection.clone()));
+        self.up().insert(attempt.id, connection.clone());
         Some(connection)
     }
 

@@ -79,7 +79,13 @@ impl Inner {
         let attempt = incoming.attempt.lock().unwrap_or_else(PoisonError::into_inner).take();
         let outcome = outcome.unwrap_or(Err(ConnectError::Timeout));
         match outcome {
-            Ok(greeted) => self.greeted(attempt, greeted).await,
+            Ok(greeted) => {
+                let peer = &greeted.established.peer;
+                let attempt = attempt.or_else(|| self.replace(peer, incoming.task));
+                if let Some(attempt) = attempt {
+                    self.greeted(attempt, greeted).await;
+                }
+            }
             Err(error) => {
                 tracing::info!(node = %self.local.node, peer = %address, %error, "connection refused");
                 if let Some(attempt) = attempt {
@@ -94,7 +100,7 @@ impl Inner {
         let setuptime = self.options.net_setuptime;
         let outcome = self.local.world.timeout(setuptime, self.try_dial(&peer)).await;
         match outcome.unwrap_or(Err(ConnectError::Timeout)) {
-            Ok(greeted) => self.greeted(Some(attempt), greeted).await,
+            Ok(greeted) => self.greeted(attempt, greeted).await,
             Err(ConnectError::Handshake(error)) if error.fault == HandshakeFault::Refused(Refusal::Nok) => {
                 // The peer's own attempt goes on: it takes this one over, and ends this wait.
                 self.local.world.sleep(setuptime).await;
@@ -119,27 +125,19 @@ impl Inner {
     }
 
     /// Runs a connection from the end of its handshake until it is lost.
-    async fn greeted(self: Arc<Self>, attempt: Option<Arc<Attempt>>, greeted: Greeted) {
+    async fn greeted(self: Arc<Self>, attempt: Arc<Attempt>, greeted: Greeted) {
         let Greeted { established, mut conn, rest, farewell } = greeted;
-        if established.replaces
-            && let Some(former) = self.connection(&established.peer)
-        {
-            former.close(DisconnectReason::Replaced);
-            self.disconnected(&former);
-        }
         let last_word = async {
             conn.write.write_all(&farewell).await?;
             conn.write.flush().await
         };
         let written = self.local.world.timeout(self.options.net_setuptime, last_word).await;
         if !matches!(written, Ok(Ok(()))) {
-            if let Some(attempt) = attempt {
-                self.connect_failed(&attempt, &ConnectError::Closed);
-            }
+            self.connect_failed(&attempt, &ConnectError::Closed);
             return;
         }
         let busy_limit = self.options.dist_buf_busy_limit;
-        let connection = self.connected(attempt.as_ref(), |id| {
+        let connection = self.connected(&attempt, |id| {
             let (clock, last_sent) = (self.local.world.clock.clone(), self.last_sent.clone());
             // What a thread can wait for is the socket itself, which keeps nothing back.
             let half = Half::new(conn.write, conn.wait.is_none());
