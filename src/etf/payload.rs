@@ -2,12 +2,12 @@
 
 use std::fmt;
 use std::hint::cold_path;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::sync::Arc;
 
 use ::serde::Serialize;
 use ::serde::de::DeserializeOwned;
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use smallvec::SmallVec;
 
 use super::serde::Source;
@@ -19,8 +19,49 @@ use crate::term::{Atom, Term};
 /// Its bytes were checked when it was made, so decoding it fails only where the type does not fit.
 #[derive(Debug, Clone)]
 pub struct Payload {
-    bytes: Bytes,
+    bytes: Text,
     atoms: Atoms,
+}
+
+/// A short one is a copy: what shares a buffer is counted by who reads it, and once more by who has handled it, on another thread.
+#[derive(Clone)]
+enum Text {
+    Short { start: u8, end: u8, bytes: [u8; SHORT_MAX] },
+    Shared(Bytes),
+}
+
+/// What takes no more room than `Bytes`.
+const SHORT_MAX: usize = 22;
+
+impl Deref for Text {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Short { start, end, bytes } => {
+                bytes.get(usize::from(*start)..usize::from(*end)).unwrap_or_default()
+            }
+            Self::Shared(bytes) => bytes,
+        }
+    }
+}
+
+impl Text {
+    /// What binaries may be slices of.
+    #[inline]
+    fn shared(&self) -> Option<&Bytes> {
+        match self {
+            Self::Short { .. } => None,
+            Self::Shared(bytes) => Some(bytes),
+        }
+    }
+}
+
+impl fmt::Debug for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&**self, f)
+    }
 }
 
 /// The atoms of a distribution header. Shared: all parts of a message refer to them, and one message mostly to the same as the last.
@@ -66,7 +107,7 @@ impl fmt::Debug for Atoms {
 impl Payload {
     /// A place where there is no term yet.
     pub(crate) fn none() -> Self {
-        Self { bytes: Bytes::new(), atoms: Atoms::default() }
+        Self { bytes: Text::Short { start: 0, end: 0, bytes: [0; SHORT_MAX] }, atoms: Atoms::default() }
     }
 
     /// Takes one checked term: see [`Reader::skip`].
@@ -77,7 +118,33 @@ impl Payload {
 
     /// Takes one checked term, and the atoms of its packet.
     pub(crate) fn with_atoms(bytes: Bytes, atoms: Atoms) -> Self {
-        Self { bytes, atoms }
+        Self { bytes: Text::Shared(bytes), atoms }
+    }
+
+    /// Cuts off the first `end` bytes of what was received, and takes the checked term of `len` bytes at `start` of them.
+    #[inline(always)]
+    pub(crate) fn cut_off(input: &mut BytesMut, end: usize, start: usize, len: usize, atoms: Atoms) -> Self {
+        let rest = input.get(start..).unwrap_or_default();
+        if len <= SHORT_MAX
+            && let Some(term) = rest.get(..len)
+        {
+            // With what follows, if there is enough, so that the compiler knows how much it is.
+            let bytes = rest.first_chunk().copied().unwrap_or_else(|| {
+                let mut bytes = [0; SHORT_MAX];
+                bytes[..len].copy_from_slice(term);
+                bytes
+            });
+            input.advance(end);
+            return Self { bytes: Text::Short { start: 0, end: len as u8, bytes }, atoms };
+        }
+        let mut bytes = input.split_to(end).freeze();
+        bytes.advance(start);
+        if bytes.len() > len {
+            cold_path();
+            // What follows the term is ignored.
+            bytes.truncate(len);
+        }
+        Self { bytes: Text::Shared(bytes), atoms }
     }
 
     /// A value in its external form.
@@ -87,7 +154,7 @@ impl Payload {
     pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Self, EncodeError> {
         let mut writer = Writer::new();
         super::serialize(value, &mut writer)?;
-        Ok(Self { bytes: writer.into_bytes(), atoms: Atoms::default() })
+        Ok(Self::with_atoms(writer.into_bytes(), Atoms::default()))
     }
 
     /// A reader over the term.
@@ -101,12 +168,12 @@ impl Payload {
     /// If the term is not of that type; the error names the place.
     #[hot]
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, DecodeError> {
-        serde::read(&mut self.reader(), Source::Checked(&self.bytes))
+        serde::read(&mut self.reader(), Source::Checked(self.bytes.shared()))
     }
 
     /// The term. Binaries are slices of the received buffer.
     pub fn term(&self) -> Term {
-        let term = decode::build(&mut self.reader(), Some(&self.bytes));
+        let term = decode::build(&mut self.reader(), self.bytes.shared());
         debug_assert!(term.is_ok(), "a payload is checked before it is made");
         term.unwrap_or_default()
     }
@@ -117,17 +184,28 @@ impl Payload {
     ) -> Result<Self, EncodeError> {
         let mut writer = Writer::new();
         write(&mut writer)?;
-        Ok(Self { bytes: writer.into_bytes(), atoms: Atoms::default() })
+        Ok(Self::with_atoms(writer.into_bytes(), Atoms::default()))
     }
 
     /// A term inside this one: `range` is where a reader found it.
-    pub(crate) fn slice(&self, range: std::ops::Range<usize>) -> Self {
-        Self { bytes: self.bytes.slice(range), atoms: self.atoms.clone() }
+    pub(crate) fn slice(&self, range: Range<usize>) -> Self {
+        let mut slice = self.clone();
+        match &mut slice.bytes {
+            Text::Short { start, end, .. } => {
+                *end = *start + range.end as u8;
+                *start += range.start as u8;
+            }
+            Text::Shared(bytes) => *bytes = bytes.slice(range),
+        }
+        slice
     }
 
     /// As [`Payload::slice`], the term at the end of this one.
     pub(crate) fn into_last(mut self, start: usize) -> Self {
-        self.bytes.advance(start);
+        match &mut self.bytes {
+            Text::Short { start: first, .. } => *first += start as u8,
+            Text::Shared(bytes) => bytes.advance(start),
+        }
         self
     }
 
@@ -144,9 +222,43 @@ impl Payload {
     /// Copies the term into a writer, its numbered atoms renumbered or spelled out.
     pub fn write(&self, writer: &mut Writer) {
         if self.atoms.is_empty() {
-            return writer.shared_raw(&self.bytes);
+            return match &self.bytes {
+                Text::Short { .. } => writer.raw(&self.bytes),
+                Text::Shared(bytes) => writer.shared_raw(bytes),
+            };
         }
         let written = writer.term(&self.term());
         debug_assert!(written.is_ok(), "what was decoded has an external form");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_term_is_cut_off_whatever_its_length_and_what_follows() {
+        for len in 0..40 {
+            let binary = Term::from(Bytes::from(vec![7; len]));
+            let term = Term::tuple([Term::from(1), binary.clone()]);
+            let bytes = [&[104, 2, 97, 1, 109][..], &(len as u32).to_be_bytes(), &vec![7; len]].concat();
+            for after in [0, 1, 40] {
+                let (front, end) = (b"front", b"end");
+                let packet = [front, &bytes[..], end].concat();
+                let mut input = BytesMut::from(&[&packet[..], &vec![9; after]].concat()[..]);
+                let atoms = Atoms::default();
+                let payload = Payload::cut_off(&mut input, packet.len(), front.len(), bytes.len(), atoms);
+                assert_eq!(input, vec![9; after]);
+                assert_eq!((payload.term(), payload.len()), (term.clone(), bytes.len()));
+                assert_eq!(payload.decode::<(u8, Term)>().unwrap(), (1, binary.clone()));
+                let inner = payload.slice(2..bytes.len());
+                assert_eq!((inner.slice(0..2).term(), inner.len()), (Term::from(1), bytes.len() - 2));
+                assert_eq!(inner.into_last(2).term(), binary);
+                let mut writer = Writer::new();
+                payload.write(&mut writer);
+                assert_eq!(writer.into_bytes(), bytes);
+            }
+        }
+        assert_eq!(size_of::<Payload>(), size_of::<Bytes>() + size_of::<usize>(), "{SHORT_MAX} bytes fit");
     }
 }

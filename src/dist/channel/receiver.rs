@@ -360,15 +360,9 @@ impl Receiver {
             }
         };
         let payload_len = self.check_payload(packet.get(start..).unwrap_or_default(), &atoms)?;
-        let mut payload = input.split_to(LENGTH_LEN + len).freeze();
-        payload.advance(LENGTH_LEN + start);
-        if payload.len() > payload_len {
-            cold_path();
-            // What follows the term is ignored.
-            payload.truncate(payload_len);
-        }
+        let payload = Payload::cut_off(input, LENGTH_LEN + len, LENGTH_LEN + start, payload_len, atoms);
         if let Some(control) = &mut self.signal {
-            control.set_payload(Payload::with_atoms(payload, atoms));
+            control.set_payload(payload);
         }
         Ok(true)
     }

@@ -53,9 +53,9 @@ pub(super) fn read<'de, T: Deserialize<'de>>(
 /// What is known of the bytes that a reader reads.
 #[derive(Clone, Copy)]
 pub(super) enum Source<'de> {
-    /// [`Reader::skip`] has seen them. Binaries may be slices of them.
-    Checked(&'de Bytes),
-    /// Nobody has checked them. Binaries may be slices of them if they are shared.
+    /// [`Reader::skip`] has seen them. Binaries may be slices of them if they are shared.
+    Checked(Option<&'de Bytes>),
+    /// Nobody has checked them. As above.
     Unchecked(Option<&'de Bytes>),
 }
 

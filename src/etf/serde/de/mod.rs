@@ -127,7 +127,7 @@ impl<'de> Deserializer<'de> {
     /// The next term as it is.
     fn term(&mut self) -> Result<Term> {
         Ok(match self.source {
-            Source::Checked(source) => decode::build(&mut self.reader, Some(source)),
+            Source::Checked(source) => decode::build(&mut self.reader, source),
             Source::Unchecked(source) => decode::checked(&mut self.reader, &Limits::default(), source),
         }?)
     }
