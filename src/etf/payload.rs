@@ -19,13 +19,13 @@ use crate::term::{Atom, Term};
 /// Its bytes were checked when it was made, so decoding it fails only where the type does not fit.
 #[derive(Debug, Clone)]
 pub struct Payload {
-    bytes: Text,
+    bytes: TermBytes,
     atoms: Atoms,
 }
 
 /// A short one is a copy: what shares a buffer is counted by who reads it, and once more by who has handled it, on another thread.
 #[derive(Clone)]
-enum Text {
+enum TermBytes {
     Short { start: u8, end: u8, bytes: [u8; SHORT_MAX] },
     Shared(Bytes),
 }
@@ -33,7 +33,7 @@ enum Text {
 /// What takes no more room than `Bytes`.
 const SHORT_MAX: usize = 22;
 
-impl Deref for Text {
+impl Deref for TermBytes {
     type Target = [u8];
 
     #[inline]
@@ -47,7 +47,7 @@ impl Deref for Text {
     }
 }
 
-impl Text {
+impl TermBytes {
     /// What binaries may be slices of.
     #[inline]
     fn shared(&self) -> Option<&Bytes> {
@@ -58,7 +58,7 @@ impl Text {
     }
 }
 
-impl fmt::Debug for Text {
+impl fmt::Debug for TermBytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&**self, f)
     }
@@ -107,7 +107,7 @@ impl fmt::Debug for Atoms {
 impl Payload {
     /// A place where there is no term yet.
     pub(crate) fn none() -> Self {
-        Self { bytes: Text::Short { start: 0, end: 0, bytes: [0; SHORT_MAX] }, atoms: Atoms::default() }
+        Self { bytes: TermBytes::Short { start: 0, end: 0, bytes: [0; SHORT_MAX] }, atoms: Atoms::default() }
     }
 
     /// Takes one checked term: see [`Reader::skip`].
@@ -118,7 +118,7 @@ impl Payload {
 
     /// Takes one checked term, and the atoms of its packet.
     pub(crate) fn with_atoms(bytes: Bytes, atoms: Atoms) -> Self {
-        Self { bytes: Text::Shared(bytes), atoms }
+        Self { bytes: TermBytes::Shared(bytes), atoms }
     }
 
     /// Cuts off the first `end` bytes of what was received, and takes the checked term of `len` bytes at `start` of them.
@@ -135,7 +135,7 @@ impl Payload {
                 bytes
             });
             input.advance(end);
-            return Self { bytes: Text::Short { start: 0, end: len as u8, bytes }, atoms };
+            return Self { bytes: TermBytes::Short { start: 0, end: len as u8, bytes }, atoms };
         }
         let mut bytes = input.split_to(end).freeze();
         bytes.advance(start);
@@ -144,7 +144,7 @@ impl Payload {
             // What follows the term is ignored.
             bytes.truncate(len);
         }
-        Self { bytes: Text::Shared(bytes), atoms }
+        Self { bytes: TermBytes::Shared(bytes), atoms }
     }
 
     /// A value in its external form.
@@ -191,11 +191,11 @@ impl Payload {
     pub(crate) fn slice(&self, range: Range<usize>) -> Self {
         let mut slice = self.clone();
         match &mut slice.bytes {
-            Text::Short { start, end, .. } => {
+            TermBytes::Short { start, end, .. } => {
                 *end = *start + range.end as u8;
                 *start += range.start as u8;
             }
-            Text::Shared(bytes) => *bytes = bytes.slice(range),
+            TermBytes::Shared(bytes) => *bytes = bytes.slice(range),
         }
         slice
     }
@@ -203,8 +203,8 @@ impl Payload {
     /// As [`Payload::slice`], the term at the end of this one.
     pub(crate) fn into_last(mut self, start: usize) -> Self {
         match &mut self.bytes {
-            Text::Short { start: first, .. } => *first += start as u8,
-            Text::Shared(bytes) => bytes.advance(start),
+            TermBytes::Short { start: first, .. } => *first += start as u8,
+            TermBytes::Shared(bytes) => bytes.advance(start),
         }
         self
     }
@@ -223,8 +223,8 @@ impl Payload {
     pub fn write(&self, writer: &mut Writer) {
         if self.atoms.is_empty() {
             return match &self.bytes {
-                Text::Short { .. } => writer.raw(&self.bytes),
-                Text::Shared(bytes) => writer.shared_raw(bytes),
+                TermBytes::Short { .. } => writer.raw(&self.bytes),
+                TermBytes::Shared(bytes) => writer.shared_raw(bytes),
             };
         }
         let written = writer.term(&self.term());
